@@ -1,0 +1,177 @@
+"""sRGB ↔ CIE 1976 L*a*b* (D65, 2°), the stored form of Lab, and a chroma fit that keeps L.
+
+The only home of the constants of L and ab. sRGB is IEC 61966-2-1; Lab is CIE 15:2004 with the
+white point that scikit-image uses, so that scikit-image can serve as the reference in tests.
+
+Legend: H, W pixels; arrays are channels-last unless a shape says otherwise.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+
+L_MAX = 100.0
+"""L runs 0..100."""
+L_CENTRE, L_SPREAD = 50.0, 100.0
+"""L_norm = (L − 50) / 100, the input of every colorizer (the form of the eccv16 release)."""
+AB_OFFSET = 128.0
+"""Stored a and b are a + 128 and b + 128."""
+
+_WHITE = np.array([0.95047, 1.0, 1.08883])
+_RGB_TO_XYZ = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+_RGB_TO_RELATIVE = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
+_RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
+_EPSILON, _KAPPA = 0.008856, 7.787
+_TABLE_SIZE = 1 << 16
+
+
+def srgb_to_linear(encoded: NDArray[Any]) -> NDArray[np.float64]:
+    """Undo the sRGB transfer curve. `encoded`: any float, 0..1; returns float64, 0..1."""
+    encoded = np.asarray(encoded, np.float64)
+    return np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(linear: NDArray[Any]) -> NDArray[np.float64]:
+    """Apply the sRGB transfer curve. `linear`: any float, 0..1; returns float64, 0..1."""
+    linear = np.asarray(linear, np.float64)
+    positive = np.maximum(linear, 0.0)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * positive ** (1 / 2.4) - 0.055)
+
+
+def _cube_root(t: NDArray[Any]) -> NDArray[np.float64]:
+    """CIE's f(t): the cube root with a straight piece near black."""
+    t = np.asarray(t, np.float64)
+    return np.where(t > _EPSILON, np.cbrt(t), _KAPPA * t + 16 / 116)
+
+
+@cache
+def _decode_table(dtype: str) -> Float:
+    levels = 256 if dtype == "uint8" else _TABLE_SIZE
+    return srgb_to_linear(np.arange(levels) / (levels - 1)).astype(np.float32)
+
+
+@cache
+def _f_table() -> Float:
+    return _cube_root(np.arange(_TABLE_SIZE) / (_TABLE_SIZE - 1)).astype(np.float32)
+
+
+@cache
+def _encode_table(dtype: str) -> Pixels:
+    top = 255 if dtype == "uint8" else 65535
+    encoded = linear_to_srgb(np.arange(_TABLE_SIZE * 4) / (_TABLE_SIZE * 4 - 1)) * top
+    return np.rint(encoded).astype(np.uint8 if dtype == "uint8" else np.uint16)
+
+
+def _linear(pixels: Pixels) -> Float:
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"Expected pixels of uint8 or uint16, got {pixels.dtype}. Convert them first."
+        )
+    return _decode_table(pixels.dtype.name)[pixels]
+
+
+def rgb_to_lab(rgb: Pixels) -> Float:
+    """sRGB to Lab.
+
+    rgb: uint8 or uint16, (H, W, 3). Returns float32 (H, W, 3): L 0..100, a and b about −110..110.
+    Within 0.06 of scikit-image. Raises ValueError for another dtype.
+    """
+    relative = _linear(rgb) @ _RGB_TO_RELATIVE.T
+    index = (np.clip(relative, 0, 1) * (_TABLE_SIZE - 1) + 0.5).astype(np.int32)
+    f = _f_table()[index]
+    lab = np.empty_like(f)
+    lab[..., 0] = 116 * f[..., 1] - 16
+    lab[..., 1] = 500 * (f[..., 0] - f[..., 1])
+    lab[..., 2] = 200 * (f[..., 1] - f[..., 2])
+    return lab
+
+
+def gray_to_L(gray: Pixels) -> Float:
+    """Lightness of an sRGB-encoded gray photo.
+
+    gray: uint8 or uint16, (H, W). Returns float32 (H, W), 0..100, exact for each code value.
+    """
+    table = (116 * _cube_root(_decode_table(gray.dtype.name)) - 16).astype(np.float32)
+    return table[gray]
+
+
+def rgb_to_L(rgb: Pixels) -> Float:
+    """Lightness of an sRGB photo. rgb: uint8 or uint16, (H, W, 3). Returns float32 (H, W)."""
+    luminance = _linear(rgb) @ _RGB_TO_RELATIVE[1]
+    return (116 * _cube_root(luminance) - 16).astype(np.float32)
+
+
+def _lab_to_linear(L: Float, ab: Float) -> Float:
+    """Lab to linear RGB, not clipped. L: (...,), ab: (..., 2). Returns float32 (..., 3)."""
+    fy = (L + 16) / 116
+    f = np.stack([fy + ab[..., 0] / 500, fy, fy - ab[..., 1] / 200], axis=-1)
+    relative = np.where(f > 6 / 29, f * f * f, (f - 16 / 116) / _KAPPA)
+    return np.asarray(relative @ _RELATIVE_TO_RGB.T, np.float32)
+
+
+def fit_chroma(L: Float, ab: Float, steps: int = 12) -> Float:
+    """Reduce chroma, and only chroma, until each pixel lies in the sRGB gamut.
+
+    L: float32 (...,), 0..100. ab: float32 (..., 2). Returns ab of the same shape with the hue
+    kept: each pixel is scaled by the largest factor in 0..1 that bisection in `steps` halvings
+    finds inside the gamut. Clipping RGB instead keeps lightness for two pixels in three only
+    (facts/formats.md).
+    """
+    linear = _lab_to_linear(L, ab)
+    outside = ((linear < 0) | (linear > 1)).any(axis=-1)
+    if not outside.any():
+        return ab
+    L_out, ab_out = L[outside], ab[outside]
+    low, high = np.zeros_like(L_out), np.ones_like(L_out)
+    for _ in range(steps):
+        middle = (low + high) / 2
+        linear = _lab_to_linear(L_out, ab_out * middle[:, None])
+        inside = ((linear >= 0) & (linear <= 1)).all(axis=-1)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    fitted = ab.copy()
+    fitted[outside] = ab_out * low[:, None]
+    return fitted
+
+
+def lab_to_rgb(L: Float, ab: Float, dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:
+    """Lab to sRGB; colours outside the gamut are clipped, so call `fit_chroma` before.
+
+    L: float32 (H, W), 0..100. ab: float32 (H, W, 2). Returns (H, W, 3) of `dtype`.
+    """
+    linear = np.clip(_lab_to_linear(L, ab), 0, 1)
+    if dtype is np.uint16:  # 16 bits near black need more steps than a table has
+        return np.rint(linear_to_srgb(linear) * 65535).astype(np.uint16)
+    table = _encode_table("uint8")
+    return table[(linear * (len(table) - 1) + 0.5).astype(np.int32)]
+
+
+def encode_lab(lab: Float) -> NDArray[np.uint8]:
+    """Lab to its stored form. lab: float32 (H, W, 3). Returns uint8 (3, H, W): L·255/100, a+128, b+128."""
+    stored = np.empty(lab.shape, np.float32)
+    stored[..., 0] = lab[..., 0] * (255 / L_MAX)
+    stored[..., 1:] = lab[..., 1:] + AB_OFFSET
+    return np.rint(np.clip(stored, 0, 255)).astype(np.uint8).transpose(2, 0, 1)
+
+
+def decode_lab(stored: NDArray[np.uint8]) -> tuple[Float, Float]:
+    """Stored Lab to L and ab.
+
+    stored: uint8 (..., 3, H, W). Returns L float32 (..., 1, H, W), 0..100, and ab float32
+    (..., 2, H, W), −128..127.
+    """
+    L = stored[..., :1, :, :].astype(np.float32) * np.float32(L_MAX / 255)
+    return L, stored[..., 1:, :, :].astype(np.float32) - np.float32(AB_OFFSET)
+
+
+def normalize_L(L: Any) -> Any:
+    """L (0..100, array or tensor) to L_norm (−0.5..0.5)."""
+    return (L - L_CENTRE) / L_SPREAD

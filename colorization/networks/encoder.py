@@ -1,0 +1,72 @@
+"""The ResNet-18 encoder that the house's colorizers and the starter segmenter share.
+
+He et al. 2016 (paper reference [2]), as torchvision builds it, with conv1 for one channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18
+
+from colorization.errors import WeightsMismatchError
+from colorization.lab import L_CENTRE, L_SPREAD
+
+IMAGENET_GRAY_MEAN, IMAGENET_GRAY_STD = 0.449, 0.226
+"""Mean of ImageNet's three channel means and standard deviations, for gray input 0..1."""
+STAGE_CHANNELS = (64, 64, 128, 256, 512)
+"""Channels after conv1 (stride 2), layer1 (4), layer2 (8), layer3 (16), layer4 (32)."""
+
+
+class ResNet18Encoder(nn.Module):
+    """ResNet-18 without pooling head, on one channel, giving the features of every stage.
+
+    depth: how many of layer1..layer4 are kept, 1..4.
+    """
+
+    def __init__(self, depth: int = 4) -> None:
+        super().__init__()
+        backbone = resnet18(weights=None)
+        self.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = backbone.bn1
+        self.relu = backbone.relu
+        self.maxpool = backbone.maxpool
+        self.depth = depth
+        for i in range(1, depth + 1):
+            self.add_module(f"layer{i}", getattr(backbone, f"layer{i}"))
+
+    def forward(self, L_norm_N1HW: Tensor) -> list[Tensor]:
+        """L_norm: float32 (N, 1, H, W), −0.5..0.5. Returns features at strides 2, 4, … ."""
+        luma = L_norm_N1HW + L_CENTRE / L_SPREAD
+        x = self.relu(self.bn1(self.conv1((luma - IMAGENET_GRAY_MEAN) / IMAGENET_GRAY_STD)))
+        features = [x]
+        x = self.maxpool(x)
+        for i in range(1, self.depth + 1):
+            x = getattr(self, f"layer{i}")(x)
+            features.append(x)
+        return features
+
+    def load_backbone(self, state: Mapping[str, Tensor]) -> None:
+        """Load torchvision's resnet18 weights (fc may be absent).
+
+        conv1 is summed over its three input channels, which equals feeding gray as RGB. Raises
+        WeightsMismatchError when a key is missing or has another shape.
+        """
+        own = self.state_dict()
+        loaded: dict[str, Tensor] = {}
+        for key, tensor in own.items():
+            value = state.get(key)
+            if value is not None and key == "conv1.weight" and value.shape[1] == 3:
+                value = value.float().sum(dim=1, keepdim=True)
+            if value is None and key.endswith("num_batches_tracked"):
+                value = tensor
+            if value is None or value.shape != tensor.shape:
+                got = "no such key" if value is None else f"shape {tuple(value.shape)}"
+                raise WeightsMismatchError(
+                    f"Expected encoder weights of torchvision's resnet18 with {key} of shape "
+                    f"{tuple(tensor.shape)}, got {got}. Give a resnet18 state dict."
+                )
+            loaded[key] = value.to(torch.float32) if value.is_floating_point() else value
+        self.load_state_dict(loaded)

@@ -1,0 +1,66 @@
+"""The strong default: the paper's ResNet-18 encoder with skip connections to the decoder.
+
+Skip connections (Ronneberger et al. 2015) with a pretrained encoder are worth more than any loss
+(probe in facts/colorization.md).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+
+HEAD_GAIN = 20.0
+"""Lab units for each unit of the head: about the spread of ab, so that Adam's first steps stay small."""
+DECODER_WIDTHS = (128, 96, 64, 48)
+
+
+class _Up(nn.Module):
+    """Bilinear ×2, concatenate the encoder's features of that size, two 3×3 convolutions."""
+
+    def __init__(self, before: int, skip: int, after: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.Conv2d(before + skip, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(after, after, 3, padding=1, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        out: Tensor = self.block(torch.cat([x, skip], dim=1))
+        return out
+
+
+class UNet18Colorizer(nn.Module):
+    """ResNet-18 U-Net; ab is predicted at half size and brought to full size bilinearly.
+
+    depth: how many ResNet layers the encoder keeps. 4 is `unet18` (12.71 M parameters), 3 is
+    `unet18-layer3` (3.40 M), made for the starter weights: layer4 holds two thirds of all
+    parameters and sees whole photos that the starter's 192² crops do not show.
+    """
+
+    def __init__(self, depth: int = 4) -> None:
+        super().__init__()
+        self.encoder = ResNet18Encoder(depth=depth)
+        skips = STAGE_CHANNELS[depth - 1 :: -1]
+        widths = DECODER_WIDTHS[-depth:]
+        befores = (STAGE_CHANNELS[depth], *widths)
+        self.ups = nn.ModuleList(
+            _Up(before, skip, after)
+            for before, skip, after in zip(befores, skips, widths, strict=False)
+        )
+        self.head = nn.Conv2d(widths[-1], 2, kernel_size=3, padding=1)
+
+    def forward(self, L_norm_N1HW: Tensor) -> Tensor:
+        """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units."""
+        *skips, x = self.encoder(L_norm_N1HW)
+        for up, skip in zip(self.ups, reversed(skips), strict=True):
+            x = up(x, skip)
+        ab = self.head(x) * HEAD_GAIN
+        return F.interpolate(ab, L_norm_N1HW.shape[-2:], mode="bilinear", align_corners=False)

@@ -1,0 +1,184 @@
+"""Segmenters: gray photo in, one weight a category out (paper section 3.1, figure 6).
+
+Contract: L float32 (N, 1, H, W), 0..100, → weight float32 (N, K, H, W), sum 1 over the K
+categories of `colorization.categories`. They see the gray photo only; the authors fed the colour
+photo (facts/colorization.md), which an archive does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from colorization.categories import CATEGORIES, class_to_category
+from colorization.errors import ConfigError, WeightsMismatchError
+from colorization.lab import L_MAX, normalize_L
+from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+
+TORCHVISION_SEGMENTERS = (
+    "deeplabv3_resnet101",
+    "deeplabv3_mobilenet_v3_large",
+    "lraspp_mobilenet_v3_large",
+)
+"""Their official weights know the 21 VOC classes, in VOC's order."""
+SEGMENTER_NAMES = ("starter", *(f"torchvision:{name}" for name in TORCHVISION_SEGMENTERS))
+IGNORE_INDEX = 255
+"""VOC's mark for pixels that no class owns."""
+
+
+class Segmenter(Protocol):
+    """What every segmenter does."""
+
+    def __call__(self, L_N1HW: Tensor, /) -> Tensor:
+        """L to weight_NKHW."""
+        ...
+
+
+class StarterSegmenterNetwork(nn.Module):
+    """ResNet-18 up to the first block of layer3, image pooling, two skip levels. 1.92 M parameters.
+
+    Image pooling as in DeepLabv3 (Chen et al. 2017) gives each pixel the whole scene, without
+    which a gray wall and a gray coat look alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = ResNet18Encoder(depth=3)
+        self.encoder.layer3 = nn.Sequential(self.encoder.layer3[0])  # type: ignore[index]
+        self.context = nn.Linear(STAGE_CHANNELS[3], 96)
+        self.lateral3 = nn.Conv2d(STAGE_CHANNELS[3], 96, 1)
+        self.mix2 = _conv(96 + STAGE_CHANNELS[2], 96)
+        self.mix1 = _conv(96 + STAGE_CHANNELS[1], 64)
+        self.head = nn.Conv2d(64, len(CATEGORIES), 1)
+
+    def forward(self, L_norm_N1HW: Tensor) -> Tensor:
+        """L_norm: float32 (N, 1, H, W). Returns logits (N, K, H, W)."""
+        _, x1, x2, x3 = self.encoder(L_norm_N1HW)
+        scene = self.context(x3.mean(dim=(2, 3)))[:, :, None, None]
+        x = F.relu(self.lateral3(x3) + scene)
+        x = self.mix2(torch.cat([_resize(x, x2), x2], dim=1))
+        x = self.mix1(torch.cat([_resize(x, x1), x1], dim=1))
+        return _resize(self.head(x), L_norm_N1HW)
+
+
+class StarterSegmenter:
+    """The segmenter that comes with the package."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.eval()
+
+    def __call__(self, L_N1HW: Tensor, /) -> Tensor:
+        """L to weight_NKHW."""
+        return self.network(normalize_L(L_N1HW)).float().softmax(dim=1)
+
+
+class TorchvisionSegmenter:
+    """An official torchvision network over VOC's classes, fed with gray as RGB.
+
+    Probabilities of the classes that one category owns are added up, by class id.
+    """
+
+    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.eval()
+        self.owner = torch.tensor(class_to_category())
+
+    def __call__(self, L_N1HW: Tensor, /) -> Tensor:
+        """L to weight_NKHW."""
+        gray = (L_N1HW / L_MAX).expand(-1, 3, -1, -1)
+        mean = gray.new_tensor(self.MEAN)[:, None, None]
+        std = gray.new_tensor(self.STD)[:, None, None]
+        classes = self.network((gray - mean) / std)["out"].float().softmax(dim=1)
+        weight = classes.new_zeros(len(classes), len(CATEGORIES), *classes.shape[-2:])
+        return weight.index_add_(1, self.owner.to(classes.device), classes)
+
+
+def check_segmenter(name: str) -> str:
+    """Return `name` if it is known, else raise ConfigError naming the allowed values."""
+    if name not in SEGMENTER_NAMES:
+        raise ConfigError(f"Expected a segmenter of {', '.join(SEGMENTER_NAMES)}; got {name!r}.")
+    return name
+
+
+def build_segmenter(name: str, state: Mapping[str, Tensor]) -> Segmenter:
+    """A segmenter with its weights loaded.
+
+    name: of SEGMENTER_NAMES. state: its state dict. Raises ConfigError for an unknown name and
+    WeightsMismatchError for weights of another network.
+    """
+    check_segmenter(name)
+    if name == "starter":
+        network: nn.Module = StarterSegmenterNetwork()
+    else:
+        from torchvision.models import segmentation
+
+        build = getattr(segmentation, name.split(":", 1)[1])
+        extra = {} if "lraspp" in name else {"aux_loss": True}
+        network = build(weights=None, weights_backbone=None, num_classes=21, **extra)
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise WeightsMismatchError(
+            f"Expected weights of segmenter {name}, got others: {str(error)[:200]}. "
+            "Name the segmenter that they belong to."
+        ) from error
+    return StarterSegmenter(network) if name == "starter" else TorchvisionSegmenter(network)
+
+
+def train_segmenter(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    num_steps: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-2,
+) -> Iterable[float]:
+    """Train with cross-entropy against soft targets; yields the loss of each step.
+
+    batches: pairs of L (N, 1, H, W), 0..100, and target weights (N, K, H, W) that sum to 1, or to
+    0 where a pixel is to be ignored. The encoder learns at 0.3 of the rate; half a cosine.
+    """
+    encoder = [p for n, p in network.named_parameters() if n.startswith("encoder.")]
+    rest = [p for n, p in network.named_parameters() if not n.startswith("encoder.")]
+    groups = [{"params": rest}, {"params": encoder, "lr": 0.3 * learning_rate}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
+    network.train()
+    for L, target in batches:
+        log_weight = network(normalize_L(L)).float().log_softmax(dim=1)
+        loss = -(target * log_weight).sum() / target.sum().clamp(min=1)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        yield float(loss.detach())
+    network.eval()
+
+
+def intersection_over_union(predicted: Tensor, truth: Tensor) -> list[float]:
+    """IoU of each category over all pixels whose truth is not IGNORE_INDEX.
+
+    predicted, truth: integer category index, equal shapes. NaN where a category never occurs.
+    """
+    known = truth != IGNORE_INDEX
+    scores = []
+    for k in range(len(CATEGORIES)):
+        is_predicted, is_true = (predicted == k) & known, (truth == k) & known
+        union = (is_predicted | is_true).sum().item()
+        scores.append((is_predicted & is_true).sum().item() / union if union else float("nan"))
+    return scores
+
+
+def _conv(before: int, after: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()
+    )
+
+
+def _resize(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)

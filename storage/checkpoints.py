@@ -1,0 +1,79 @@
+"""Weights as safetensors with their provenance in the header, and the model card beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from storage.errors import DamagedError
+from storage.fingerprint import hash_file
+from storage.ledger import atomic_path
+
+WEIGHTS_NAME = "weights.safetensors"
+CARD_NAME = "card.md"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Weights and where they come from."""
+
+    tensors: dict[str, NDArray[Any]]
+    """A torch state dict as arrays; floating-point ones are float32 whatever the file holds."""
+    metadata: dict[str, Any]
+    """kind, network, category, recipe, data hashes, metrics: whatever the trainer recorded."""
+
+
+def save_checkpoint(
+    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any], *, half: bool
+) -> None:
+    """Write weights atomically.
+
+    tensors: a state dict as arrays. metadata: JSON values. half: store floats in 16 bits.
+    Raises OutputError.
+    """
+    stored = {
+        key: _narrow(value) if half else np.ascontiguousarray(value)
+        for key, value in tensors.items()
+    }
+    header = {"chromaflow": json.dumps({"version": FORMAT_VERSION, **metadata}, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file(stored, temporary, metadata=header)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read weights. Raises DamagedError when the file is missing, cut short or of another kind."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {key: _widen(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DamagedError(
+            f"Expected safetensors weights in {path}, got: {error}. Train again or copy it again."
+        ) from error
+    return Checkpoint(tensors, json.loads(header.get("chromaflow", "{}")))
+
+
+def checkpoint_hash(path: Path) -> str:
+    """SHA-256 of a weights file. Raises DamagedError when it is missing."""
+    try:
+        return hash_file(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"Expected weights in {path}, found no file.") from error
+
+
+def _narrow(value: NDArray[Any]) -> NDArray[Any]:
+    narrow = value.astype(np.float16) if value.dtype == np.float32 else value
+    return np.ascontiguousarray(narrow)
+
+
+def _widen(value: NDArray[Any]) -> NDArray[Any]:
+    return value.astype(np.float32) if value.dtype == np.float16 else value

@@ -1,0 +1,120 @@
+"""The durable record of what is done: atomic files, one JSON record an item, verification.
+
+Order of every commit: temp file in the same folder → fsync → rename → fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.errors import OutputError
+from storage.fingerprint import hash_file
+
+PARTIAL = ".partial"
+"""Suffix of a file that is still being written; it never bears a final name."""
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What a file must still be when it is verified."""
+
+    path: str
+    """Relative to the folder that the record belongs to, with forward slashes."""
+    bytes: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"path": self.path, "bytes": self.bytes, "sha256": self.sha256}
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder, so that renames in it survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file that another library has written, and its folder."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; it becomes `path` when the block ends well.
+
+    Raises OutputError when the disk is full, read-only or not writable.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise OutputError(
+                f"Expected to write {path}, got: {error.strerror}. Free or repair the disk, then "
+                "run again; what is done is kept."
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises OutputError."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically. Raises OutputError."""
+    write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where the file is missing or is not one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def record_file(root: Path, path: Path) -> FileRecord:
+    """Measure a file below `root`."""
+    return FileRecord(path.relative_to(root).as_posix(), path.stat().st_size, hash_file(path))
+
+
+def damage(root: Path, record: dict[str, Any]) -> str | None:
+    """What is wrong with a recorded file: None, or 'PATH is missing' or 'PATH has changed'."""
+    path = root / record["path"]
+    try:
+        if path.stat().st_size == record["bytes"] and hash_file(path) == record["sha256"]:
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{record['path']} is missing"
+    return f"{record['path']} has changed"
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete what a killed writer left behind."""
+    for path in folder.rglob(f"*{PARTIAL}"):
+        path.unlink(missing_ok=True)

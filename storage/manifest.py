@@ -1,0 +1,66 @@
+"""Manifests and quarantine tables as Parquet, and the split by content hash."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from storage.ledger import write_bytes
+
+MANIFEST_COLUMNS = (
+    "path",
+    "sha256",
+    "bytes",
+    "width",
+    "height",
+    "mode",
+    "format",
+    "split",
+)
+"""path is relative to the dataset's folder; width and height are as shown (orientation applied)."""
+QUARANTINE_COLUMNS = ("path", "code", "detail", "stage")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantined:
+    """One photo that a stage could not use."""
+
+    path: str
+    code: str
+    detail: str
+    stage: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def split_of(content_hash: str, val_share: float) -> str:
+    """'train' or 'val', decided by the photo's content alone, so that it never changes sides.
+
+    val_share: 0..1. The first 52 bits of the hash serve as a uniform number.
+    """
+    return "val" if int(content_hash[:13], 16) / 16**13 < val_share else "train"
+
+
+def write_table(path: Path, rows: Iterable[dict[str, Any]], columns: Iterable[str]) -> None:
+    """Write rows as Parquet, atomically, with exactly these columns."""
+    buffer = io.BytesIO()
+    pd.DataFrame(list(rows), columns=list(columns)).to_parquet(buffer, index=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that `write_table` wrote."""
+    return pd.read_parquet(path)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table as plain dictionaries."""
+    rows: list[dict[str, Any]] = read_table(path).to_dict("records")  # type: ignore[assignment]
+    return rows

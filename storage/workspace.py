@@ -1,0 +1,82 @@
+"""Where everything lies below a workspace (layout: docs/guide.md), and its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import LockedError, OutputError
+from storage.ledger import sync_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The folder that one project's stages, runs and Prefect state live in."""
+
+    root: Path
+
+    @property
+    def stages(self) -> Path:
+        """stages/<stage>/<key>/<fp12>/."""
+        return self.root / "stages"
+
+    @property
+    def runs(self) -> Path:
+        """runs/<run-id>/."""
+        return self.root / "runs"
+
+    @property
+    def prefect_home(self) -> Path:
+        """The ephemeral Prefect server's database and settings."""
+        return self.root / ".prefect"
+
+    def stage_dir(self, stage: str, key: str, fingerprint: str) -> Path:
+        """The folder of one stage × key at one fingerprint."""
+        return self.stages / stage / key / fingerprint[:12]
+
+    def current(self, stage: str, key: str) -> Path:
+        """The symlink to the published folder of a stage × key."""
+        return self.root / "current" / stage / key
+
+    def set_current(self, stage: str, key: str, folder: Path) -> None:
+        """Point `current` at a published folder, atomically."""
+        link = self.current(stage, key)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        temporary = link.with_name(f".{secrets.token_hex(8)}.partial")
+        temporary.symlink_to(os.path.relpath(folder, link.parent))
+        temporary.replace(link)
+        sync_folder(link.parent)
+
+    def create(self) -> None:
+        """Make the root folder, readable by its owner only. Raises OutputError."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.prefect_home.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"Expected a writable workspace {self.root}, got: {error.strerror}. "
+                "Choose another --workspace."
+            ) from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the workspace; the system frees it when the holder dies. Raises LockedError."""
+        with (self.root / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise LockedError(
+                    f"Expected to be alone in {self.root}, but process {holder} works there. "
+                    "Wait for it, or choose another --workspace."
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
