@@ -94,6 +94,7 @@ REASONS = {
             "The process that worked on this photo died, alone with it.",
             "Report the photo as a bug; leave it out until then.",
         ),
+        Reason("BAD_NAME", "The file name is not UTF-8.", "Rename the file, e.g. with `convmv`."),
         Reason("UNREADABLE", "The system refused to read the file.", "Check its permissions."),
         Reason(
             "OUT_OF_MEMORY",

@@ -1,0 +1,37 @@
+"""The scores of one photo, as training, evaluation and reports print them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colorization.lab import lab_to_rgb
+from colorization.metrics import ab_rmse, colourfulness, delta_e_2000, psnr
+
+SCORE_NAMES = ("delta_e", "ab_rmse", "psnr", "colourfulness")
+"""Mean CIEDE2000; ab RMSE in Lab units; PSNR of 8-bit sRGB in dB; Hasler–Süsstrunk."""
+
+
+def photo_scores(
+    L: NDArray[np.float32], ab: NDArray[np.float32], ab_truth: NDArray[np.float32]
+) -> dict[str, float]:
+    """Scores of predicted against true colours under the same L.
+
+    L: float32 (1, H, W), 0..100. ab, ab_truth: float32 (2, H, W), Lab units.
+    """
+    lab, lab_truth = (np.moveaxis(np.concatenate([L, c]), 0, -1) for c in (ab, ab_truth))
+    rgb, rgb_truth = (lab_to_rgb(x[..., 0], x[..., 1:]).astype(np.uint8) for x in (lab, lab_truth))
+    return {
+        "delta_e": float(delta_e_2000(lab, lab_truth).mean()),
+        "ab_rmse": ab_rmse(ab, ab_truth),
+        "psnr": psnr(rgb, rgb_truth),
+        "colourfulness": colourfulness(rgb),
+    }
+
+
+def mean_scores(scores: list[dict[str, float]]) -> dict[str, Any]:
+    """Mean over photos of each score, and the number of photos; no means where there are none."""
+    means = {n: float(np.mean([s[n] for s in scores])) for n in SCORE_NAMES} if scores else {}
+    return {"num_photos": len(scores), **means}

@@ -1,0 +1,25 @@
+"""Evaluate: score every trained expert beside its baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.pipeline import run_stages
+from tasks.config import load_workflow
+from tasks.graph import with_workers
+from tasks.results import RunResult
+
+
+@flow(name="evaluate")
+def evaluate_flow(
+    config: str, only: list[str] | None = None, force: bool = False, workers: int = 0
+) -> RunResult:
+    """Bring the evaluate stage of a chromaflow.toml up to date; the stages before it must be.
+
+    config: its path. only: categories. force: compute again. workers: Dask processes; 0 for the
+    config's.
+    """
+    workflow = with_workers(load_workflow(Path(config)), workers)
+    return run_stages(workflow, "evaluate", "evaluate", only or [], ["evaluate"] if force else [])

@@ -1,0 +1,95 @@
+"""The whole pipeline: ingest → preprocess → train → evaluate, and → colorize.
+
+The flows of single stages run through the same `run_stages`, so a stage does the same work
+whichever way it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from tasks.cluster import stage_cluster
+from tasks.colorize import colorize
+from tasks.config import Workflow, load_workflow
+from tasks.evaluate import evaluate
+from tasks.execute import Run
+from tasks.graph import build_steps, plan, published_digests, select, with_workers
+from tasks.ingest import ingest
+from tasks.preprocess import preprocess
+from tasks.progress import open_terminal
+from tasks.results import RunResult, StepFailure, finish_run, open_run
+from tasks.stages import STAGE_NAMES, Step
+from tasks.train import train
+
+TASKS: dict[str, Any] = {
+    "ingest": ingest,
+    "preprocess": preprocess,
+    "train": train,
+    "evaluate": evaluate,
+    "colorize": colorize,
+}
+
+
+@flow(name="pipeline")
+def pipeline_flow(
+    config: str,
+    from_stage: str = STAGE_NAMES[0],
+    until_stage: str = STAGE_NAMES[-1],
+    only: list[str] | None = None,
+    force: list[str] | None = None,
+    workers: int = 0,
+) -> RunResult:
+    """Bring every stage of a chromaflow.toml up to date.
+
+    config: its path. from_stage, until_stage: the first and last stage to run. only: categories,
+    or `archive`. force: stages to compute again. workers: Dask processes; 0 for the config's.
+    """
+    workflow = with_workers(load_workflow(Path(config)), workers)
+    return run_stages(workflow, from_stage, until_stage, only or [], force or [])
+
+
+def run_stages(
+    workflow: Workflow,
+    from_stage: str,
+    until_stage: str,
+    only: Iterable[str] = (),
+    force: Iterable[str] = (),
+) -> RunResult:
+    """Run the stages between two in order; within a stage all categories side by side.
+
+    A category that fails stops its own later stages only. Raises RunFailedError at the end if
+    any did.
+    """
+    every_step = build_steps(workflow)
+    steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
+    record = open_run(workflow, plan(every_step), steps)
+    digests = published_digests(every_step, steps)
+    with record.workspace.lock(), open_terminal() as terminal:
+        result = RunResult(run_id=record.run_id)
+        for stage in STAGE_NAMES:
+            wanted = [step for step in steps if step.stage == stage]
+            ready = [step for step in wanted if not result.blocks(step)]
+            if ready:
+                at_most = len(ready) if stage in ("train", "evaluate") else None
+                with stage_cluster(workflow.compute, at_most=at_most) as cluster:
+                    run = Run(workflow, terminal, cluster, digests, force)
+                    _run_stage(ready, run, result)
+        return finish_run(record, result)
+
+
+def _run_stage(steps: list[Step], run: Run, result: RunResult) -> None:
+    """Submit one stage's tasks and gather their references or failures."""
+    futures = {}
+    for step in steps:
+        upstream = [result.refs[name] for name in step.upstream if name in result.refs]
+        futures[step.name] = TASKS[step.stage].submit(step, upstream, run)
+    for name, future in futures.items():
+        outcome = future.result(raise_on_failure=False)
+        if isinstance(outcome, BaseException):
+            result.failures.append(StepFailure(name, outcome))
+        else:
+            result.refs[name] = outcome

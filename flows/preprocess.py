@@ -1,0 +1,25 @@
+"""Preprocess: crop, flip and saturate every dataset into Lab shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.pipeline import run_stages
+from tasks.config import load_workflow
+from tasks.graph import with_workers
+from tasks.results import RunResult
+
+
+@flow(name="preprocess")
+def preprocess_flow(
+    config: str, only: list[str] | None = None, force: bool = False, workers: int = 0
+) -> RunResult:
+    """Bring the preprocess stage of a chromaflow.toml up to date; the stages before it must be.
+
+    config: its path. only: categories. force: compute again. workers: Dask processes; 0 for the
+    config's.
+    """
+    workflow = with_workers(load_workflow(Path(config)), workers)
+    return run_stages(workflow, "preprocess", "preprocess", only or [], ["preprocess"] if force else [])

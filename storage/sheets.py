@@ -1,0 +1,54 @@
+"""Contact sheets: rows of small pictures with a heading a column and a caption a row, as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Picture = NDArray[Any]
+_CELL, _GAP, _HEADING, _CAPTION = 224, 8, 30, 22
+_PAPER, _INK = (250, 250, 248), (40, 40, 40)
+
+
+def contact_sheet(
+    headings: Sequence[str], rows: Sequence[tuple[str, Sequence[Picture | None]]]
+) -> bytes:
+    """Draw a sheet.
+
+    headings: one a column. rows: a caption and one picture a column, uint8 (h, w, 3) of any size,
+    fitted into a square cell; None leaves the cell empty. Returns a PNG's bytes.
+    """
+    width = _GAP + len(headings) * (_CELL + _GAP)
+    row_height = _CELL + _CAPTION + _GAP
+    sheet = Image.new("RGB", (width, _HEADING + len(rows) * row_height), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    heading_font, caption_font = ImageFont.load_default(16), ImageFont.load_default(13)
+    for column, heading in enumerate(headings):
+        x = _GAP + column * (_CELL + _GAP)
+        draw.text((x, 6), heading, fill=_INK, font=heading_font)
+    for i, (caption, pictures) in enumerate(rows):
+        top = _HEADING + i * row_height
+        for column, picture in enumerate(pictures):
+            if picture is not None:
+                _paste(sheet, picture, _GAP + column * (_CELL + _GAP), top)
+        draw.text((_GAP, top + _CELL + 3), caption[: width // 8], fill=_INK, font=caption_font)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def fit_picture(pixels: Picture, side: int = _CELL) -> Picture:
+    """Shrink a picture into a square of `side` pixels, aspect kept. uint8 (h, w, 3) in and out."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
+def _paste(sheet: Image.Image, picture: Picture, left: int, top: int) -> None:
+    image = Image.fromarray(fit_picture(picture))
+    sheet.paste(image, (left + (_CELL - image.width) // 2, top + (_CELL - image.height) // 2))

@@ -1,0 +1,135 @@
+"""Dask: one client a stage, one future an item, and what happens when a photo kills a worker."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+
+from storage.photos import decode
+from tasks.config import ComputeConfig
+from tasks.jobs.items import ItemResult, PhotoItem, read_photo
+
+
+class Item(Protocol):
+    """What goes to a worker."""
+
+    @property
+    def name(self) -> str:
+        """Of its record."""
+        ...
+
+
+class Cluster:
+    """The Dask workers of one stage. Local ones start when the first item is sent, not before.
+
+    num_workers: processes. num_threads: torch threads a process may use, cores ÷ processes,
+    since a worker under a nanny would otherwise run torch on one thread (facts/pipeline.md).
+    """
+
+    def __init__(self, compute: ComputeConfig, *, at_most: int | None = None) -> None:
+        cores = os.cpu_count() or 1
+        self.num_workers = min(compute.workers or cores, at_most or cores)
+        self.num_threads = max(1, cores // self.num_workers)
+        self._scheduler = compute.scheduler
+        self._local: LocalCluster | None = None
+        self._client: Client | None = None
+
+    @property
+    def client(self) -> Client:
+        """The client, connected. Every socket is on loopback with TLS unless an address is given."""
+        if self._client is None:
+            if self._scheduler:
+                self._client = Client(self._scheduler, set_as_default=False)
+            else:
+                self._local = LocalCluster(
+                    n_workers=self.num_workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    security=True,
+                    silence_logs=40,
+                )
+                self._client = Client(self._local, set_as_default=False)
+        return self._client
+
+    def close(self) -> None:
+        """Stop what was started."""
+        if self._client is not None:
+            self._client.close()
+        if self._local is not None:
+            self._local.close()
+
+
+@contextmanager
+def stage_cluster(compute: ComputeConfig, *, at_most: int | None = None) -> Iterator[Cluster]:
+    """A cluster for the time of one stage."""
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        cluster = Cluster(compute, at_most=at_most)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+
+
+def fan_out(
+    cluster: Cluster,
+    job: Callable[[Any], ItemResult],
+    items: Iterable[Item],
+    on_result: Callable[[ItemResult], None],
+) -> list[ItemResult]:
+    """Run `job` on every item, one future each, and report each result as it comes.
+
+    An item whose worker died twice is searched for the photo that did it: each is tried alone,
+    the killers are marked, and the item runs again without them. Any other error stops the step.
+    """
+    waiting: dict[Future, Item] = {cluster.client.submit(job, i, pure=False): i for i in items}
+    results: list[ItemResult] = []
+    completed = as_completed(list(waiting))
+    try:
+        for future in completed:
+            item = waiting.pop(future)
+            error = future.exception()
+            if isinstance(error, KilledWorker) and isinstance(item, PhotoItem):
+                again = _without_killers(cluster, item)
+                retry = cluster.client.submit(job, again, pure=False)
+                waiting[retry] = again
+                completed.add(retry)
+                continue
+            result: ItemResult = future.result()
+            results.append(result)
+            on_result(result)
+    finally:
+        for future in waiting:
+            future.cancel()
+    return results
+
+
+def probe_photo(item: PhotoItem) -> None:
+    """Read and decode the item's one photo: does this process survive it?"""
+    decode(read_photo(item, item.photos[0]["path"]))
+
+
+def _without_killers(cluster: Cluster, item: PhotoItem) -> PhotoItem:
+    """Mark the photos that kill a worker when tried alone. Raises KilledWorker if none does."""
+    alone = [replace(item, photos=(photo,)) for photo in item.photos]
+    killers = set(item.crashed)
+    last: BaseException | None = None
+    for single in alone:
+        error = cluster.client.submit(probe_photo, single, pure=False).exception()
+        if isinstance(error, KilledWorker):
+            killers.add(single.photos[0]["path"])
+            last = error
+    if last is None:
+        raise RuntimeError(
+            f"Expected {item.name} of {Path(item.folder).parent.name} to survive or one photo to "
+            "be the cause, but its worker died twice and no photo alone does it. Give each worker "
+            "more memory: use fewer --workers."
+        )
+    return replace(item, crashed=frozenset(killers))

@@ -1,0 +1,95 @@
+"""Colorize: an archive's manifest → coloured derivatives and a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from colorization.categories import CATEGORY_NAMES
+from storage.checkpoints import WEIGHTS_NAME
+from storage.errors import NoInputError
+from storage.manifest import read_rows
+from storage.outputs import check_collisions
+from tasks.execute import Published, Record, Run, Work, execute, num_photos
+from tasks.ingest import MANIFEST_NAME
+from tasks.jobs.colorize import ColorizeItem, colorize_chunk
+from tasks.jobs.items import ItemResult
+from tasks.jobs.models import ModelSpec
+from tasks.jobs.sheet import SheetItem, draw_sheet
+from tasks.models import require, segmenter_file, starter_file
+from tasks.stages import StageRef, Step, source_of
+
+SHEET_ITEM = "sheet"
+
+
+@task(name="colorize", task_run_name="colorize-{step.key}", cache_policy=NO_CACHE)
+def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
+    """Colour every photo of an archive, one future a chunk, and draw its contact sheet."""
+
+    def items(folder: Path) -> list[ColorizeItem]:
+        manifest = read_rows(step.workspace.current("ingest", step.key) / MANIFEST_NAME)
+        if not manifest:
+            raise NoInputError(
+                "Expected usable photos in the archive, got none. `chromaflow status` says why."
+            )
+        check_collisions(row["path"] for row in manifest)
+        return _items(step, run, folder, manifest)
+
+    return execute(step, upstream, run, Work(items=items, job=_job, finish=_finish, total=num_photos))
+
+
+def _items(step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]]) -> list[ColorizeItem]:
+    assert run.workflow.archive is not None
+    archive, config = run.workflow.archive, run.workflow.colorize
+    common: dict[str, Any] = {
+        "folder": str(folder),
+        "source": source_of(step.workspace, step.key),
+        "config": {},
+        "models": _models(step, run),
+        "output": str(archive.output),
+    }
+    starts = range(0, len(manifest), config.chunk)
+    chunks = [
+        ColorizeItem(
+            name=f"{number:06d}", photos=tuple(manifest[start : start + config.chunk]), **common
+        )
+        for number, start in enumerate(starts)
+    ]
+    picked = np.linspace(0, len(manifest) - 1, min(config.sheet, len(manifest))).round().astype(int)
+    photos = tuple(manifest[i] for i in picked)
+    truth = str(archive.truth) if archive.truth else None
+    return [*chunks, SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, **common)]
+
+
+def _models(step: Step, run: Run) -> ModelSpec:
+    """Experts trained in this workspace; the starter's for categories without a dataset."""
+    config = run.workflow.colorize
+    experts = []
+    for category in CATEGORY_NAMES:
+        if category in run.workflow.datasets:
+            path = step.workspace.current("train", category).resolve() / WEIGHTS_NAME
+        else:
+            path = require(starter_file(category))
+        experts.append((category, str(path)))
+    return ModelSpec(
+        experts=tuple(experts),
+        segmenter=config.segmenter,
+        segmenter_weights=str(require(segmenter_file(config.segmenter, config.segmenter_weights))),
+        merge=config.merge,
+        threshold=config.threshold,
+        short_side=config.short_side,
+        num_threads=run.cluster.num_threads,
+    )
+
+
+def _job(item: ColorizeItem) -> ItemResult:
+    return draw_sheet(item) if isinstance(item, SheetItem) else colorize_chunk(item)
+
+
+def _finish(folder: Path, records: dict[str, Record]) -> Published:
+    done = sum(len(record["files"]) for name, record in records.items() if name != SHEET_ITEM)
+    return Published(counts={"done": done})

@@ -1,0 +1,52 @@
+"""Evaluate: a trained expert on its validation split, beside baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from colorization.scores import SCORE_NAMES
+from storage.manifest import read_table
+from tasks.execute import Published, Record, Run, Work, execute
+from tasks.jobs.evaluate import METHODS, RESULTS_NAME, EvaluateItem, evaluate_category
+from tasks.stages import StageRef, Step
+
+
+@task(name="evaluate", task_run_name="evaluate-{step.key}", cache_policy=NO_CACHE)
+def evaluate(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
+    """Score one category's expert."""
+
+    def items(folder: Path) -> list[EvaluateItem]:
+        current = step.workspace.current
+        return [
+            EvaluateItem(
+                name="results",
+                folder=str(folder),
+                category=step.key,
+                shards=str(current("preprocess", step.key).resolve()),
+                trained=str(current("train", step.key).resolve()),
+                num_threads=run.cluster.num_threads,
+            )
+        ]
+
+    return execute(step, upstream, run, Work(items=items, job=evaluate_category, finish=_finish))
+
+
+def score_table(ref: StageRef) -> list[dict[str, Any]]:
+    """Mean scores of each method over a category's validation photos."""
+    results = read_table(Path(ref.folder) / RESULTS_NAME)
+    if results.empty:
+        return []
+    means = results.groupby("method")[list(SCORE_NAMES)].mean()
+    return [
+        {"category": ref.key, "method": method}
+        | {name: round(float(means.loc[method, name]), 2) for name in SCORE_NAMES}
+        for method in METHODS
+    ]
+
+
+def _finish(folder: Path, records: dict[str, Record]) -> Published:
+    return Published(counts={"done": records["results"]["num_photos"]})

@@ -1,0 +1,184 @@
+"""From a workflow to its steps in order: ingest → preprocess → train → evaluate, and → colorize."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from colorization.categories import CATEGORY_NAMES
+from colorization.errors import ConfigError
+from storage.errors import UsageError
+from storage.fingerprint import hash_file
+from storage.sources import check_folder, list_files, listing_digest
+from storage.workspace import Workspace
+from tasks.config import ArchiveConfig, Workflow, canonical
+from tasks.models import require, segmenter_file, starter_file
+from tasks.stages import STAGE_NAMES, Decision, Step, StepName, decide
+
+ARCHIVE = "archive"
+
+
+def build_steps(workflow: Workflow) -> list[Step]:
+    """All steps of a workflow, each after those it needs.
+
+    Raises UsageError for a missing folder, ModelMissingError for missing weights.
+    """
+    if not workflow.datasets and workflow.archive is None:
+        raise UsageError("Expected [datasets] or [archive] in the config, got neither.")
+    steps: list[Step] = []
+    for category, folder in workflow.datasets.items():
+        steps += _category_steps(workflow, category, folder)
+    if workflow.archive is not None:
+        steps += _archive_steps(workflow, workflow.archive)
+    return sorted(steps, key=lambda step: STAGE_NAMES.index(step.stage))
+
+
+def select(
+    steps: Iterable[Step],
+    *,
+    from_stage: str = STAGE_NAMES[0],
+    until_stage: str = STAGE_NAMES[-1],
+    only: Iterable[str] = (),
+) -> list[Step]:
+    """The steps between two stages, of some keys only. Raises ConfigError naming what is allowed."""
+    steps = list(steps)
+    for stage in (from_stage, until_stage):
+        if stage not in STAGE_NAMES:
+            raise ConfigError(f"Expected a stage of {', '.join(STAGE_NAMES)}; got {stage!r}.")
+    keys = {step.key for step in steps}
+    for key in only:
+        if key not in keys:
+            raise ConfigError(f"Expected a category of {', '.join(sorted(keys))}; got {key!r}.")
+    first, last = STAGE_NAMES.index(from_stage), STAGE_NAMES.index(until_stage)
+    wanted = set(only) or keys
+    return [s for s in steps if first <= STAGE_NAMES.index(s.stage) <= last and s.key in wanted]
+
+
+def plan(steps: Iterable[Step]) -> dict[StepName, Decision]:
+    """Decide every step in order, knowing what the ones before it would give."""
+    digests: dict[StepName, str | None] = {}
+    decisions: dict[StepName, Decision] = {}
+    for step in steps:
+        decision = decide(step, digests)
+        decisions[step.name], digests[step.name] = decision, decision.digest
+    return decisions
+
+
+def published_digests(steps: Iterable[Step], wanted: Iterable[Step]) -> dict[StepName, str]:
+    """Digests of the current outputs of steps that a partial run leaves out but hangs on.
+
+    Raises UsageError naming the stage to run first.
+    """
+    wanted_names = {step.name for step in wanted}
+    decisions = plan(steps)
+    needed = {name for step in wanted for name in step.upstream} - wanted_names
+    digests = {}
+    for name in needed:
+        digest = decisions[name].digest if name in decisions else None
+        if digest is None:
+            raise UsageError(
+                f"Expected {'/'.join(name)} to be done, but it is not up to date. "
+                f"Run with --from {name[0]}."
+            )
+        digests[name] = digest
+    return digests
+
+
+def _category_steps(workflow: Workflow, category: str, folder: Path) -> list[Step]:
+    workspace = Workspace(workflow.workspace)
+    ingest = _ingest_step(workflow, category, folder)
+    preprocess = Step(
+        stage="preprocess",
+        key=category,
+        workspace=workspace,
+        config=canonical(workflow.preprocess),
+        upstream=(ingest.name,),
+    )
+    train = Step(
+        stage="train",
+        key=category,
+        workspace=workspace,
+        config=workflow.train.build_recipe().to_dict()
+        | {"init": workflow.train.init, "seed": workflow.train.seed},
+        upstream=(preprocess.name,),
+        inputs=_hashes(_init_weights(workflow, category)),
+    )
+    evaluate = Step(
+        stage="evaluate",
+        key=category,
+        workspace=workspace,
+        config={},
+        upstream=(preprocess.name, train.name),
+    )
+    return [ingest, preprocess, train, evaluate]
+
+
+def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
+    ingest = _ingest_step(workflow, ARCHIVE, archive.path)
+    _refuse_nesting(archive)
+    trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
+    starters = [starter_file(name) for name in CATEGORY_NAMES if name not in trained]
+    segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
+    inputs = _hashes({model.name: require(model) for model in [*starters, segmenter]})
+    if archive.truth is not None:
+        truth = check_folder(archive.truth, "colour originals")
+        inputs["truth"] = listing_digest(list_files(truth))
+    colorize = Step(
+        stage="colorize",
+        key=ARCHIVE,
+        workspace=ingest.workspace,
+        config=canonical(workflow.colorize) | {"output": str(archive.output)},
+        upstream=(ingest.name, *(("train", name) for name in trained)),
+        inputs=inputs,
+        output_root=archive.output,
+    )
+    return [ingest, colorize]
+
+
+def _ingest_step(workflow: Workflow, key: str, folder: Path) -> Step:
+    source = check_folder(folder, "photos")
+    return Step(
+        stage="ingest",
+        key=key,
+        workspace=Workspace(workflow.workspace),
+        config=canonical(workflow.ingest) | {"source": str(source)},
+        inputs={"listing": listing_digest(list_files(source))},
+    )
+
+
+def _init_weights(workflow: Workflow, category: str) -> dict[str, Path]:
+    path = init_weights_path(workflow, category)
+    return {"init": path} if path else {}
+
+
+def init_weights_path(workflow: Workflow, category: str) -> Path | None:
+    """The file that training starts from, or None. Raises UsageError where it is missing."""
+    if workflow.train.init == "starter":
+        return require(starter_file(category))
+    if workflow.train.init == "encoder":
+        path = Path(workflow.train.encoder_weights)
+        if not path.is_file():
+            raise UsageError(f"Expected train.encoder_weights to be a file, got {path}.")
+        return path
+    return None
+
+
+def _refuse_nesting(archive: ArchiveConfig) -> None:
+    source, output = archive.path.resolve(), archive.output.resolve()
+    if output == source or source in output.parents:
+        raise UsageError(
+            f"Expected an output outside the archive {source}, got {output}. Originals are never "
+            "written beside: choose another folder."
+        )
+
+
+def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
+    return {name: hash_file(path) for name, path in files.items()}
+
+
+def with_workers(workflow: Workflow, workers: int) -> Workflow:
+    """The workflow with another number of Dask workers; 0 leaves it as it is."""
+    if workers < 0:
+        raise ConfigError(f"Expected --workers of 0 or more, got {workers}.")
+    return replace(workflow, compute=replace(workflow.compute, workers=workers or workflow.compute.workers))

@@ -1,0 +1,78 @@
+"""One category's expert on its validation split, beside the baselines that PSNR is read against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from colorization.compute import place, resolve_precision
+from colorization.lab import AB_OFFSET, decode_lab
+from colorization.scores import SCORE_NAMES, photo_scores
+from colorization.training import predict_ab
+from storage.checkpoints import WEIGHTS_NAME
+from storage.ledger import record_file
+from storage.manifest import write_table
+from storage.shards import ShardReader
+from tasks.jobs.items import ItemResult, commit_item
+from tasks.jobs.models import load_colorizer
+from tasks.jobs.train import open_split
+
+RESULTS_NAME = "results.parquet"
+METHODS = ("gray", "constant", "photo mean", "expert")
+"""gray: ab = 0. constant: the training split's mean ab. photo mean: each photo's own mean ab."""
+_BATCH = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateItem:
+    """One category."""
+
+    name: str
+    folder: str
+    category: str
+    shards: str
+    trained: str
+    """The train step's folder."""
+    num_threads: int
+
+
+def evaluate_category(item: EvaluateItem) -> ItemResult:
+    """Score every validation photo with every method; one row each in results.parquet."""
+    torch.set_num_threads(item.num_threads)
+    folder, shards = Path(item.folder), Path(item.shards)
+    network, _ = load_colorizer(Path(item.trained) / WEIGHTS_NAME)
+    network, precision = place(network), resolve_precision("auto")
+    constant = _mean_ab(open_split(shards, "train"))
+    val = open_split(shards, "val")
+    rows: list[dict[str, Any]] = []
+    for stored in val.batches(_BATCH):
+        L, ab_truth = decode_lab(stored)
+        predicted = {
+            "gray": np.zeros_like(ab_truth),
+            "constant": np.broadcast_to(constant[:, None, None], ab_truth.shape),
+            "photo mean": np.broadcast_to(ab_truth.mean((2, 3), keepdims=True), ab_truth.shape),
+            "expert": predict_ab(network, stored, precision),
+        }
+        for i in range(len(stored)):
+            row = int(val.rows[len(rows) // len(METHODS)])
+            for method in METHODS:
+                scores = photo_scores(L[i], np.asarray(predicted[method][i]), ab_truth[i])
+                rows.append({"row": row, "method": method, **scores})
+    write_table(folder / RESULTS_NAME, rows, ("row", "method", *SCORE_NAMES))
+    files = [record_file(folder, folder / RESULTS_NAME)]
+    return commit_item(folder, item.name, files=files, num_photos=len(val), quarantined=[])
+
+
+def _mean_ab(reader: ShardReader) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Mean a and b over a split. Returns float32 (2,); zeros for an empty split."""
+    total, num_pixels = np.zeros(2), 0
+    for stored in reader.batches(_BATCH):
+        total += stored[:, 1:].sum(axis=(0, 2, 3), dtype=np.float64)
+        num_pixels += stored[:, 0].size
+    if not num_pixels:
+        return np.zeros(2, np.float32)
+    return (total / num_pixels - AB_OFFSET).astype(np.float32)

@@ -1,0 +1,94 @@
+"""The contact sheet of an archive: gray | mask | single expert | merged | truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from colorization.inference import MergedColorizer, full_size_strips
+from colorization.lab import Float, fit_chroma, lab_to_rgb
+from storage.errors import PhotoError
+from storage.ledger import record_file, write_bytes
+from storage.photos import decode, decode_rgb
+from storage.sheets import contact_sheet
+from tasks.jobs.colorize import ColorizeItem, photo_lightness
+from tasks.jobs.items import ItemResult, commit_item
+from tasks.jobs.models import load_merged
+
+SHEET_NAME = "report/contact-sheet.png"
+MASK_COLOURS = {
+    "people": (220, 90, 80),
+    "birds": (90, 150, 230),
+    "animals": (240, 180, 70),
+    "places": (110, 170, 110),
+}
+_SIDE = 448
+"""Photos on the sheet are coloured at about this size, twice a cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetItem(ColorizeItem):
+    """The photos of the sheet."""
+
+    truth: str | None
+    """Folder of colour originals under the same names."""
+
+
+def draw_sheet(item: SheetItem) -> ItemResult:
+    """Draw the sheet; a photo that cannot be decoded has no row (its chunk quarantined it)."""
+    colorizer = load_merged(item.models)
+    rows = []
+    for photo in item.photos:
+        try:
+            content = Path(item.source, photo["path"]).read_bytes()
+            L = _reduced(photo_lightness(decode(content)))
+        except (PhotoError, OSError):
+            continue
+        pictures, caption = _row(colorizer, L)
+        truth = _truth(item, photo["path"])
+        rows.append((f"{photo['path']}   {caption}", [*pictures, truth]))
+    headings = ["gray", "mask", "single expert", "merged", "truth" if item.truth else ""]
+    folder = Path(item.folder)
+    write_bytes(folder / SHEET_NAME, contact_sheet(headings, rows))
+    sheet = record_file(folder, folder / SHEET_NAME)
+    return commit_item(
+        folder, item.name, files=[], extras=[sheet], num_photos=len(item.photos), quarantined=[]
+    )
+
+
+def _row(colorizer: MergedColorizer, L: Float) -> tuple[list[NDArray[Any]], str]:
+    prediction = colorizer.predict(L)
+    gray = _colours(L, prediction.ab * 0)
+    palette = np.array([MASK_COLOURS[name] for name in prediction.shares], np.float32)
+    weight = prediction.weight[0].permute(1, 2, 0).cpu().numpy()
+    mask = (weight @ palette).astype(np.uint8)
+    present = sorted(prediction.shares.items(), key=lambda pair: -pair[1])
+    caption = " · ".join(f"{name} {share:.0%}" for name, share in present if share >= 0.01)
+    return [gray, mask, _colours(L, prediction.single), _colours(L, prediction.ab)], caption
+
+
+def _colours(L: Float, ab: Tensor) -> NDArray[Any]:
+    rgb = np.empty((*L.shape, 3), np.uint8)
+    for rows, strip in full_size_strips(ab, L.shape):
+        rgb[rows] = lab_to_rgb(L[rows], fit_chroma(L[rows], strip))
+    return rgb
+
+
+def _reduced(L: Float) -> Float:
+    """Every n-th pixel's mean, so that a row of the sheet costs the same for any photo."""
+    step = max(1, min(L.shape) // _SIDE)
+    height, width = (side // step * step for side in L.shape)
+    blocks = L[:height, :width].reshape(height // step, step, width // step, step)
+    return np.ascontiguousarray(blocks.mean(axis=(1, 3)), np.float32)
+
+
+def _truth(item: SheetItem, path: str) -> NDArray[Any] | None:
+    if item.truth is None:
+        return None
+    file = Path(item.truth, path)
+    return decode_rgb(file.read_bytes(), short_side=256) if file.is_file() else None

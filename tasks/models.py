@@ -1,0 +1,83 @@
+"""Where models lie on this machine: the package's starter weights and the torchvision cache."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import colorization
+from colorization.errors import ConfigError, ModelMissingError
+
+_STARTER = Path(colorization.__file__).parent / "starter"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One weights file and whether it is here."""
+
+    name: str
+    path: Path
+
+    @property
+    def present(self) -> bool:
+        """Whether the file is here."""
+        return self.path.is_file()
+
+
+def starter_file(name: str) -> ModelFile:
+    """Weights that come with the package. name: a category, or 'segmenter'."""
+    return ModelFile(f"starter:{name}", _STARTER / f"{name}.safetensors")
+
+
+def segmenter_file(name: str, weights: str = "") -> ModelFile:
+    """The weights of a segmenter by name; `weights` overrides where they are."""
+    if name == "starter":
+        return starter_file("segmenter")
+    return ModelFile(
+        name, Path(weights) if weights else cache_folder() / f"{name.split(':')[-1]}.pth"
+    )
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: $CHROMAFLOW_CACHE, or ~/.cache/chromaflow."""
+    return Path(os.environ.get("CHROMAFLOW_CACHE", Path.home() / ".cache" / "chromaflow"))
+
+
+def require(model: ModelFile) -> Path:
+    """The model's path. Raises ModelMissingError with the command that gets it."""
+    if model.present:
+        return model.path
+    remedy = (
+        f"`chromaflow models fetch {model.name}` downloads it"
+        if model.name.startswith("torchvision:")
+        else "install the package again: it comes with it"
+    )
+    raise ModelMissingError(
+        f"Expected weights of {model.name} at {model.path}, found no file; {remedy}."
+    )
+
+
+def fetch(name: str) -> Path:
+    """Download official torchvision weights into the cache, because the user asked.
+
+    Raises ConfigError for a name that cannot be fetched, ModelMissingError when the network fails.
+    """
+    from colorization.segmentation import SEGMENTER_NAMES
+
+    fetchable = [known for known in SEGMENTER_NAMES if known.startswith("torchvision:")]
+    if name not in fetchable:
+        raise ConfigError(f"Expected a model of {', '.join(fetchable)}; got {name!r}.")
+    import torch
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name.split(":")[1]).DEFAULT  # type: ignore[attr-defined]
+    target = segmenter_file(name).path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(weights.url, str(target), progress=False)
+    except OSError as error:
+        raise ModelMissingError(
+            f"Expected to download {weights.url}, got: {error}. Copy the file to {target} instead."
+        ) from error
+    return target

@@ -1,0 +1,173 @@
+"""What a run leaves behind: runs/<run-id>/, Prefect's tables, and the exit code."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from storage.ledger import write_json
+from storage.manifest import read_rows
+from storage.workspace import Workspace
+from tasks.config import Workflow
+from tasks.evaluate import score_table
+from tasks.jobs.sheet import SHEET_NAME
+from tasks.stages import Decision, StageRef, Step, StepName
+
+EXIT_OK, EXIT_FAILURES = 0, 6
+_QUARANTINE_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class StepFailure:
+    """One step that failed, and what it raised."""
+
+    step: StepName
+    error: BaseException
+
+
+@dataclass
+class RunResult:
+    """What a run did."""
+
+    run_id: str
+    refs: dict[StepName, StageRef] = field(default_factory=dict)
+    failures: list[StepFailure] = field(default_factory=list)
+    sheet: str | None = None
+    """Path of the contact sheet."""
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def computed(self) -> int:
+        """Items computed in this run."""
+        return sum(ref.computed for ref in self.refs.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 6 with failures or quarantined photos; one lone cause keeps its own code."""
+        codes = {getattr(failure.error, "exit_code", 1) for failure in self.failures}
+        if len(codes) == 1:
+            return int(codes.pop())
+        return EXIT_FAILURES if codes or self.quarantined else EXIT_OK
+
+    def blocks(self, step: Step) -> bool:
+        """Whether a step waits for one that failed; it then fails with it, but stops no other."""
+        failed = {failure.step for failure in self.failures}
+        blocking = [name for name in step.upstream if name in failed]
+        if blocking:
+            cause = next(f for f in self.failures if f.step == blocking[0])
+            self.failures.append(StepFailure(step.name, cause.error))
+        return bool(blocking)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, for --json and run.json."""
+        return {
+            "run_id": self.run_id,
+            "exit_code": self.exit_code,
+            "computed": self.computed,
+            "sheet": self.sheet,
+            "steps": [
+                {
+                    "step": "/".join(name),
+                    "computed": ref.computed,
+                    "counts": ref.counts,
+                    "seconds": ref.seconds,
+                    "peak_mb": ref.peak_mb,
+                    "folder": ref.folder,
+                }
+                for name, ref in self.refs.items()
+            ],
+            "failures": [
+                {"step": "/".join(failure.step), "error": str(failure.error)}
+                for failure in self.failures
+            ],
+            "quarantined": self.quarantined,
+        }
+
+
+class RunFailedError(Exception):
+    """At least one step failed; the others are done. Prefect shows the flow run as Failed."""
+
+    def __init__(self, result: RunResult) -> None:
+        labels = ", ".join("/".join(failure.step) for failure in result.failures)
+        super().__init__(f"Expected every step to finish, but these failed: {labels}.")
+        self.result = result
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """An opened run folder."""
+
+    workspace: Workspace
+    run_id: str
+
+    @property
+    def folder(self) -> Path:
+        """runs/<run-id>/."""
+        return self.workspace.runs / self.run_id
+
+
+def open_run(
+    workflow: Workflow, decisions: Mapping[StepName, Decision], steps: Iterable[Step]
+) -> RunRecord:
+    """Make the run's folder and keep the plan in it."""
+    workspace = Workspace(workflow.workspace)
+    workspace.create()
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    record = RunRecord(workspace, f"{stamp}-{secrets.token_hex(3)}")
+    plan = [decisions[step.name] for step in steps]
+    write_json(record.folder / "plan.json", {"steps": [plan_row(decision) for decision in plan]})
+    return record
+
+
+def plan_row(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON."""
+    return {
+        "step": decision.step.label,
+        "action": decision.action,
+        "reasons": list(decision.reasons),
+    }
+
+
+def finish_run(record: RunRecord, result: RunResult) -> RunResult:
+    """Gather quarantine and sheet, write run.json and Prefect's tables.
+
+    Raises RunFailedError when a step failed, so that the flow run is Failed.
+    """
+    for ref in result.refs.values():
+        result.quarantined += read_rows(Path(ref.folder) / "quarantine.parquet")
+        if ref.stage == "colorize":
+            result.sheet = str(Path(ref.folder) / SHEET_NAME)
+    write_json(record.folder / "run.json", result.to_dict())
+    _publish_artifacts(result)
+    if result.failures:
+        raise RunFailedError(result)
+    return result
+
+
+def _publish_artifacts(result: RunResult) -> None:
+    rows = [
+        {
+            "step": "/".join(name),
+            "computed": ref.computed,
+            **ref.counts,
+            "seconds": ref.seconds,
+            "peak MB": ref.peak_mb,
+        }
+        for name, ref in result.refs.items()
+    ]
+    create_table_artifact(rows, key="stages", description="Every step of the run")
+    scores = [row for r in result.refs.values() if r.stage == "evaluate" for row in score_table(r)]
+    if scores:
+        create_table_artifact(scores, key="scores", description="Validation scores")
+    if result.quarantined:
+        shown = result.quarantined[:_QUARANTINE_SHOWN]
+        create_table_artifact(shown, key="quarantine", description="Photos not used, and why")
+    if result.sheet:
+        text = f"Contact sheet: `{result.sheet}`"
+        create_markdown_artifact(text, key="contact-sheet", description="Contact sheet")

@@ -1,0 +1,338 @@
+"""The stage engine: fingerprint, decision with reasons, skip rule, publish.
+
+`plan` and `run` ask the same `decide`, so what `plan` says is what `run` does. Prefect's own cache
+stays "Cached" after a helper changed or an output was deleted (facts/pipeline.md), so files and
+fingerprints decide and Prefect runs every task.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from storage import ledger
+from storage.fingerprint import hash_module, hash_value
+from storage.manifest import QUARANTINE_COLUMNS, write_table
+from storage.workspace import Workspace
+
+StepName = tuple[str, str]
+"""(stage, key), e.g. ("train", "birds")."""
+
+_STORAGE = ("storage.errors", "storage.fingerprint", "storage.ledger", "storage.manifest")
+_PHOTOS = ("storage.photos", "storage.tiff")
+_TRAINING = (
+    "colorization.compute",
+    "colorization.lab",
+    "colorization.networks",
+    "colorization.networks.encoder",
+    "colorization.networks.resnet18",
+    "colorization.networks.unet18",
+    "storage.checkpoints",
+    "storage.shards",
+)
+STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
+    "ingest": (1, (*_STORAGE, *_PHOTOS, "storage.sources", "tasks.jobs.ingest", "tasks.jobs.items")),
+    "preprocess": (
+        1,
+        (
+            *_STORAGE,
+            *_PHOTOS,
+            "colorization.augmentation",
+            "colorization.lab",
+            "storage.shards",
+            "tasks.jobs.items",
+            "tasks.jobs.preprocess",
+        ),
+    ),
+    "train": (
+        1,
+        (
+            *_STORAGE,
+            *_TRAINING,
+            "colorization.losses",
+            "colorization.metrics",
+            "colorization.recipes",
+            "colorization.scores",
+            "colorization.training",
+            "tasks.jobs.items",
+            "tasks.jobs.models",
+            "tasks.jobs.train",
+        ),
+    ),
+    "evaluate": (
+        1,
+        (
+            *_STORAGE,
+            *_TRAINING,
+            "colorization.metrics",
+            "colorization.scores",
+            "tasks.jobs.evaluate",
+            "tasks.jobs.items",
+        ),
+    ),
+    "colorize": (
+        1,
+        (
+            *_STORAGE,
+            *_PHOTOS,
+            *_TRAINING,
+            "colorization.categories",
+            "colorization.inference",
+            "colorization.merging",
+            "colorization.segmentation",
+            "storage.outputs",
+            "storage.sheets",
+            "tasks.jobs.colorize",
+            "tasks.jobs.items",
+            "tasks.jobs.models",
+            "tasks.jobs.sheet",
+        ),
+    ),
+}
+"""Stage → schema version of what it writes, and the modules whose code decides its output."""
+STAGE_NAMES = tuple(STAGES)
+_VERSIONS = ("numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "zarr")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One stage for one key, with everything that decides its output."""
+
+    stage: str
+    key: str
+    workspace: Workspace
+    config: dict[str, Any]
+    upstream: tuple[StepName, ...] = ()
+    inputs: dict[str, str] = field(default_factory=dict)
+    """Hashes of what comes from outside the workspace: a folder's listing, weights files."""
+    output_root: Path | None = None
+    """Where its files go, when not into its own folder (colorized photos)."""
+
+    @property
+    def name(self) -> StepName:
+        """(stage, key)."""
+        return self.stage, self.key
+
+    @property
+    def label(self) -> str:
+        """stage/key."""
+        return f"{self.stage}/{self.key}"
+
+    def parts(self, digests: Mapping[StepName, str]) -> dict[str, Any]:
+        """What the fingerprint is made of, kept in stage.json so that `plan` can name a change."""
+        schema, modules = STAGES[self.stage]
+        return {
+            "schema": schema,
+            "config": self.config,
+            "inputs": self.inputs,
+            "upstream": {"/".join(name): digests[name] for name in self.upstream},
+            "modules": {name: hash_module(name) for name in modules},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What a run would do with a step, and why."""
+
+    step: Step
+    action: str
+    """skip, partial (some items are left or damaged) or run."""
+    reasons: tuple[str, ...]
+    fingerprint: str | None = None
+    """None while an upstream step must run first."""
+    digest: str | None = None
+    """Of the output, when it is known already."""
+
+    @property
+    def folder(self) -> Path:
+        """The step's folder at this fingerprint."""
+        assert self.fingerprint is not None
+        return self.step.workspace.stage_dir(self.step.stage, self.step.key, self.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRef:
+    """A small pointer to a published step; what Prefect tasks pass to each other."""
+
+    stage: str
+    key: str
+    folder: str
+    digest: str
+    computed: int
+    """Items computed in this run; 0 when the step was skipped."""
+    counts: dict[str, int]
+    """done, quarantined, … as the stage published them."""
+    seconds: float
+    peak_mb: float
+
+
+def decide(step: Step, digests: Mapping[StepName, str | None]) -> Decision:
+    """Skip, finish or run a step. digests: of its upstream outputs; None for one that must run."""
+    waiting = [name for name in step.upstream if digests.get(name) is None]
+    if waiting:
+        reasons = tuple(f"upstream {'/'.join(name)} will run" for name in waiting)
+        return Decision(step=step, action="run", reasons=reasons)
+    parts = step.parts({name: digest for name, digest in digests.items() if digest})
+    fingerprint = hash_value(parts)
+    folder = step.workspace.stage_dir(step.stage, step.key, fingerprint)
+    success = ledger.read_json(folder / "_SUCCESS.json")
+    if success is not None:
+        problems = find_damage(folder, success, step.output_root or folder)
+        action = "partial" if problems else "skip"
+        reasons = tuple(problems.values()) or ("up to date",)
+        digest = success["digest"]
+    elif (folder / "stage.json").exists():
+        num_done = len(list((folder / "done").glob("*.json")))
+        action, digest = "partial", None
+        reasons = (f"interrupted; {num_done} items are done",)
+    else:
+        action, digest, reasons = "run", None, _changes(step, parts)
+    return Decision(
+        step=step, action=action, reasons=reasons, fingerprint=fingerprint, digest=digest
+    )
+
+
+def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Verify a published step. Returns what is damaged: item or output name → what is wrong."""
+    problems = {}
+    for output in success["outputs"]:
+        if problem := ledger.damage(folder, output):
+            problems[output["path"]] = problem
+    for name in success["items"]:
+        record = ledger.read_json(folder / "done" / f"{name}.json")
+        if record is None:
+            problems[name] = f"record of {name} is missing"
+            continue
+        files = [(root, file) for file in record["files"]]
+        files += [(folder, file) for file in record["extras"]]
+        for base, file in files:
+            if problem := ledger.damage(base, file):
+                problems[name] = f"{name}: {problem}"
+    return problems
+
+
+def prepare(decision: Decision) -> set[str]:
+    """Make the folder ready to work in and return the names of the items that are done.
+
+    Damaged items lose their record, so that they are computed again; all others stay.
+    """
+    step, folder = decision.step, decision.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger.remove_partials(folder)
+    success = ledger.read_json(folder / "_SUCCESS.json")
+    if success is not None:
+        for name in find_damage(folder, success, step.output_root or folder):
+            (folder / "done" / f"{name}.json").unlink(missing_ok=True)
+        (folder / "_SUCCESS.json").unlink()
+    if not (folder / "stage.json").exists():
+        digests = {name: digest_of(step.workspace, *name) for name in step.upstream}
+        ledger.write_json(
+            folder / "stage.json",
+            {
+                "stage": step.stage,
+                "key": step.key,
+                "fingerprint": decision.fingerprint,
+                "parts": step.parts(digests),
+                "versions": {name: version(name) for name in _VERSIONS},
+                "host": platform.node(),
+                "platform": platform.platform(),
+                "cpus": os.cpu_count(),
+            },
+        )
+    return {path.stem for path in (folder / "done").glob("*.json")}
+
+
+def publish(
+    decision: Decision,
+    *,
+    items: Iterable[str],
+    outputs: Iterable[Path],
+    identity: Iterable[Any],
+    quarantined: Iterable[dict[str, Any]],
+    counts: dict[str, int],
+    computed: int,
+    seconds: float,
+    peak_mb: float,
+) -> StageRef:
+    """Write quarantine.parquet and _SUCCESS.json, point `current` here, return the reference.
+
+    items: names of all items of the step. outputs: files in the folder to verify later. identity:
+    what the output *is*, for the digest that downstream steps hang on (hashes, not times).
+    """
+    step, folder = decision.step, decision.folder
+    quarantined = sorted(quarantined, key=lambda row: str(row["path"]))
+    counts = counts | {"quarantined": len(quarantined)}
+    write_table(folder / "quarantine.parquet", quarantined, QUARANTINE_COLUMNS)
+    recorded = [*outputs, folder / "quarantine.parquet", folder / "stage.json"]
+    success = {
+        "fingerprint": decision.fingerprint,
+        "digest": hash_value(list(identity)),
+        "items": sorted(items),
+        "outputs": [ledger.record_file(folder, path).to_dict() for path in recorded],
+        "counts": counts,
+        "seconds": round(seconds, 2),
+        "peak_mb": round(peak_mb, 1),
+    }
+    ledger.write_json(folder / "_SUCCESS.json", success)
+    step.workspace.set_current(step.stage, step.key, folder)
+    return _reference(step, folder, success, computed)
+
+
+def skipped(decision: Decision) -> StageRef:
+    """The reference to a step that needs no work."""
+    success = ledger.read_json(decision.folder / "_SUCCESS.json")
+    assert success is not None, "only a published step can be skipped"
+    decision.step.workspace.set_current(decision.step.stage, decision.step.key, decision.folder)
+    return _reference(decision.step, decision.folder, success, computed=0)
+
+
+def source_of(workspace: Workspace, key: str) -> str:
+    """The folder that the photos of an ingested key come from."""
+    ingested = ledger.read_json(workspace.current("ingest", key) / "stage.json")
+    assert ingested is not None, f"ingest/{key} is not published"
+    return str(ingested["parts"]["config"]["source"])
+
+
+def digest_of(workspace: Workspace, stage: str, key: str) -> str:
+    """The digest of the current output of a stage × key."""
+    success = ledger.read_json(workspace.current(stage, key) / "_SUCCESS.json")
+    assert success is not None, f"{stage}/{key} is not published"
+    return str(success["digest"])
+
+
+def _reference(step: Step, folder: Path, success: Mapping[str, Any], computed: int) -> StageRef:
+    return StageRef(
+        stage=step.stage,
+        key=step.key,
+        folder=str(folder),
+        digest=success["digest"],
+        computed=computed,
+        counts=dict(success["counts"]),
+        seconds=success["seconds"],
+        peak_mb=success["peak_mb"],
+    )
+
+
+def _changes(step: Step, parts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why the current output no longer counts, by comparing what its fingerprint was made of."""
+    current = ledger.read_json(step.workspace.current(step.stage, step.key) / "stage.json")
+    if current is None:
+        return ("no record",)
+    before, reasons = current["parts"], []
+    for kind, word in (("config", "config"), ("inputs", "input"), ("upstream", "upstream")):
+        old, new = before[kind], parts[kind]
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key):
+                change = f": {old.get(key)} → {new.get(key)}" if kind == "config" else ""
+                reasons.append(f"{word} changed: {key}{change}")
+    for name in sorted(before["modules"].keys() | parts["modules"].keys()):
+        if before["modules"].get(name) != parts["modules"].get(name):
+            reasons.append(f"code changed: {name}")
+    if before["schema"] != parts["schema"]:
+        reasons.append(f"schema changed: {before['schema']} → {parts['schema']}")
+    return tuple(reasons) or ("no record",)
