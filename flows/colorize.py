@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pathlib import Path
+
 from prefect import flow
 
 from flows.pipeline import run_stages
@@ -29,6 +31,12 @@ def colorize_flow(
     starter's. segmenter, merge: override the config's. force: colour again what is done.
     workers: Dask processes.
     """
-    workflow, from_stage = archive_workflow(archive, output, models, segmenter, merge)
+    workflow = archive_workflow(
+        Path(archive),
+        Path(output),
+        models=Path(models) if models else None,
+        segmenter=segmenter,
+        merge=merge,
+    )
     workflow = with_workers(workflow, workers)
     return run_stages(workflow, "ingest", "colorize", [], ["colorize"] if force else [])

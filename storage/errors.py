@@ -112,3 +112,10 @@ class PhotoError(StorageError):
         assert code in REASONS, code
         super().__init__(f"{code}: {detail}")
         self.code, self.detail = code, detail
+
+
+def explain_reason(code: str) -> Reason:
+    """The reason of a code. Raises UsageError naming the known ones."""
+    if code not in REASONS:
+        raise UsageError(f"Expected a code of {', '.join(REASONS)}; got {code!r}.")
+    return REASONS[code]

@@ -20,7 +20,7 @@ from tasks.jobs.colorize import ColorizeItem, colorize_chunk
 from tasks.jobs.items import ItemResult
 from tasks.jobs.models import ModelSpec
 from tasks.jobs.sheet import SheetItem, draw_sheet
-from tasks.models import require, segmenter_file, starter_file
+from tasks.models import expert_files, require, segmenter_file
 from tasks.stages import StageRef, Step, source_of
 
 SHEET_ITEM = "sheet"
@@ -66,17 +66,15 @@ def _items(step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]]) -
 
 
 def _models(step: Step, run: Run) -> ModelSpec:
-    """Experts trained in this workspace; the starter's for categories without a dataset."""
+    """Experts trained in this workspace; named or starter ones for the other categories."""
     config = run.workflow.colorize
-    experts = []
-    for category in CATEGORY_NAMES:
-        if category in run.workflow.datasets:
-            path = step.workspace.current("train", category).resolve() / WEIGHTS_NAME
-        else:
-            path = require(starter_file(category))
-        experts.append((category, str(path)))
+    datasets = run.workflow.datasets
+    files = expert_files(datasets, run.workflow.experts)
+    paths = {category: require(model) for category, model in files.items()}
+    for category in datasets:
+        paths[category] = step.workspace.current("train", category).resolve() / WEIGHTS_NAME
     return ModelSpec(
-        experts=tuple(experts),
+        experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
         segmenter=config.segmenter,
         segmenter_weights=str(require(segmenter_file(config.segmenter, config.segmenter_weights))),
         merge=config.merge,

@@ -148,9 +148,11 @@ class Workflow:
     train: TrainConfig = field(default_factory=TrainConfig)
     colorize: ColorizeConfig = field(default_factory=ColorizeConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    experts: dict[str, Path] = field(default_factory=dict)
+    """Category → weights file, for categories without a dataset; default: the starter's."""
 
     def __post_init__(self) -> None:
-        for name in self.datasets:
+        for name in (*self.datasets, *self.experts):
             category_index(name)
 
 
@@ -190,6 +192,7 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
         train=_section(TrainConfig, table, "train", seed | resolved),
         colorize=_section(ColorizeConfig, table, "colorize", segmenter),
         compute=_section(ComputeConfig, table, "compute", {}),
+        experts={name: base / file for name, file in table.get("experts", {}).items()},
     )
 
 

@@ -13,7 +13,7 @@ from storage.fingerprint import hash_file
 from storage.sources import check_folder, list_files, listing_digest
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, Workflow, canonical
-from tasks.models import require, segmenter_file, starter_file
+from tasks.models import expert_files, require, segmenter_file, starter_file
 from tasks.stages import STAGE_NAMES, Decision, Step, StepName, decide
 
 ARCHIVE = "archive"
@@ -118,9 +118,9 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
     ingest = _ingest_step(workflow, ARCHIVE, archive.path)
     _refuse_nesting(archive)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
-    starters = [starter_file(name) for name in CATEGORY_NAMES if name not in trained]
+    others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
-    inputs = _hashes({model.name: require(model) for model in [*starters, segmenter]})
+    inputs = _hashes({model.name: require(model) for model in [*others, segmenter]})
     if archive.truth is not None:
         truth = check_folder(archive.truth, "colour originals")
         inputs["truth"] = listing_digest(list_files(truth))

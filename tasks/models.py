@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import colorization
+from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError, ModelMissingError
 
 _STARTER = Path(colorization.__file__).parent / "starter"
@@ -30,6 +32,16 @@ def starter_file(name: str) -> ModelFile:
     return ModelFile(f"starter:{name}", _STARTER / f"{name}.safetensors")
 
 
+def expert_files(datasets: Iterable[str], experts: Mapping[str, Path]) -> dict[str, ModelFile]:
+    """The weights of every category that no dataset trains: named ones, else the starter's."""
+    trained = set(datasets)
+    return {
+        name: ModelFile(f"expert:{name}", experts[name]) if name in experts else starter_file(name)
+        for name in CATEGORY_NAMES
+        if name not in trained
+    }
+
+
 def segmenter_file(name: str, weights: str = "") -> ModelFile:
     """The weights of a segmenter by name; `weights` overrides where they are."""
     if name == "starter":
@@ -48,11 +60,12 @@ def require(model: ModelFile) -> Path:
     """The model's path. Raises ModelMissingError with the command that gets it."""
     if model.present:
         return model.path
-    remedy = (
-        f"`chromaflow models fetch {model.name}` downloads it"
-        if model.name.startswith("torchvision:")
-        else "install the package again: it comes with it"
-    )
+    remedies = {
+        "torchvision": f"`chromaflow models fetch {model.name}` downloads it",
+        "expert": "`chromaflow train` makes it, or name another file",
+        "starter": "install the package again: it comes with it",
+    }
+    remedy = remedies[model.name.split(":")[0]]
     raise ModelMissingError(
         f"Expected weights of {model.name} at {model.path}, found no file; {remedy}."
     )

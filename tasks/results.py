@@ -17,7 +17,7 @@ from storage.workspace import Workspace
 from tasks.config import Workflow
 from tasks.evaluate import score_table
 from tasks.jobs.sheet import SHEET_NAME
-from tasks.stages import Decision, StageRef, Step, StepName
+from tasks.stages import Decision, StageRef, Step, StepName, plan_row
 
 EXIT_OK, EXIT_FAILURES = 0, 6
 _QUARANTINE_SHOWN = 100
@@ -123,15 +123,6 @@ def open_run(
     plan = [decisions[step.name] for step in steps]
     write_json(record.folder / "plan.json", {"steps": [plan_row(decision) for decision in plan]})
     return record
-
-
-def plan_row(decision: Decision) -> dict[str, Any]:
-    """A decision as JSON."""
-    return {
-        "step": decision.step.label,
-        "action": decision.action,
-        "reasons": list(decision.reasons),
-    }
 
 
 def finish_run(record: RunRecord, result: RunResult) -> RunResult:

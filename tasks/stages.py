@@ -197,6 +197,15 @@ def decide(step: Step, digests: Mapping[StepName, str | None]) -> Decision:
     )
 
 
+def plan_row(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON."""
+    return {
+        "step": decision.step.label,
+        "action": decision.action,
+        "reasons": list(decision.reasons),
+    }
+
+
 def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, str]:
     """Verify a published step. Returns what is damaged: item or output name → what is wrong."""
     problems = {}

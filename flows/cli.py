@@ -1,0 +1,274 @@
+"""The `chromaflow` command: parse, call a flow or a query, print.
+
+People read stderr, programs read JSON on stdout. torch and Prefect are imported only by the
+commands that run flows.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Colorize black-and-white photo archives with models that you train.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="Models on this machine.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The chromaflow.toml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Only = Annotated[list[str] | None, typer.Option(help="A category, or archive; repeatable.")]
+Workers = Annotated[int, typer.Option(help="Dask processes; 0: one a core.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
+DEFAULT_CONFIG = Path("chromaflow.toml")
+
+
+def main() -> None:
+    """Run the command; every known error is one line on stderr and its own exit code."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _say("Interrupted. What is done is kept; run the same command to go on.")
+        sys.exit(130)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        if code is None:
+            raise
+        _say(f"Error: {error}")
+        sys.exit(code)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Option(help="Where it works.")] = Path("demo")) -> None:
+    """Do the main job in small, on photos from the installed wheels."""
+    from tasks.demo import write_demo
+
+    config = write_demo(folder)
+    _run_flow("pipeline", config, {"config": str(config)}, as_json=False)
+
+
+@app.command()
+def init(config: Config = DEFAULT_CONFIG) -> None:
+    """Write a commented chromaflow.toml to start from."""
+    from tasks.template import write_template
+
+    write_template(config)
+    _say(f"Wrote {config}. Name your folders in it, then `chromaflow plan`.")
+
+
+@app.command()
+def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Say what a run would do and why, without doing it."""
+    from tasks.config import load_workflow
+    from tasks.graph import build_steps
+    from tasks.graph import plan as plan_steps
+    from tasks.stages import plan_row
+
+    decisions = plan_steps(build_steps(load_workflow(config))).values()
+    rows = [plan_row(decision) for decision in decisions]
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        _say(f"{row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+
+
+@app.command()
+def run(
+    config: Config = DEFAULT_CONFIG,
+    from_stage: Annotated[str, typer.Option("--from", help="First stage.")] = "ingest",
+    until_stage: Annotated[str, typer.Option("--until", help="Last stage.")] = "colorize",
+    only: Only = None,
+    force: Annotated[list[str] | None, typer.Option(help="A stage to compute again.")] = None,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Bring every stage up to date; what is done already is skipped."""
+    parameters: dict[str, Any] = {
+        "config": str(config),
+        "from_stage": from_stage,
+        "until_stage": until_stage,
+        "only": only,
+        "force": force,
+        "workers": workers,
+    }
+    _run_flow("pipeline", config, parameters, as_json)
+
+
+def _stage_command(stage: str, summary: str) -> Callable[..., None]:
+    def command(
+        config: Config = DEFAULT_CONFIG,
+        only: Only = None,
+        force: Force = False,
+        workers: Workers = 0,
+        as_json: Json = False,
+    ) -> None:
+        parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
+        _run_flow(stage, config, parameters, as_json)
+
+    command.__doc__ = summary
+    return command
+
+
+app.command("ingest")(_stage_command("ingest", "Read photos into manifests."))
+app.command("preprocess")(_stage_command("preprocess", "Crop, flip, saturate into Lab shards."))
+app.command("train")(_stage_command("train", "Train one colorizer a category."))
+app.command("evaluate")(_stage_command("evaluate", "Score the experts beside baselines."))
+
+
+@app.command()
+def colorize(
+    archive: Annotated[Path, typer.Argument(metavar="IN", help="Folder of gray photos.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where colour goes.")],
+    models: Annotated[Path | None, typer.Option(help="A chromaflow.toml with trained experts.")] = None,
+    segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
+    merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
+    force: Force = False,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Colour every photo of a folder; originals are never touched."""
+    from tasks.archive import archive_workflow
+    from tasks.graph import build_steps
+
+    workflow = archive_workflow(archive, output, models=models, segmenter=segmenter, merge=merge)
+    build_steps(workflow)
+    parameters: dict[str, Any] = {
+        "archive": str(archive),
+        "output": str(output),
+        "models": str(models) if models else None,
+        "segmenter": segmenter,
+        "merge": merge,
+        "force": force,
+        "workers": workers,
+    }
+    _call_flow("colorize", workflow.workspace, parameters, as_json)
+
+
+@app.command()
+def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Say what the workspace holds: steps, the last run, quarantined photos."""
+    from storage.workspace import Workspace
+    from tasks.config import load_workflow
+    from tasks.status import last_run, quarantine_rows, stage_status
+
+    workspace = Workspace(load_workflow(config).workspace)
+    steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
+    run_record = last_run(workspace)
+    if as_json:
+        _print_json({"steps": steps, "quarantined": quarantined, "last_run": run_record})
+        return
+    for row in steps:
+        counts = " ".join(f"{name} {count}" for name, count in row["counts"].items())
+        _say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
+    _say_quarantined(quarantined)
+    if run_record:
+        _say(f"last run {run_record['run_id']}: exit {run_record['exit_code']}")
+
+
+@app.command()
+def doctor(config: Config = DEFAULT_CONFIG) -> None:
+    """Check Python, packages, processor, GPU, disk, codecs and weights."""
+    from storage.workspace import Workspace
+    from tasks.config import load_workflow
+    from tasks.status import doctor as check
+
+    root = load_workflow(config).workspace if config.exists() else Path("workspace")
+    checks = check(Workspace(root))
+    for what, finding, fine in checks:
+        _say(f"{'ok ' if fine else 'BAD'} {what:<40} {finding}")
+    raise typer.Exit(0 if all(fine for _, _, fine in checks) else 3)
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(help="e.g. TRUNCATED")]) -> None:
+    """Say what a quarantine code means and what to do."""
+    from storage.errors import explain_reason
+
+    reason = explain_reason(code)
+    _say(f"{reason.code}: {reason.meaning}\n{reason.remedy}")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the models known by name and whether they are here."""
+    from tasks.status import known_models
+
+    for model in known_models():
+        _say(f"{'here   ' if model.present else 'missing'} {model.name:<42} {model.path}")
+
+
+@models_app.command("fetch")
+def models_fetch(name: Annotated[str, typer.Argument(help="torchvision:NAME")]) -> None:
+    """Download official weights of a torchvision segmenter."""
+    from tasks.models import fetch
+
+    _say(f"{name} is at {fetch(name)}")
+
+
+def _run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
+    """Check the config before anything slow is imported, then run the flow."""
+    from tasks.config import load_workflow
+    from tasks.graph import build_steps, select
+
+    workflow = load_workflow(config)
+    stages = {"from_stage": parameters.get("from_stage"), "until_stage": parameters.get("until_stage")}
+    chosen = {key: value for key, value in stages.items() if value}
+    select(build_steps(workflow), only=parameters.get("only") or [], **chosen)
+    _call_flow(name, workflow.workspace, parameters, as_json)
+
+
+def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: bool) -> None:
+    from importlib import import_module
+
+    from storage.workspace import Workspace
+    from tasks.environment import configure_prefect
+
+    Workspace(workspace).create()
+    configure_prefect(Workspace(workspace).prefect_home)
+    flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+    from tasks.results import RunFailedError
+
+    try:
+        result = flow(**parameters)
+    except RunFailedError as error:
+        result = error.result
+    if as_json:
+        _print_json(result.to_dict())
+    else:
+        _say_result(result)
+    raise typer.Exit(result.exit_code)
+
+
+def _say_result(result: Any) -> None:
+    for (stage, key), ref in result.refs.items():
+        counts = " ".join(f"{name} {count}" for name, count in ref.counts.items())
+        state = f"{ref.computed} computed" if ref.computed else "up to date"
+        _say(f"{stage + '/' + key:<22} {state:<14} {counts}")
+    for failure in result.failures:
+        _say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
+    _say_quarantined(result.quarantined)
+    _say(f"{result.computed} computed in run {result.run_id}")
+    if result.sheet:
+        _say(f"Contact sheet: {result.sheet}")
+
+
+def _say_quarantined(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        _say(f"quarantined {row['path']}: {row['code']} ({row['stage']}): {row['detail']}")
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1))
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

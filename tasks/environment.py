@@ -1,0 +1,43 @@
+"""Prefect's settings for a run, set before Prefect is imported; the user's own always win."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from storage.errors import UsageError
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+def configure_prefect(home: Path) -> None:
+    """Keep the ephemeral server's state in `home`, quiet and on loopback.
+
+    Raises UsageError for a remote server without authentication.
+    """
+    url = os.environ.get("PREFECT_API_URL", "")
+    host = urlsplit(url).hostname
+    if host and host not in _LOOPBACK and not _has_credentials():
+        raise UsageError(
+            f"Expected PREFECT_API_URL on loopback or with authentication, got {url}. "
+            "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
+        )
+    defaults = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "PREFECT_CLI_COLORS": "false",
+    }
+    if not url:
+        defaults["PREFECT_HOME"] = str(home.resolve())
+        defaults["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _has_credentials() -> bool:
+    names = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "PREFECT_SERVER_API_AUTH_STRING")
+    return any(os.environ.get(name) for name in names)

@@ -1,0 +1,104 @@
+"""What a workspace holds and what this machine can do, without torch or Prefect."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from colorization.categories import CATEGORY_NAMES
+from storage.ledger import read_json
+from storage.manifest import read_rows
+from storage.workspace import Workspace
+from tasks.models import ModelFile, segmenter_file, starter_file
+from tasks.stages import STAGE_NAMES
+
+_PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
+
+
+def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
+    """One row a published step: counts, seconds, peak memory, folder."""
+    rows = []
+    for stage in STAGE_NAMES:
+        for link in sorted((workspace.root / "current" / stage).glob("*")):
+            success = read_json(link / "_SUCCESS.json")
+            if success is not None:
+                keep = {name: success[name] for name in ("counts", "seconds", "peak_mb")}
+                rows.append({"step": f"{stage}/{link.name}", **keep, "folder": str(link.resolve())})
+    return rows
+
+
+def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
+    """Every quarantined photo of the current outputs, with its key."""
+    rows = []
+    for path in sorted((workspace.root / "current").glob("*/*/quarantine.parquet")):
+        rows += [{"key": path.parent.name, **row} for row in read_rows(path)]
+    return rows
+
+
+def last_run(workspace: Workspace) -> dict[str, Any] | None:
+    """The newest run.json."""
+    runs = sorted(workspace.runs.glob("*/run.json"))
+    return read_json(runs[-1]) if runs else None
+
+
+def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:
+    """(what, finding, whether it is fine) of everything that a run needs."""
+    existing = next(p for p in [workspace.root, *workspace.root.resolve().parents] if p.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    checks = [
+        ("Python", platform.python_version(), sys.version_info >= (3, 11)),
+        ("cores", str(os.cpu_count()), True),
+        ("bf16", "native" if _cpu_has("avx512_bf16", "amx_bf16") else "no: fp32 is used", True),
+        ("GPU", _gpu(), True),
+        ("disk", f"{free:.0f} GB free at {existing}", free > 5),
+    ]
+    checks += [_package(name) for name in _PACKAGES]
+    codecs = "JPEG, PNG, WebP, BMP, TIFF" if find_spec("imagecodecs") else "imagecodecs missing"
+    checks.append(("codecs", codecs, find_spec("imagecodecs") is not None))
+    checks += [_model(model) for model in known_models()]
+    return checks
+
+
+def known_models() -> list[ModelFile]:
+    """Every model the package knows by name."""
+    names = ("starter", "torchvision:deeplabv3_resnet101", "torchvision:lraspp_mobilenet_v3_large")
+    names = (*names, "torchvision:deeplabv3_mobilenet_v3_large")
+    return [*(starter_file(name) for name in CATEGORY_NAMES), *(segmenter_file(n) for n in names)]
+
+
+def _model(model: ModelFile) -> tuple[str, str, bool]:
+    optional = model.name.startswith("torchvision:")
+    if model.present:
+        finding = f"{model.path.stat().st_size / 1e6:.1f} MB"
+    else:
+        finding = f"not here; `chromaflow models fetch {model.name}`" if optional else "missing"
+    return model.name, finding, model.present or optional
+
+
+def _package(name: str) -> tuple[str, str, bool]:
+    try:
+        return name, version(name), True
+    except PackageNotFoundError:
+        return name, "missing", False
+
+
+def _cpu_has(*flags: str) -> bool:
+    path = Path("/proc/cpuinfo")
+    words = set(path.read_text(errors="replace").split()) if path.exists() else set()
+    return bool(words & set(flags))
+
+
+def _gpu() -> str:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return "none: CPU is used"
+    query = [command, "--query-gpu=name", "--format=csv,noheader"]
+    found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
+    return found.stdout.strip() or "none: CPU is used"
