@@ -78,12 +78,21 @@ def load_masks(shared: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(lightness), np.stack(labels)
 
 
-def batches(stored: list[np.ndarray], taught: np.ndarray, L_voc: np.ndarray, y_voc: np.ndarray, num_steps: int) -> Any:
+def batches(
+    stored: list[np.ndarray],
+    taught: np.ndarray,
+    L_voc: np.ndarray,
+    y_voc: np.ndarray,
+    num_steps: int,
+) -> Any:
     """Batches of a quarter VOC masks and three quarters taught photos, mirrored at random."""
     rng = np.random.default_rng(SEED)
     L_taught = np.concatenate(stored)
     for _ in range(num_steps):
-        i, j = rng.integers(0, len(L_taught), BATCH * 3 // 4), rng.integers(0, len(L_voc), BATCH // 4)
+        i, j = (
+            rng.integers(0, len(L_taught), BATCH * 3 // 4),
+            rng.integers(0, len(L_voc), BATCH // 4),
+        )
         L = np.concatenate([L_taught[i].astype(np.float32) * (100 / 255), L_voc[j]])
         target = torch.from_numpy(taught[i].astype(np.float32))
         target = F.interpolate(target, (SIDE, SIDE), mode="bilinear")
@@ -113,18 +122,28 @@ def main() -> None:
         photos = zarr.open_group(store, mode="r")["train"][: args.photos]
         stored.append(photos[:, 0])
         taught += [teach(teacher, photos[i : i + 8]) for i in range(0, len(photos), 8)]
-        print(category, len(photos), f"{time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        print(
+            category,
+            len(photos),
+            f"{time.monotonic() - started:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     L_voc, y_voc = load_masks(args.shared)
     held = np.arange(len(L_voc)) % 3 == 0
     network = StarterSegmenterNetwork()
-    backbone = load_checkpoint(args.shared / "weights" / "resnet18_imagenet_derived_fp16.safetensors")
+    backbone = load_checkpoint(
+        args.shared / "weights" / "resnet18_imagenet_derived_fp16.safetensors"
+    )
     state = {k: torch.from_numpy(v) for k, v in backbone.tensors.items()}
     reduced = {k: v for k, v in state.items() if not k.startswith("layer3.1")}
     network.encoder.load_backbone(reduced)
     data = batches(stored, np.concatenate(taught), L_voc[~held], y_voc[~held], args.steps)
     for step, loss in enumerate(train_segmenter(network, data, num_steps=args.steps)):
         if step % 50 == 0:
-            print(step, f"{loss:.3f} {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            print(
+                step, f"{loss:.3f} {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True
+            )
     segmenter = StarterSegmenter(network)
     with torch.inference_mode():
         x = torch.from_numpy(L_voc[held])[:, None]

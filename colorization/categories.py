@@ -8,10 +8,29 @@ from dataclasses import dataclass
 from colorization.errors import ConfigError
 
 VOC_CLASSES = tuple(
-    (
-        "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog "
-        "horse motorbike person pottedplant sheep sofa train tvmonitor"
-    ).split()
+    [
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ]
 )
 """Pascal VOC 2012 in its official order; torchvision's segmentation weights use it too."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from colorization.errors import ConfigError
 def has_native_bf16(device: str = "cpu") -> bool:
     """Whether the device multiplies bf16 natively; emulated, it is slower than fp32."""
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capability = torch.backends.cpu.get_cpu_capability()
     flags = _cpu_flags()
     return capability.startswith("AVX512") and bool({"avx512_bf16", "amx_bf16"} & flags)
@@ -44,7 +45,7 @@ def place(network: nn.Module, device: str = "cpu") -> nn.Module:
 
 def _cpu_flags() -> set[str]:
     try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+        with Path("/proc/cpuinfo").open(encoding="ascii", errors="replace") as lines:
             for line in lines:
                 if line.startswith("flags"):
                     return set(line.split(":", 1)[1].split())

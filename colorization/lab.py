@@ -65,10 +65,9 @@ def _f_table() -> Float:
 
 
 @cache
-def _encode_table(dtype: str) -> Pixels:
-    top = 255 if dtype == "uint8" else 65535
-    encoded = linear_to_srgb(np.arange(_TABLE_SIZE * 4) / (_TABLE_SIZE * 4 - 1)) * top
-    return np.rint(encoded).astype(np.uint8 if dtype == "uint8" else np.uint16)
+def _encode_table() -> NDArray[np.uint8]:
+    encoded = linear_to_srgb(np.arange(_TABLE_SIZE * 4) / (_TABLE_SIZE * 4 - 1)) * 255
+    return np.rint(encoded).astype(np.uint8)
 
 
 def _linear(pixels: Pixels) -> Float:
@@ -88,7 +87,7 @@ def rgb_to_lab(rgb: Pixels) -> Float:
     relative = _linear(rgb) @ _RGB_TO_RELATIVE.T
     index = (np.clip(relative, 0, 1) * (_TABLE_SIZE - 1) + 0.5).astype(np.int32)
     f = _f_table()[index]
-    lab = np.empty_like(f)
+    lab = np.empty(f.shape, np.float32)
     lab[..., 0] = 116 * f[..., 1] - 16
     lab[..., 1] = 500 * (f[..., 0] - f[..., 1])
     lab[..., 2] = 200 * (f[..., 1] - f[..., 2])
@@ -134,7 +133,7 @@ def fit_chroma(L: Float, ab: Float, steps: int = 12) -> Float:
     low, high = np.zeros_like(L_out), np.ones_like(L_out)
     for _ in range(steps):
         middle = (low + high) / 2
-        linear = _lab_to_linear(L_out, ab_out * middle[:, None])
+        linear = _lab_to_linear(L_out, np.asarray(ab_out * middle[:, None], np.float32))
         inside = ((linear >= 0) & (linear <= 1)).all(axis=-1)
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     fitted = ab.copy()
@@ -150,7 +149,7 @@ def lab_to_rgb(L: Float, ab: Float, dtype: type[np.uint8] | type[np.uint16] = np
     linear = np.clip(_lab_to_linear(L, ab), 0, 1)
     if dtype is np.uint16:  # 16 bits near black need more steps than a table has
         return np.rint(linear_to_srgb(linear) * 65535).astype(np.uint16)
-    table = _encode_table("uint8")
+    table = _encode_table()
     return table[(linear * (len(table) - 1) + 0.5).astype(np.int32)]
 
 

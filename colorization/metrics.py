@@ -45,7 +45,7 @@ def delta_e_2000(lab: Array, lab_truth: Array) -> NDArray[np.float32]:
     R_T = -2 * np.sqrt(C_mean**7 / (C_mean**7 + 25.0**7)) * np.sin(rotation)
     terms = (dL / S_L) ** 2 + (dC / S_C) ** 2 + (dH / S_H) ** 2
     terms = terms + R_T * (dC / S_C) * (dH / S_H)
-    return np.sqrt(np.maximum(terms, 0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(terms, 0)), np.float32)
 
 
 def ab_rmse(ab: Array, ab_truth: Array) -> float:

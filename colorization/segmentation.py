@@ -8,7 +8,7 @@ photo (facts/colorization.md), which an archive does not have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,7 @@ class StarterSegmenterNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.encoder = ResNet18Encoder(depth=3)
-        self.encoder.layer3 = nn.Sequential(self.encoder.layer3[0])  # type: ignore[index]
+        self.encoder.layer3 = nn.Sequential(self.encoder.get_submodule("layer3.0"))
         self.context = nn.Linear(STAGE_CHANNELS[3], 96)
         self.lateral3 = nn.Conv2d(STAGE_CHANNELS[3], 96, 1)
         self.mix2 = _conv(96 + STAGE_CHANNELS[2], 96)
@@ -73,7 +73,8 @@ class StarterSegmenter:
 
     def __call__(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""
-        return self.network(normalize_L(L_N1HW)).float().softmax(dim=1)
+        weight: Tensor = self.network(normalize_L(L_N1HW)).float().softmax(dim=1)
+        return weight
 
 
 class TorchvisionSegmenter:
@@ -93,7 +94,7 @@ class TorchvisionSegmenter:
         gray = (L_N1HW / L_MAX).expand(-1, 3, -1, -1)
         mean = gray.new_tensor(self.MEAN)[:, None, None]
         std = gray.new_tensor(self.STD)[:, None, None]
-        classes = self.network((gray - mean) / std)["out"].float().softmax(dim=1)
+        classes: Tensor = self.network((gray - mean) / std)["out"].float().softmax(dim=1)
         weight = classes.new_zeros(len(classes), len(CATEGORIES), *classes.shape[-2:])
         return weight.index_add_(1, self.owner.to(classes.device), classes)
 
@@ -145,7 +146,10 @@ def train_segmenter(
     """
     encoder = [p for n, p in network.named_parameters() if n.startswith("encoder.")]
     rest = [p for n, p in network.named_parameters() if not n.startswith("encoder.")]
-    groups = [{"params": rest}, {"params": encoder, "lr": 0.3 * learning_rate}]
+    groups: list[dict[str, Any]] = [
+        {"params": rest},
+        {"params": encoder, "lr": 0.3 * learning_rate},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     network.train()

@@ -143,7 +143,8 @@ def predict_ab(
 
 
 def _build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    encoder, rest = [], []
+    encoder: list[nn.Parameter] = []
+    rest: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (encoder if name.startswith("encoder.") else rest).append(parameter)
     groups = [

@@ -128,7 +128,9 @@ app.command("evaluate")(_stage_command("evaluate", "Score the experts beside bas
 def colorize(
     archive: Annotated[Path, typer.Argument(metavar="IN", help="Folder of gray photos.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where colour goes.")],
-    models: Annotated[Path | None, typer.Option(help="A chromaflow.toml with trained experts.")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="A chromaflow.toml with trained experts.")
+    ] = None,
     segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
     merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
     force: Force = False,
@@ -220,7 +222,10 @@ def _run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool
     from tasks.graph import build_steps, select
 
     workflow = load_workflow(config)
-    stages = {"from_stage": parameters.get("from_stage"), "until_stage": parameters.get("until_stage")}
+    stages = {
+        "from_stage": parameters.get("from_stage"),
+        "until_stage": parameters.get("until_stage"),
+    }
     chosen = {key: value for key, value in stages.items() if value}
     select(build_steps(workflow), only=parameters.get("only") or [], **chosen)
     _call_flow(name, workflow.workspace, parameters, as_json)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pathlib import Path
-
 from prefect import flow
 
 from flows.pipeline import run_stages

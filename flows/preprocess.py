@@ -22,4 +22,6 @@ def preprocess_flow(
     config's.
     """
     workflow = with_workers(load_workflow(Path(config)), workers)
-    return run_stages(workflow, "preprocess", "preprocess", only or [], ["preprocess"] if force else [])
+    return run_stages(
+        workflow, "preprocess", "preprocess", only or [], ["preprocess"] if force else []
+    )

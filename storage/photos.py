@@ -159,7 +159,7 @@ def encode(rgb: Pixels, photo: Photo) -> bytes:
     """
     name, alpha = photo.header.format, photo.alpha
     if alpha is not None and name in ("PNG", "TIFF", "WEBP"):
-        rgb = np.dstack([rgb, alpha])
+        rgb = np.dstack([rgb, alpha]).astype(rgb.dtype)  # type: ignore[assignment]
     if name == "TIFF":
         return tiff.write(rgb, dpi=photo.dpi, profile=srgb_profile())
     if rgb.dtype == np.uint16:

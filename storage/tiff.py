@@ -76,9 +76,7 @@ def read_pixels(page: Page) -> tuple[Any, Any]:
     return pixels, alpha
 
 
-def write(
-    pixels: NDArray[Any], *, dpi: tuple[float, float] | None, profile: bytes
-) -> bytes:
+def write(pixels: NDArray[Any], *, dpi: tuple[float, float] | None, profile: bytes) -> bytes:
     """Encode RGB or RGBA, uint8 or uint16, losslessly. Returns the file's bytes."""
     buffer = io.BytesIO()
     tifffile.imwrite(

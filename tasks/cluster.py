@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,24 +42,27 @@ class Cluster:
         self._scheduler = compute.scheduler
         self._local: LocalCluster | None = None
         self._client: Client | None = None
+        self._starting = threading.Lock()
 
     @property
     def client(self) -> Client:
         """The client, connected. Every socket is on loopback with TLS unless an address is given."""
-        if self._client is None:
-            if self._scheduler:
-                self._client = Client(self._scheduler, set_as_default=False)
-            else:
-                self._local = LocalCluster(
-                    n_workers=self.num_workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    security=True,
-                    silence_logs=40,
-                )
-                self._client = Client(self._local, set_as_default=False)
-        return self._client
+        with self._starting:  # the tasks of a stage share it and ask for it at the same time
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Client:
+        if self._scheduler:
+            return Client(self._scheduler, set_as_default=False)
+        self._local = LocalCluster(
+            n_workers=self.num_workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            security=True,
+        )
+        return Client(self._local, set_as_default=False)
 
     def close(self) -> None:
         """Stop what was started."""
@@ -70,6 +75,7 @@ class Cluster:
 @contextmanager
 def stage_cluster(compute: ComputeConfig, *, at_most: int | None = None) -> Iterator[Cluster]:
     """A cluster for the time of one stage."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # Prefect turns its INFO lines on
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         cluster = Cluster(compute, at_most=at_most)
         try:
@@ -91,7 +97,7 @@ def fan_out(
     """
     waiting: dict[Future, Item] = {cluster.client.submit(job, i, pure=False): i for i in items}
     results: list[ItemResult] = []
-    completed = as_completed(list(waiting))
+    completed = as_completed(list(waiting), loop=cluster.client.loop)
     try:
         for future in completed:
             item = waiting.pop(future)

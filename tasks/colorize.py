@@ -14,7 +14,7 @@ from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import NoInputError
 from storage.manifest import read_rows
 from storage.outputs import check_collisions
-from tasks.execute import Published, Record, Run, Work, execute, num_photos
+from tasks.execute import Published, Record, Run, Work, execute
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.colorize import ColorizeItem, colorize_chunk
 from tasks.jobs.items import ItemResult
@@ -39,10 +39,12 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
         check_collisions(row["path"] for row in manifest)
         return _items(step, run, folder, manifest)
 
-    return execute(step, upstream, run, Work(items=items, job=_job, finish=_finish, total=num_photos))
+    return execute(step, upstream, run, Work(items=items, job=_job, finish=_finish))
 
 
-def _items(step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]]) -> list[ColorizeItem]:
+def _items(
+    step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]]
+) -> list[ColorizeItem]:
     assert run.workflow.archive is not None
     archive, config = run.workflow.archive, run.workflow.colorize
     common: dict[str, Any] = {

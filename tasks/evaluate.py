@@ -32,7 +32,8 @@ def evaluate(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
             )
         ]
 
-    return execute(step, upstream, run, Work(items=items, job=evaluate_category, finish=_finish))
+    work = Work(items=items, job=evaluate_category, finish=_finish, by_photo=False)
+    return execute(step, upstream, run, work)
 
 
 def score_table(ref: StageRef) -> list[dict[str, Any]]:

@@ -60,8 +60,8 @@ class Work:
     job: Callable[[Any], ItemResult]
     finish: Callable[[Path, dict[str, Record]], Published]
     """Given the folder and the records by item name."""
-    total: Callable[[Sequence[Item]], int] = len
-    """Units of progress in some items."""
+    by_photo: bool = True
+    """Whether progress counts photos; else it counts items."""
     watch: Callable[[Path, StepProgress], AbstractContextManager[OnResult]] | None = None
     """Other progress than one unit a photo, for as long as the items run."""
 
@@ -102,13 +102,14 @@ def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> S
 def _compute(
     step: Step, run: Run, work: Work, folder: Path, left: Sequence[Item]
 ) -> list[ItemResult]:
-    progress = StepProgress(run.terminal, step.label, work.total(left))
+    total = sum(len(item.photos) for item in left) if work.by_photo else len(left)  # type: ignore[attr-defined]
+    progress = StepProgress(run.terminal, step.label, total)
     if work.watch is not None:
         with work.watch(folder, progress) as on_result:
             return fan_out(run.cluster, work.job, left, on_result)
-    return fan_out(run.cluster, work.job, left, lambda result: progress.advance(result.num_photos))
-
-
-def num_photos(items: Sequence[Any]) -> int:
-    """Photos in some photo items, as units of progress."""
-    return sum(len(item.photos) for item in items)
+    return fan_out(
+        run.cluster,
+        work.job,
+        left,
+        lambda result: progress.advance(result.num_photos if work.by_photo else 1),
+    )

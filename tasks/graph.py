@@ -181,4 +181,6 @@ def with_workers(workflow: Workflow, workers: int) -> Workflow:
     """The workflow with another number of Dask workers; 0 leaves it as it is."""
     if workers < 0:
         raise ConfigError(f"Expected --workers of 0 or more, got {workers}.")
-    return replace(workflow, compute=replace(workflow.compute, workers=workers or workflow.compute.workers))
+    return replace(
+        workflow, compute=replace(workflow.compute, workers=workers or workflow.compute.workers)
+    )

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.manifest import MANIFEST_COLUMNS, write_table
 from storage.sources import list_files
-from tasks.execute import Published, Record, Run, Work, execute, num_photos
+from tasks.execute import Published, Record, Run, Work, execute
 from tasks.jobs.ingest import ingest_chunk
 from tasks.jobs.items import PhotoItem
 from tasks.stages import StageRef, Step
@@ -37,7 +37,7 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
             for number, start in enumerate(starts)
         ]
 
-    work = Work(items=items, job=ingest_chunk, finish=_finish, total=num_photos)
+    work = Work(items=items, job=ingest_chunk, finish=_finish)
     return execute(step, upstream, run, work)
 
 

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import NoInputError
 from storage.manifest import read_rows, write_table
 from storage.shards import create_array, num_shards, shard_range
-from tasks.execute import Published, Record, Run, Work, execute, num_photos
+from tasks.execute import Published, Record, Run, Work, execute
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard
 from tasks.stages import StageRef, Step, source_of
@@ -25,7 +25,7 @@ def preprocess(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def items(folder: Path) -> list[ShardItem]:
         return _shard_items(step, folder)
 
-    work = Work(items=items, job=preprocess_shard, finish=_finish, total=num_photos)
+    work = Work(items=items, job=preprocess_shard, finish=_finish)
     return execute(step, upstream, run, work)
 
 

@@ -36,7 +36,10 @@ _TRAINING = (
     "storage.shards",
 )
 STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "ingest": (1, (*_STORAGE, *_PHOTOS, "storage.sources", "tasks.jobs.ingest", "tasks.jobs.items")),
+    "ingest": (
+        1,
+        (*_STORAGE, *_PHOTOS, "storage.sources", "tasks.jobs.ingest", "tasks.jobs.items"),
+    ),
     "preprocess": (
         1,
         (
@@ -339,9 +342,12 @@ def _changes(step: Step, parts: Mapping[str, Any]) -> tuple[str, ...]:
             if old.get(key) != new.get(key):
                 change = f": {old.get(key)} → {new.get(key)}" if kind == "config" else ""
                 reasons.append(f"{word} changed: {key}{change}")
-    for name in sorted(before["modules"].keys() | parts["modules"].keys()):
-        if before["modules"].get(name) != parts["modules"].get(name):
-            reasons.append(f"code changed: {name}")
+    modules = sorted(before["modules"].keys() | parts["modules"].keys())
+    reasons += [
+        f"code changed: {name}"
+        for name in modules
+        if before["modules"].get(name) != parts["modules"].get(name)
+    ]
     if before["schema"] != parts["schema"]:
         reasons.append(f"schema changed: {before['schema']} → {parts['schema']}")
     return tuple(reasons) or ("no record",)

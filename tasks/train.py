@@ -43,7 +43,7 @@ def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
             )
         ]
 
-    work = Work(items=items, job=train_category, finish=_finish, watch=_watch)
+    work = Work(items=items, job=train_category, finish=_finish, by_photo=False, watch=_watch)
     return execute(step, upstream, run, work)
 
 
@@ -53,9 +53,11 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
     finished = threading.Event()
 
     def poll() -> None:
+        shown = None
         while not finished.wait(_POLL_SECONDS):
             state = read_json(folder / PROGRESS_NAME)
-            if state is not None:
+            if state is not None and state != shown:
+                shown = state
                 note = f"epoch {state['epoch']} loss {state['loss']:.1f}"
                 note += f" val ΔE {state['val']:.2f}" if state["val"] else ""
                 progress.set(state["step"], note, total=state["steps"])

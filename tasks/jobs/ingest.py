@@ -10,7 +10,14 @@ from storage.fingerprint import hash_bytes
 from storage.manifest import Quarantined, split_of
 from storage.photos import inspect
 from storage.sources import claims_to_be_photo
-from tasks.jobs.items import ItemResult, PhotoItem, commit_item, printable, quarantine_into, read_photo
+from tasks.jobs.items import (
+    ItemResult,
+    PhotoItem,
+    commit_item,
+    printable,
+    quarantine_into,
+    read_photo,
+)
 
 
 def ingest_chunk(item: PhotoItem) -> ItemResult:

@@ -83,9 +83,7 @@ def read_photo(item: PhotoItem, path: str) -> bytes:
 
 
 @contextmanager
-def quarantine_into(
-    quarantined: list[Quarantined], path: str, stage: str
-) -> Iterator[None]:
+def quarantine_into(quarantined: list[Quarantined], path: str, stage: str) -> Iterator[None]:
     """Turn the block's PhotoError, or a lack of memory, into a quarantine row; the run goes on."""
     try:
         yield

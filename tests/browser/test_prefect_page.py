@@ -1,0 +1,104 @@
+"""A flow run against a real Prefect server, looked at in Debian's chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+CHROMIUM = shutil.which("chromium")
+ROOT = Path(__file__).parents[2]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """`prefect server start` on a free loopback port. Gives its address."""
+    port = free_port()
+    environment = os.environ | {
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start"]
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2).close()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "server.log").read_text()
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def post(server: str, path: str) -> Any:
+    request = urllib.request.Request(
+        f"{server}/api/{path}", data=b"{}", headers={"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return json.load(response)
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
+)
+def test_the_run_its_tasks_and_artifacts_are_on_the_server_and_its_page(
+    server: str, project: Path
+) -> None:
+    from playwright.sync_api import sync_playwright
+
+    environment = os.environ | {"PREFECT_API_URL": f"{server}/api", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    words = ["run", "--config", str(project), "--until", "preprocess"]
+    done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = post(server, "flow_runs/filter")[0]
+    assert run["state"]["type"] == "COMPLETED"
+    names = {task["name"] for task in post(server, "task_runs/filter")}
+    assert names == {
+        "ingest-people",
+        "ingest-places",
+        "ingest-archive",
+        "preprocess-people",
+        "preprocess-places",
+    }
+    keys = {artifact["key"] for artifact in post(server, "artifacts/filter")}
+    assert {"stages", "progress-preprocess-people"} <= keys
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{server}/runs/flow-run/{run['id']}")
+        page.get_by_text(run["name"]).first.wait_for(timeout=60_000)
+        screenshot = project.parent / "flow-run.png"
+        page.screenshot(path=screenshot)
+        page.get_by_text("Task Runs", exact=True).first.click()
+        page.get_by_text("preprocess-people").first.wait_for(timeout=30_000)
+        page.screenshot(path=screenshot)
+        browser.close()
+    assert screenshot.stat().st_size > 10_000

@@ -1,0 +1,76 @@
+"""Photos and workspaces made on the spot; nothing here needs the research data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+MakePhoto = Callable[..., Path]
+
+
+def draw_photo(seed: int, width: int = 96, height: int = 80) -> np.ndarray:
+    """A smooth colour picture with an edge, different for each seed. uint8 (H, W, 3)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / max(width, height)
+    colour = rng.uniform(40, 215, (2, 3))
+    side = (x * np.cos(seed) + y * np.sin(seed) > 0.4)[..., None]
+    shade = 20 * np.sin(12 * x + seed)[..., None]
+    return np.clip(np.where(side, colour[0], colour[1]) + shade, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_photo() -> MakePhoto:
+    """Write a photo: make_photo(path, seed=1, gray=False, size=(96, 80))."""
+
+    def make(
+        path: Path, seed: int = 1, gray: bool = False, size: tuple[int, int] = (96, 80)
+    ) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.fromarray(draw_photo(seed, *size))
+        (image.convert("L") if gray else image).save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_photo: MakePhoto) -> Path:
+    """A small project: two categories of 12 photos, an archive of 3. Returns its chromaflow.toml."""
+    for category in ("people", "places"):
+        for i in range(12):
+            make_photo(
+                tmp_path / "photos" / category / f"{i:02d}.png", seed=len(category) * 100 + i
+            )
+    for i in range(3):
+        make_photo(tmp_path / "gray" / f"scan{i}.png", seed=i, gray=True, size=(90 + i, 70))
+    config = tmp_path / "chromaflow.toml"
+    config.write_text(
+        """
+[datasets]
+people = "photos/people"
+places = "photos/places"
+[archive]
+path = "gray"
+[ingest]
+val_share = 0.3
+[preprocess]
+size = 64
+[train]
+recipe = "starter"
+[train.overrides]
+epochs = 2
+batch = 4
+crop = 0
+[colorize]
+short_side = 64
+"""
+    )
+    return config
