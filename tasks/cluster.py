@@ -89,11 +89,13 @@ def fan_out(
     job: Callable[[Any], ItemResult],
     items: Iterable[Item],
     on_result: Callable[[ItemResult], None],
+    probe: Callable[[PhotoItem], None] | None = None,
 ) -> list[ItemResult]:
     """Run `job` on every item, one future each, and report each result as it comes.
 
     An item whose worker died twice is searched for the photo that did it: each is tried alone,
     the killers are marked, and the item runs again without them. Any other error stops the step.
+    probe: what is tried on one photo; default: reading and decoding it.
     """
     waiting: dict[Future, Item] = {cluster.client.submit(job, i, pure=False): i for i in items}
     results: list[ItemResult] = []
@@ -103,7 +105,7 @@ def fan_out(
             item = waiting.pop(future)
             error = future.exception()
             if isinstance(error, KilledWorker) and isinstance(item, PhotoItem):
-                again = _without_killers(cluster, item)
+                again = _without_killers(cluster, item, probe or probe_photo)
                 retry = cluster.client.submit(job, again, pure=False)
                 waiting[retry] = again
                 completed.add(retry)
@@ -122,13 +124,15 @@ def probe_photo(item: PhotoItem) -> None:
     decode(read_photo(item, item.photos[0]["path"]))
 
 
-def _without_killers(cluster: Cluster, item: PhotoItem) -> PhotoItem:
+def _without_killers(
+    cluster: Cluster, item: PhotoItem, probe: Callable[[PhotoItem], None]
+) -> PhotoItem:
     """Mark the photos that kill a worker when tried alone. Raises KilledWorker if none does."""
     alone = [replace(item, photos=(photo,)) for photo in item.photos]
     killers = set(item.crashed)
     last: BaseException | None = None
     for single in alone:
-        error = cluster.client.submit(probe_photo, single, pure=False).exception()
+        error = cluster.client.submit(probe, single, pure=False).exception()
         if isinstance(error, KilledWorker):
             killers.add(single.photos[0]["path"])
             last = error

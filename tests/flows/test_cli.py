@@ -188,3 +188,34 @@ def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(proj
     assert steps["train/people"]["counts"]["epochs"] == 40
     assert shard_hashes(workspace) == before
     assert records == {p: p.stat().st_mtime_ns for p in records}
+
+
+def test_killed_in_the_middle_of_preprocess_finished_shards_stay(
+    tmp_path: Path, make_photo: Any
+) -> None:
+    for i in range(1100):
+        make_photo(tmp_path / "photos" / f"{i:04d}.jpg", seed=i, size=(72, 64))
+    config = tmp_path / "chromaflow.toml"
+    config.write_text('[datasets]\nbirds = "photos"\n[preprocess]\nsize = 64\n')
+    words = ("run", "--config", config, "--until", "preprocess", "--workers", 1)
+    process = start(*words)
+    done = "stages/preprocess/birds/*/done/*.json"
+    workspace = tmp_path / "workspace"
+    deadline = time.monotonic() + 120
+    while not list(workspace.glob(done)):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    records = {path: path.stat().st_mtime_ns for path in workspace.glob(done)}
+    assert 0 < len(records) < 5
+    code, out, err = chromaflow(*words, "--json")
+    assert code == 0, err
+    steps = {step["step"]: step for step in json.loads(out)["steps"]}
+    assert steps["preprocess/birds"]["computed"] == 5 - len(records)
+    assert records == {path: path.stat().st_mtime_ns for path in records}
+    resumed = shard_hashes(workspace)
+    config.write_text(config.read_text() + "[ingest]\nval_share = 0.1\n")
+    (tmp_path / "workspace").rename(tmp_path / "first")
+    assert chromaflow(*words)[0] == 0
+    assert shard_hashes(workspace) == resumed and len(resumed) == 5

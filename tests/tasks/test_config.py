@@ -1,0 +1,45 @@
+"""chromaflow.toml: what is refused, and how paths resolve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from colorization.errors import ConfigError
+from storage.errors import UsageError
+from tasks.config import build_workflow, load_workflow
+from tasks.template import write_template
+
+
+def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
+    write_template(tmp_path / "chromaflow.toml")
+    workflow = load_workflow(tmp_path / "chromaflow.toml")
+    assert workflow.datasets["people"] == tmp_path / "photos/people"
+    assert workflow.archive is not None and workflow.archive.output == tmp_path / "colorized"
+    with pytest.raises(UsageError, match="Expected no file"):
+        write_template(tmp_path / "chromaflow.toml")
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"datasets": {"cars": "x"}}, "people, birds, animals, places"),
+        ({"preprocess": {"size": 100}}, "multiple of 32"),
+        ({"train": {"recipe": "papper"}}, "paper, default, starter"),
+        ({"train": {"overrides": {"epoch": 3}}}, "epochs"),
+        ({"train": {"init": "encoder"}}, "encoder_weights"),
+        ({"colorize": {"merge": "max"}}, "soft, hard"),
+        ({"ingest": {"val_share": 2}}, "0..0.9"),
+        ({"archive": {"output": "x"}}, "path"),
+        ({"unknown": 1}, "datasets"),
+    ],
+)
+def test_a_wrong_value_names_the_allowed_ones(table: dict, named: str, tmp_path: Path) -> None:
+    with pytest.raises((ConfigError, UsageError), match=named):
+        build_workflow(table, tmp_path)
+
+
+def test_one_seed_reaches_preprocess_and_train(tmp_path: Path) -> None:
+    workflow = build_workflow({"seed": 7}, tmp_path)
+    assert (workflow.preprocess.seed, workflow.train.seed) == (7, 7)
