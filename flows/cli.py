@@ -35,9 +35,6 @@ def main() -> None:
     """Run the command; every known error is one line on stderr and its own exit code."""
     try:
         app()
-    except KeyboardInterrupt:
-        _say("Interrupted. What is done is kept; run the same command to go on.")
-        sys.exit(130)
     except Exception as error:
         code = getattr(error, "exit_code", None)
         if code is None:
@@ -246,6 +243,9 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
         result = flow(**parameters)
     except RunFailedError as error:
         result = error.result
+    except KeyboardInterrupt:
+        _say("Interrupted. What is done is kept; run the same command to go on.")
+        raise typer.Exit(130) from None
     if as_json:
         _print_json(result.to_dict())
     else:

@@ -60,7 +60,7 @@ class Workspace:
         except OSError as error:
             raise OutputError(
                 f"Expected a writable workspace {self.root}, got: {error.strerror}. "
-                "Choose another --workspace."
+                "Choose another folder."
             ) from error
 
     @contextmanager
@@ -74,7 +74,7 @@ class Workspace:
                 holder = file.read().strip() or "unknown"
                 raise LockedError(
                     f"Expected to be alone in {self.root}, but process {holder} works there. "
-                    "Wait for it, or choose another --workspace."
+                    "Wait for it, or work in another folder."
                 ) from error
             file.truncate(0)
             file.write(str(os.getpid()))

@@ -35,12 +35,14 @@ def archive_workflow(
         workspace=output.resolve() / STATE_NAME,
         archive=ArchiveConfig(path=source, output=output.resolve()),
         colorize=replace(config, **{key: value for key, value in overrides.items() if value}),
-        experts=_trained_experts(models) if models else {},
+        experts=_experts_of(models) if models else {},
     )
 
 
-def _trained_experts(models: Path) -> dict[str, Path]:
+def _experts_of(models: Path) -> dict[str, Path]:
+    """The experts that a config trains or names."""
     workflow = load_workflow(models)
     workspace = Workspace(workflow.workspace)
     current = {name: workspace.current("train", name) for name in workflow.datasets}
-    return {name: folder.resolve() / WEIGHTS_NAME for name, folder in current.items()}
+    trained = {name: folder.resolve() / WEIGHTS_NAME for name, folder in current.items()}
+    return workflow.experts | trained

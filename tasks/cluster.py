@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from storage.photos import decode
 from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult, PhotoItem, read_photo
+
+_MOST_DEATHS = 3
 
 
 class Item(Protocol):
@@ -59,7 +62,7 @@ class Cluster:
             n_workers=self.num_workers,
             threads_per_worker=1,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             security=True,
         )
         return Client(self._local, set_as_default=False)
@@ -94,11 +97,13 @@ def fan_out(
     """Run `job` on every item, one future each, and report each result as it comes.
 
     An item whose worker died twice is searched for the photo that did it: each is tried alone,
-    the killers are marked, and the item runs again without them. Any other error stops the step.
+    the killers are marked, and the item runs again without them; a neighbour that died along runs
+    again as it is. Any other error stops the step.
     probe: what is tried on one photo; default: reading and decoding it.
     """
     waiting: dict[Future, Item] = {cluster.client.submit(job, i, pure=False): i for i in items}
     results: list[ItemResult] = []
+    deaths: Counter[str] = Counter()
     completed = as_completed(list(waiting), loop=cluster.client.loop)
     try:
         for future in completed:
@@ -106,6 +111,9 @@ def fan_out(
             error = future.exception()
             if isinstance(error, KilledWorker) and isinstance(item, PhotoItem):
                 again = _without_killers(cluster, item, probe or probe_photo)
+                if again == item:
+                    deaths[item.name] += 1
+                    _give_up_after(deaths[item.name], item)
                 retry = cluster.client.submit(job, again, pure=False)
                 waiting[retry] = again
                 completed.add(retry)
@@ -127,19 +135,21 @@ def probe_photo(item: PhotoItem) -> None:
 def _without_killers(
     cluster: Cluster, item: PhotoItem, probe: Callable[[PhotoItem], None]
 ) -> PhotoItem:
-    """Mark the photos that kill a worker when tried alone. Raises KilledWorker if none does."""
+    """Mark the photos that kill a worker when tried alone; an innocent item comes back as it is."""
     alone = [replace(item, photos=(photo,)) for photo in item.photos]
     killers = set(item.crashed)
-    last: BaseException | None = None
     for single in alone:
         error = cluster.client.submit(probe, single, pure=False).exception()
         if isinstance(error, KilledWorker):
             killers.add(single.photos[0]["path"])
-            last = error
-    if last is None:
+    return replace(item, crashed=frozenset(killers))
+
+
+def _give_up_after(num_deaths: int, item: PhotoItem) -> None:
+    """An item may die with a neighbour's deadly photo, but not time after time."""
+    if num_deaths > _MOST_DEATHS:
         raise RuntimeError(
             f"Expected {item.name} of {Path(item.folder).parent.name} to survive or one photo to "
-            "be the cause, but its worker died twice and no photo alone does it. Give each worker "
-            "more memory: use fewer --workers."
+            f"be the cause, but its worker died {num_deaths} times and no photo alone does it. "
+            "Give each worker more memory: use fewer --workers."
         )
-    return replace(item, crashed=frozenset(killers))

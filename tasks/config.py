@@ -215,7 +215,7 @@ def _archive(table: Mapping[str, Any], base: Path, workspace: Path) -> ArchiveCo
 def _section(cls: type[T], table: Mapping[str, Any], name: str, extra: Mapping[str, Any]) -> T:
     section = table.get(name, {})
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    _known(section, set(known), f"[{name}]")
+    _known(section, set(known) - {"seed"}, f"[{name}]")  # one seed, at the top level
     try:
         return cls(**(dict(section) | dict(extra)))
     except TypeError as error:
