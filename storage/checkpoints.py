@@ -41,7 +41,7 @@ def save_checkpoint(
     Raises OutputError.
     """
     stored = {
-        key: _narrow(value) if half else np.ascontiguousarray(value)
+        key: np.asarray(_narrow(value) if half else value, order="C")
         for key, value in tensors.items()
     }
     header = {"chromaflow": json.dumps({"version": FORMAT_VERSION, **metadata}, sort_keys=True)}
@@ -71,8 +71,7 @@ def checkpoint_hash(path: Path) -> str:
 
 
 def _narrow(value: NDArray[Any]) -> NDArray[Any]:
-    narrow = value.astype(np.float16) if value.dtype == np.float32 else value
-    return np.ascontiguousarray(narrow)
+    return value.astype(np.float16) if value.dtype == np.float32 else value
 
 
 def _widen(value: NDArray[Any]) -> NDArray[Any]:

@@ -23,6 +23,7 @@ from PIL import Image, ImageCms
 
 from storage import tiff
 from storage.errors import PhotoError
+from storage.png import png_with_metadata
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
@@ -163,7 +164,12 @@ def encode(rgb: Pixels, photo: Photo) -> bytes:
     if name == "TIFF":
         return tiff.write(rgb, dpi=photo.dpi, profile=srgb_profile())
     if rgb.dtype == np.uint16:
-        return bytes(imagecodecs.png_encode(rgb, level=6))
+        return png_with_metadata(
+            bytes(imagecodecs.png_encode(rgb, level=6)),
+            profile=srgb_profile(),
+            exif=photo.exif,
+            dpi=photo.dpi,
+        )
     options: dict[str, Any] = {"icc_profile": srgb_profile(), "exif": photo.exif or None}
     if name == "JPEG":
         options |= {"quality": _JPEG_QUALITY, "subsampling": 0}

@@ -80,6 +80,7 @@ class ShardReader:
 
     def __init__(self, store: Path, split: str, rows: NDArray[np.int64]) -> None:
         self.rows = np.sort(rows)
+        self._store, self._split = store, split
         self._array = _open(store, split, mode="r") if len(rows) else None
 
     def __len__(self) -> int:
@@ -108,9 +109,10 @@ class ShardReader:
         order = rng.permutation(self._num_shards())
         pending: list[Stored] = []
         for start in range(0, len(order), buffer_shards):
-            window = np.concatenate(
-                pending + list(self._shards(order[start : start + buffer_shards]))
-            )
+            read = list(self._shards(order[start : start + buffer_shards]))
+            if not read:
+                continue
+            window = np.concatenate(pending + read)
             rng.shuffle(window)
             whole = len(window) // batch * batch
             for first in range(0, whole, batch):
@@ -128,8 +130,15 @@ class ShardReader:
         for shard in order:
             rows = shard_range(int(shard), self._array.shape[0])
             wanted = self.rows[(self.rows >= rows.start) & (self.rows < rows.stop)]
-            if len(wanted):  # whole shards, never fancy indexing: 20× faster (zarr-python#3829)
-                yield _read(self._array, slice(rows.start, rows.stop))[wanted - rows.start]
+            if not len(wanted):
+                continue
+            if not shard_path(self._store, self._split, int(shard)).exists():
+                raise DamagedError(  # zarr would return black photos without an error
+                    f"Expected shard {shard} of {self._store}/{self._split}, found no file. "
+                    "Run preprocess again; it rebuilds this shard only."
+                )
+            # whole shards, never fancy indexing: 20× faster (zarr-python#3829)
+            yield _read(self._array, slice(rows.start, rows.stop))[wanted - rows.start]
 
 
 def _open(store: Path, split: str, mode: Any) -> Any:

@@ -24,19 +24,25 @@ def contact_sheet(
     fitted into a square cell; None leaves the cell empty. Returns a PNG's bytes.
     """
     width = _GAP + len(headings) * (_CELL + _GAP)
-    row_height = _CELL + _CAPTION + _GAP
-    sheet = Image.new("RGB", (width, _HEADING + len(rows) * row_height), _PAPER)
+    fitted = [(text, [p if p is None else fit_picture(p) for p in row]) for text, row in rows]
+    heights = [max((p.shape[0] for p in row if p is not None), default=0) for _, row in fitted]
+    height = _HEADING + sum(h + _CAPTION + _GAP for h in heights)
+    sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
     heading_font, caption_font = ImageFont.load_default(16), ImageFont.load_default(13)
     for column, heading in enumerate(headings):
         x = _GAP + column * (_CELL + _GAP)
         draw.text((x, 6), heading, fill=_INK, font=heading_font)
-    for i, (caption, pictures) in enumerate(rows):
-        top = _HEADING + i * row_height
+    top = _HEADING
+    for (caption, pictures), row_height in zip(fitted, heights, strict=True):
         for column, picture in enumerate(pictures):
             if picture is not None:
-                _paste(sheet, picture, _GAP + column * (_CELL + _GAP), top)
-        draw.text((_GAP, top + _CELL + 3), caption[: width // 8], fill=_INK, font=caption_font)
+                image = Image.fromarray(picture)
+                left = _GAP + column * (_CELL + _GAP) + (_CELL - image.width) // 2
+                sheet.paste(image, (left, top + (row_height - image.height) // 2))
+        text_top = top + row_height + 3
+        draw.text((_GAP, text_top), caption[: width // 8], fill=_INK, font=caption_font)
+        top += row_height + _CAPTION + _GAP
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
@@ -47,8 +53,3 @@ def fit_picture(pixels: Picture, side: int = _CELL) -> Picture:
     image = Image.fromarray(pixels)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     return np.asarray(image)
-
-
-def _paste(sheet: Image.Image, picture: Picture, left: int, top: int) -> None:
-    image = Image.fromarray(fit_picture(picture))
-    sheet.paste(image, (left + (_CELL - image.width) // 2, top + (_CELL - image.height) // 2))

@@ -129,7 +129,7 @@ def fan_out(
 
 def probe_photo(item: PhotoItem) -> None:
     """Read and decode the item's one photo: does this process survive it?"""
-    decode(read_photo(item, item.photos[0]["path"]))
+    decode(read_photo(item, item.photos[0]["path"]), max_megapixels=float("inf"))
 
 
 def _without_killers(

@@ -24,7 +24,7 @@ StepName = tuple[str, str]
 """(stage, key), e.g. ("train", "birds")."""
 
 _STORAGE = ("storage.errors", "storage.fingerprint", "storage.ledger", "storage.manifest")
-_PHOTOS = ("storage.photos", "storage.tiff")
+_PHOTOS = ("storage.photos", "storage.png", "storage.tiff")
 _TRAINING = (
     "colorization.compute",
     "colorization.lab",

@@ -47,7 +47,8 @@ def project(tmp_path: Path, make_photo: MakePhoto) -> Path:
     for category in ("people", "places"):
         for i in range(12):
             make_photo(
-                tmp_path / "photos" / category / f"{i:02d}.png", seed=len(category) * 100 + i
+                tmp_path / "photos" / category / f"{i:02d}.png",
+                seed=100 * (category == "places") + i,
             )
     for i in range(3):
         make_photo(tmp_path / "gray" / f"scan{i}.png", seed=i, gray=True, size=(90 + i, 70))

@@ -92,7 +92,7 @@ def _preprocess_photo(
     if hash_bytes(content) != photo["sha256"]:
         raise PhotoError("UNREADABLE", "the file changed since it was ingested; run again")
     config = item.config
-    rgb = decode_rgb(content, short_side=config["size"])
+    rgb = decode_rgb(content, short_side=config["size"], max_megapixels=float("inf"))
     height, width = rgb.shape[:2]
     if item.split == "train":
         augmentation = draw_augmentation(

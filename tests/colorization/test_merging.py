@@ -1,0 +1,162 @@
+"""Segmenters, the merge against a float64 loop, and inference at any size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models import segmentation
+
+from colorization.categories import CATEGORY_NAMES, category_index, class_to_category
+from colorization.errors import ConfigError, WeightsMismatchError
+from colorization.inference import MergedColorizer, single_expert_segmenter
+from colorization.lab import gray_to_L, rgb_to_L
+from colorization.merging import drop_absent, merge, refine_weights
+from colorization.networks import build_network
+from colorization.segmentation import (
+    StarterSegmenterNetwork,
+    build_segmenter,
+    intersection_over_union,
+)
+
+
+def random_weights(height: int = 40, width: int = 56) -> torch.Tensor:
+    torch.manual_seed(0)
+    return (3 * torch.randn(2, 4, height, width)).softmax(dim=1)
+
+
+def random_lightness(height: int, width: int, photos: int = 2) -> torch.Tensor:
+    torch.manual_seed(1)
+    return 100 * torch.rand(photos, 1, height, width)
+
+
+@pytest.mark.parametrize("name", ["starter", "torchvision:lraspp_mobilenet_v3_large"])
+def test_segmenter_weights_of_the_four_categories_sum_to_one(name):
+    network = (
+        StarterSegmenterNetwork()
+        if name == "starter"
+        else segmentation.lraspp_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=21
+        )
+    )
+    with torch.inference_mode():
+        weight = build_segmenter(name, network.state_dict())(random_lightness(64, 96))
+    assert weight.shape == (2, 4, 64, 96)
+    assert weight.min() >= 0
+    torch.testing.assert_close(weight.sum(dim=1), torch.ones(2, 64, 96))
+
+
+def test_weights_of_another_segmenter_are_refused():
+    with pytest.raises(WeightsMismatchError, match="starter"):
+        build_segmenter("starter", {"x": torch.zeros(1)})
+    with pytest.raises(ConfigError, match="starter, torchvision"):
+        build_segmenter("unknown", {})
+
+
+def test_each_voc_class_has_the_papers_category():
+    owners = [CATEGORY_NAMES[i] for i in class_to_category()]
+    assert owners[15] == "people" and owners[3] == "birds"
+    assert [i for i, name in enumerate(owners) if name == "animals"] == [8, 10, 12, 13, 17]
+    assert owners.count("places") == 14
+    with pytest.raises(ConfigError, match="people, birds, animals, places"):
+        category_index("cars")
+
+
+def test_iou_of_hand_made_masks_ignores_unknown_pixels():
+    truth = torch.tensor([[0, 0, 1, 1], [3, 3, 255, 255]])
+    predicted = torch.tensor([[0, 1, 1, 1], [3, 0, 3, 2]])
+    people, birds, animals, places = intersection_over_union(predicted, truth)
+    assert (people, birds, places) == (1 / 3, 2 / 3, 1 / 2)
+    assert math.isnan(animals)
+
+
+def test_soft_weights_sum_to_one_and_hard_ones_are_one_hot():
+    weight, L = random_weights(), random_lightness(40, 56)
+    soft, hard = (refine_weights(weight, L, mode) for mode in ("soft", "hard"))
+    torch.testing.assert_close(soft.sum(dim=1), torch.ones(2, 40, 56))
+    assert soft.min() >= 0
+    assert torch.equal(hard.argmax(dim=1), weight.argmax(dim=1))
+    assert torch.equal(hard.sort(dim=1).values.sum(dim=(0, 2, 3)), torch.tensor([0, 0, 0, 4480.0]))
+    with pytest.raises(ConfigError, match="soft, hard; got 'mean'"):
+        refine_weights(weight, L, "mean")
+
+
+def test_soft_weights_follow_the_edge_of_the_photo():
+    L = torch.full((1, 1, 64, 64), 20.0)
+    L[..., 32:] = 80
+    weight = torch.zeros(1, 4, 64, 64)
+    weight[:, 0, :, :31], weight[:, 3, :, 31:] = 1, 1  # the mask is one pixel off
+    soft = refine_weights(weight, L, "soft")
+    assert soft[0, 0, 32, 31] > 0.5 > 0.1 > soft[0, 0, 32, 32]
+
+
+def test_the_merge_equals_a_float64_loop():
+    weight = random_weights(7, 9)
+    ab = {k: 50 * torch.randn(2, 2, 7, 9) for k in range(4)}
+    merged = merge(ab, weight)
+    for n, c, y, x in np.ndindex(2, 2, 7, 9):
+        expected = sum(float(weight[n, k, y, x]) * float(ab[k][n, c, y, x]) for k in range(4))
+        assert float(merged[n, c, y, x]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_weight_without_an_expert_goes_to_places():
+    weight = random_weights()
+    kept = drop_absent(weight, {"people", "places"}, threshold=0.0)
+    torch.testing.assert_close(kept[:, 0], weight[:, 0])
+    torch.testing.assert_close(kept[:, 3], weight[:, 1:].sum(dim=1))
+    assert kept[:, 1:3].abs().max() == 0
+
+
+def test_a_category_that_matters_nowhere_is_shared_out():
+    weight = torch.tensor([0.58, 0.02, 0.1, 0.3])[None, :, None, None].expand(1, 4, 5, 5)
+    kept = drop_absent(weight, set(CATEGORY_NAMES), threshold=0.05)
+    expected = torch.tensor([0.58, 0, 0.1, 0.3]) / 0.98
+    torch.testing.assert_close(kept[0, :, 2, 2], expected)
+
+
+def test_no_threshold_can_drop_every_category():
+    kept = drop_absent(random_weights(), set(CATEGORY_NAMES), threshold=1.0)
+    torch.testing.assert_close(kept.sum(dim=1), torch.ones(2, 40, 56))
+    with pytest.raises(ConfigError, match="at least one expert"):
+        drop_absent(random_weights(), set(), threshold=0.05)
+
+
+def random_colorizer(**options) -> MergedColorizer:
+    torch.manual_seed(2)
+    experts = {name: build_network("unet18-layer3") for name in ("people", "places")}
+    for network in experts.values():
+        torch.nn.init.normal_(network.head.weight, std=0.5)
+    segmenter = build_segmenter("starter", StarterSegmenterNetwork().state_dict())
+    return MergedColorizer(experts, segmenter, short_side=64, precision="fp32", **options)
+
+
+@pytest.mark.parametrize("size", [(33, 500), (700, 300), (5, 40), (64, 64), (1, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_photos_of_any_size_keep_size_and_gray_within_one_code_value(size, dtype):
+    gray = np.random.default_rng(0).integers(0, np.iinfo(dtype).max + 1, size).astype(dtype)
+    rgb = random_colorizer().colorize(gray_to_L(gray), dtype)
+    assert (rgb.shape, rgb.dtype) == ((*size, 3), dtype)
+    levels = gray_to_L(np.arange(256, dtype=np.uint8)[None])[0]
+    middles = (levels[1:] + levels[:-1]) / 2
+    before, after = (np.searchsorted(middles, L) for L in (gray_to_L(gray), rgb_to_L(rgb)))
+    assert np.abs(after - before).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["soft", "hard"])
+def test_shares_of_a_prediction_sum_to_one(mode):
+    prediction = random_colorizer(merge_mode=mode).predict(random_lightness(50, 80)[0, 0].numpy())
+    assert sum(prediction.shares.values()) == pytest.approx(1, abs=1e-4)
+    assert prediction.shares["birds"] == prediction.shares["animals"] == 0
+    assert prediction.ab.shape == prediction.single.shape == (1, 2, 64, 102)
+
+
+def test_a_single_expert_gives_its_own_colours_everywhere():
+    torch.manual_seed(0)
+    colorizer = MergedColorizer(
+        {"places": build_network("unet18-layer3")}, single_expert_segmenter, short_side=64
+    )
+    prediction = colorizer.predict(random_lightness(64, 64)[0, 0].numpy())
+    torch.testing.assert_close(prediction.ab, prediction.single)
+    assert prediction.shares["places"] == pytest.approx(1)

@@ -1,0 +1,178 @@
+"""Ledger, manifest, fingerprint, checkpoints: what is written is whole, and damage is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from storage.checkpoints import checkpoint_hash, load_checkpoint, save_checkpoint
+from storage.errors import DamagedError, OutputError
+from storage.fingerprint import hash_file, hash_module, hash_value
+from storage.ledger import (
+    atomic_path,
+    damage,
+    read_json,
+    record_file,
+    remove_partials,
+    write_bytes,
+    write_json,
+)
+from storage.manifest import MANIFEST_COLUMNS, read_rows, split_of, write_table
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_bytes(tmp_path / "a.bin", b"old")
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.bin") as temporary:
+        temporary.write_bytes(b"half of the new")
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_write_permission_is_an_output_error(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="Free or repair the disk"):
+        write_bytes(tmp_path / "a.bin", b"x")
+    tmp_path.chmod(0o700)
+
+
+def test_a_full_disk_is_an_output_error(tmp_path):
+    with (
+        pytest.raises(OutputError, match="No space left"),
+        Path("/dev/full").open("wb", 0) as full,
+        atomic_path(tmp_path / "a.bin"),
+    ):
+        full.write(b"x")
+
+
+def test_damage_finds_missing_longer_and_changed_files(tmp_path):
+    write_bytes(tmp_path / "sub" / "a.bin", b"content")
+    record = record_file(tmp_path, tmp_path / "sub" / "a.bin").to_dict()
+    assert record["sha256"] == hashlib.sha256(b"content").hexdigest()
+    assert damage(tmp_path, record) is None
+    (tmp_path / "sub" / "a.bin").write_bytes(b"contenT")
+    assert damage(tmp_path, record) == "sub/a.bin has changed"
+    (tmp_path / "sub" / "a.bin").write_bytes(b"content and more")
+    assert damage(tmp_path, record) == "sub/a.bin has changed"
+    (tmp_path / "sub" / "a.bin").unlink()
+    assert damage(tmp_path, record) == "sub/a.bin is missing"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe\x00", b"[1, 2]", b"\x00" * 50])
+def test_garbage_instead_of_a_json_object_reads_as_none(tmp_path, content):
+    (tmp_path / "r.json").write_bytes(content)
+    assert read_json(tmp_path / "r.json") is None
+
+
+def test_json_round_trips_and_a_missing_file_reads_as_none(tmp_path):
+    write_json(tmp_path / "r.json", {"ü": [1, None]})
+    assert read_json(tmp_path / "r.json") == {"ü": [1, None]}
+    assert read_json(tmp_path / "none.json") is None
+    assert read_json(tmp_path / "r.json" / "below.json") is None
+
+
+def test_partials_of_a_killed_writer_are_removed_at_any_depth(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / ".0123.partial").write_bytes(b"x")
+    (tmp_path / "a" / "kept.txt").write_bytes(b"x")
+    remove_partials(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["kept.txt"]
+
+
+def test_the_split_has_its_share_and_never_changes_when_the_share_grows():
+    hashes = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(5000)]
+    tenth = {h for h in hashes if split_of(h, 0.1) == "val"}
+    fifth = {h for h in hashes if split_of(h, 0.2) == "val"}
+    assert 430 < len(tenth) < 570
+    assert tenth < fifth
+    assert split_of("f" * 64, 1.0) == "val" and split_of("0" * 64, 0.0) == "train"
+
+
+def test_a_manifest_comes_back_row_for_row(tmp_path):
+    values = ["ä/1.jpg", "ab" * 32, 5_000_000_000, 640, 480, "L", "JPEG", "train"]
+    row = dict(zip(MANIFEST_COLUMNS, values, strict=True))
+    write_table(tmp_path / "m.parquet", [row | {"extra": 1}], MANIFEST_COLUMNS)
+    assert read_rows(tmp_path / "m.parquet") == [row]
+    write_table(tmp_path / "empty.parquet", [], MANIFEST_COLUMNS)
+    assert read_rows(tmp_path / "empty.parquet") == []
+
+
+def test_values_have_one_hash_whatever_their_key_order():
+    expected = hashlib.sha256(b'{"a":[1,2],"b":null}').hexdigest()
+    assert hash_value({"b": None, "a": [1, 2]}) == hash_value({"a": [1, 2], "b": None}) == expected
+
+
+def test_file_hash_crosses_block_borders(tmp_path):
+    content = os.urandom((1 << 20) + 17)
+    (tmp_path / "big").write_bytes(content)
+    assert hash_file(tmp_path / "big") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_module_hash_changes_with_code_and_not_with_comments_or_layout(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "a_module_to_hash.py"
+
+    def hashed(text: str) -> str:
+        path.write_text(text)
+        importlib.invalidate_caches()
+        hash_module.cache_clear()
+        return hash_module("a_module_to_hash")
+
+    first = hashed("def f(x):\n    return x + 1\n")
+    assert hashed("# why\ndef f( x ):\n\n    return (x + 1)  # because\n") == first
+    assert hashed("def f(x):\n    return x + 2\n") != first
+    assert "a_module_to_hash" not in sys.modules
+    hash_module.cache_clear()
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        hash_module("no_such_module")
+
+
+def tensors() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "conv.weight": rng.normal(size=(8, 3, 3, 3)).astype(np.float32),
+        "bn.num_batches_tracked": np.array(1234, np.int64),
+    }
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_come_back_as_float32_with_shape_and_metadata(tmp_path, half):
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, tensors(), {"network": "unet18", "hashes": ["a"]}, half=half)
+    loaded = load_checkpoint(path)
+    weight = tensors()["conv.weight"]
+    expected = weight.astype(np.float16).astype(np.float32) if half else weight
+    np.testing.assert_array_equal(loaded.tensors["conv.weight"], expected)
+    assert loaded.tensors["conv.weight"].dtype == np.float32
+    assert loaded.tensors["bn.num_batches_tracked"].shape == ()
+    assert loaded.tensors["bn.num_batches_tracked"] == 1234
+    assert loaded.metadata == {"version": 1, "network": "unet18", "hashes": ["a"]}
+    assert path.stat().st_size < 432 + 1000 if half else path.stat().st_size > 864
+
+
+@pytest.mark.parametrize("kept", [0, 4, 60, -1])
+def test_weights_cut_short_are_damaged(tmp_path, kept):
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, tensors(), {}, half=True)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DamagedError, match="Expected safetensors weights"):
+        load_checkpoint(path)
+
+
+def test_missing_or_foreign_weights_are_damaged(tmp_path):
+    (tmp_path / "w.safetensors").write_text(json.dumps({"not": "weights"}))
+    for load, path in (
+        (load_checkpoint, tmp_path / "w.safetensors"),
+        (load_checkpoint, tmp_path / "none"),
+        (checkpoint_hash, tmp_path / "none"),
+    ):
+        with pytest.raises(DamagedError):
+            load(path)

@@ -1,0 +1,146 @@
+"""Workspace lock between real processes, publication, sources and output names."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage.errors import LockedError, OutputError, UsageError
+from storage.outputs import check_collisions, output_name, write_output
+from storage.sources import check_folder, claims_to_be_photo, list_files, listing_digest
+from storage.workspace import Workspace
+
+ROOT = str(Path(__file__).resolve().parents[2])
+HOLDER = """
+import sys
+from pathlib import Path
+from storage.workspace import Workspace
+with Workspace(Path(sys.argv[1])).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lock_keeps_other_processes_out_until_its_holder_dies(tmp_path):
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(workspace.root)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": ROOT},
+    )  # fmt: skip
+    try:
+        assert holder.stdout.readline() == "held\n"
+        message = f"process {holder.pid} works there"
+        with pytest.raises(LockedError, match=message), workspace.lock():
+            pytest.fail("two holders of one lock")
+    finally:
+        holder.kill()
+        holder.communicate(timeout=10)
+    with workspace.lock():
+        assert (workspace.root / ".lock").read_text() == str(os.getpid())
+
+
+def test_current_always_points_somewhere_while_it_is_replaced(tmp_path):
+    workspace = Workspace(tmp_path)
+    folders = [workspace.stage_dir("train", "people", c * 64) for c in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "done").touch()
+    link = workspace.current("train", "people")
+    workspace.set_current("train", "people", folders[0])
+    stop, missed = threading.Event(), []
+
+    def watch() -> None:
+        while not stop.is_set():
+            if not (link / "done").exists():
+                missed.append(1)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for i in range(100):
+        workspace.set_current("train", "people", folders[i % 2])
+    stop.set()
+    watcher.join()
+    assert not missed
+    assert link.resolve() == folders[1].resolve()
+    assert [p.name for p in link.parent.iterdir()] == ["people"]
+
+
+def test_current_survives_moving_the_whole_workspace(tmp_path):
+    workspace = Workspace(tmp_path / "old")
+    folder = workspace.stage_dir("train", "people", "c" * 64)
+    folder.mkdir(parents=True)
+    workspace.set_current("train", "people", folder)
+    moved = Workspace(workspace.root.rename(tmp_path / "new"))
+    assert moved.current("train", "people").resolve().name == "c" * 12
+
+
+def test_a_workspace_where_a_file_lies_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Choose another"):
+        Workspace(tmp_path / "file").create()
+
+
+def test_listing_leaves_out_hidden_files_system_files_links_and_pipes(tmp_path):
+    for name in (
+        "b/2.jpg", "a.TIF", "ü.png", "notes.txt",
+        ".hidden.jpg", "._a.TIF", "b/Thumbs.db", "Desktop.ini", ".cache/x.jpg",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+    (tmp_path / "link.jpg").symlink_to("a.TIF")
+    (tmp_path / "linked").symlink_to("b")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    files = list_files(tmp_path)
+    assert [f.path for f in files] == ["a.TIF", "b/2.jpg", "notes.txt", "ü.png"]
+    assert {f.bytes for f in files} == {5}
+    assert [claims_to_be_photo(f.path) for f in files] == [True, True, False, True]
+
+
+def test_the_digest_of_a_listing_changes_with_a_file_and_only_then(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    before = listing_digest(list_files(tmp_path))
+    assert listing_digest(list_files(tmp_path)) == before
+    os.utime(tmp_path / "a.jpg", ns=(1, 1))
+    assert listing_digest(list_files(tmp_path)) != before
+
+
+def test_a_name_that_is_not_utf8_is_still_listed_and_digested(tmp_path):
+    (tmp_path / os.fsdecode(b"gr\xe4u.jpg")).write_bytes(b"1")
+    assert len(listing_digest(list_files(tmp_path))) == 64
+
+
+def test_a_source_that_is_not_there_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="folder of photos"):
+        check_folder(tmp_path / "none", "photos")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("a/0001.tif", "a/0001.tif.color.tif"),
+        ("a.b/0001", "a.b/0001.color"),
+        ("x.y.JPG", "x.y.JPG.color.JPG"),
+    ],
+)
+def test_output_names_keep_the_source_extension(path, expected):
+    assert output_name(path) == expected
+
+
+def test_names_that_some_disks_would_merge_are_refused():
+    check_collisions(["a/1.jpg", "a/1.tif", "b/1.jpg"])
+    for pair in (["a/1.jpg", "A/1.JPG"], ["caf\u00e9.png", "cafe\u0301.png"]):
+        with pytest.raises(UsageError, match="Rename one"):
+            check_collisions(pair)
+
+
+def test_an_output_lands_in_the_mirrored_tree_with_its_record(tmp_path):
+    record = write_output(tmp_path, "box 1/a.png", b"colour")
+    assert (tmp_path / "box 1" / "a.png.color.png").read_bytes() == b"colour"
+    assert (record.path, record.bytes) == ("box 1/a.png.color.png", 6)
