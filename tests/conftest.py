@@ -66,7 +66,9 @@ val_share = 0.3
 size = 64
 [train]
 recipe = "starter"
+init = "starter"
 [train.overrides]
+learning_rate = 1e-5
 epochs = 2
 batch = 4
 crop = 0
