@@ -66,8 +66,9 @@ def run_stages(
     """
     every_step = build_steps(workflow)
     steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
-    record = open_run(workflow, plan(every_step), steps)
-    digests = published_digests(every_step, steps)
+    decisions = plan(every_step)
+    record = open_run(workflow, decisions, steps)
+    digests = published_digests(decisions, steps)
     with record.workspace.lock(), open_terminal() as terminal:
         result = RunResult(run_id=record.run_id)
         for stage in STAGE_NAMES:

@@ -65,13 +65,15 @@ def plan(steps: Iterable[Step]) -> dict[StepName, Decision]:
     return decisions
 
 
-def published_digests(steps: Iterable[Step], wanted: Iterable[Step]) -> dict[StepName, str]:
+def published_digests(
+    decisions: Mapping[StepName, Decision], wanted: Iterable[Step]
+) -> dict[StepName, str]:
     """Digests of the current outputs of steps that a partial run leaves out but hangs on.
 
     Raises UsageError naming the stage to run first.
     """
+    wanted = list(wanted)
     wanted_names = {step.name for step in wanted}
-    decisions = plan(steps)
     needed = {name for step in wanted for name in step.upstream} - wanted_names
     digests = {}
     for name in needed:
