@@ -87,16 +87,34 @@ def crop_and_flip(pixels: NDArray[Any], augmentation: Augmentation) -> NDArray[A
     return np.ascontiguousarray(crop)
 
 
-def saturate(lab: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+def saturate_lab(lab: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     """Scale chroma in Lab; L stays as it is, so the network's input does not change.
 
-    lab: float32 (H, W, 3). factor ≥ 0. Returns float32 (H, W, 3), ab clipped to −128..127.
+    lab: float32 (3, H, W). factor ≥ 0. Returns float32 (3, H, W), ab clipped to −128..127.
     """
     if factor == 1:
         return lab
     saturated = lab.copy()
-    saturated[..., 1:] = np.clip(lab[..., 1:] * np.float32(factor), -128, 127)
+    saturated[1:] *= np.float32(factor)
+    np.clip(saturated[1:], -128, 127, out=saturated[1:])
     return saturated
+
+
+def saturate_hsv(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Scale saturation in HSV (A. R. Smith 1978); hue and value stay, lightness changes.
+
+    rgb: uint8 (H, W, 3). factor ≥ 0; saturation ends at 1. Returns uint8 (H, W, 3).
+    """
+    if factor == 1:
+        return rgb
+    values = rgb.astype(np.float32)
+    value = values.max(axis=2, keepdims=True)
+    below = value - values
+    # saturation is max(below) / value; it may grow by 1 / saturation and no further
+    deepest = below.max(axis=2, keepdims=True)
+    most = np.divide(value, deepest, out=np.ones_like(value), where=deepest > 0)
+    saturated: NDArray[np.float32] = np.rint(value - below * np.minimum(np.float32(factor), most))
+    return saturated.astype(np.uint8)
 
 
 def _generator(seed: int, photo_hash: str, variant: int) -> np.random.Generator:

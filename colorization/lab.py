@@ -3,7 +3,8 @@
 The only home of the constants of L and ab. sRGB is IEC 61966-2-1; Lab is CIE 15:2004 with the
 white point that scikit-image uses, so that scikit-image can serve as the reference in tests.
 
-Legend: H, W pixels; arrays are channels-last unless a shape says otherwise.
+Legend: H, W pixels. Lab of whole photos is planar, (3, H, W), as networks and shards hold it; RGB is
+channels-last, as decoders give it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _RGB_TO_RELATIVE = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 _RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 _EPSILON, _KAPPA = 0.008856, 7.787
 _TABLE_SIZE = 1 << 16
+_RGB_TO_F_INDEX = _RGB_TO_RELATIVE * np.float32(_TABLE_SIZE - 1)
+"""Linear RGB to places in `_f_table`."""
 
 
 def srgb_to_linear(encoded: NDArray[Any]) -> NDArray[np.float64]:
@@ -75,23 +78,30 @@ def _linear(pixels: Pixels) -> Float:
         raise ValueError(
             f"Expected pixels of uint8 or uint16, got {pixels.dtype}. Convert them first."
         )
-    return _decode_table(pixels.dtype.name)[pixels]
+    return _decode_table(pixels.dtype.name).take(pixels, mode="clip")
 
 
 def rgb_to_lab(rgb: Pixels) -> Float:
     """sRGB to Lab.
 
-    rgb: uint8 or uint16, (H, W, 3). Returns float32 (H, W, 3): L 0..100, a and b about −110..110.
+    rgb: uint8 or uint16, (H, W, 3). Returns float32 (3, H, W): L 0..100, a and b about −110..110.
     Within 0.06 of scikit-image. Raises ValueError for another dtype.
     """
-    relative = _linear(rgb) @ _RGB_TO_RELATIVE.T
-    index = (np.clip(relative, 0, 1) * (_TABLE_SIZE - 1) + 0.5).astype(np.int32)
-    f = _f_table()[index]
-    lab = np.empty(f.shape, np.float32)
-    lab[..., 0] = 116 * f[..., 1] - 16
-    lab[..., 1] = 500 * (f[..., 0] - f[..., 1])
-    lab[..., 2] = 200 * (f[..., 1] - f[..., 2])
-    return lab
+    height, width = rgb.shape[:2]
+    planes: Any = np.ascontiguousarray(rgb.transpose(2, 0, 1)).reshape(3, -1)
+    relative = _RGB_TO_F_INDEX @ _linear(planes)
+    relative += np.float32(0.5)
+    # mode="clip" skips take's check of each index; no index of a colour lies outside
+    f = _f_table().take(relative.astype(np.int32), mode="clip")
+    lab = np.empty_like(f)
+    np.multiply(f[1], np.float32(116), out=lab[0])
+    lab[0] -= np.float32(16)
+    np.subtract(f[0], f[1], out=lab[1])
+    np.subtract(f[1], f[2], out=lab[2])
+    lab[1] *= np.float32(500)
+    lab[2] *= np.float32(200)
+    shaped: Float = lab.reshape(3, height, width)
+    return shaped
 
 
 def gray_to_L(gray: Pixels) -> Float:
@@ -154,11 +164,12 @@ def lab_to_rgb(L: Float, ab: Float, dtype: type[np.uint8] | type[np.uint16] = np
 
 
 def encode_lab(lab: Float) -> NDArray[np.uint8]:
-    """Lab to its stored form. lab: float32 (H, W, 3). Returns uint8 (3, H, W): L·255/100, a+128, b+128."""
-    stored = np.empty(lab.shape, np.float32)
-    stored[..., 0] = lab[..., 0] * (255 / L_MAX)
-    stored[..., 1:] = lab[..., 1:] + AB_OFFSET
-    return np.rint(np.clip(stored, 0, 255)).astype(np.uint8).transpose(2, 0, 1)
+    """Lab to its stored form. lab: float32 (3, H, W). Returns uint8 (3, H, W): L·255/100, a+128, b+128."""
+    stored = lab.copy()
+    stored[0] *= np.float32(255 / L_MAX)
+    stored[1:] += np.float32(AB_OFFSET)
+    stored += np.float32(0.5)  # and truncation below: rounding at half the cost of rint
+    return np.clip(stored, 0, 255, out=stored).astype(np.uint8)
 
 
 def decode_lab(stored: NDArray[np.uint8]) -> tuple[Float, Float]:

@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Models on this machine.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
+show_app = typer.Typer(help="Look at what was made.", no_args_is_help=True)
+app.add_typer(show_app, name="show")
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The chromaflow.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -65,17 +67,21 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
 def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say what a run would do and why, without doing it."""
     from tasks.config import load_workflow
+    from tasks.estimate import forecast
     from tasks.graph import build_steps
     from tasks.graph import plan as plan_steps
     from tasks.stages import plan_row
 
-    decisions = plan_steps(build_steps(load_workflow(config))).values()
-    rows = [plan_row(decision) for decision in decisions]
+    decisions = plan_steps(build_steps(load_workflow(config)))
+    estimates = forecast(decisions.values())
     if as_json:
-        _print_json(rows)
+        known = {name: estimate.to_dict() for name, estimate in estimates.items()}
+        _print_json([plan_row(d) | known.get(name, {}) for name, d in decisions.items()])
         return
-    for row in rows:
-        _say(f"{row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+    for name, decision in decisions.items():
+        reasons = "; ".join(decision.reasons)
+        estimate = f" ({estimates[name]})" if name in estimates else ""
+        _say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
 
 
 @app.command()
@@ -174,6 +180,50 @@ def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 
 
 @app.command()
+def verify(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Check every file of the current outputs against its record; exit 7 if one is damaged."""
+    from storage.errors import DamagedError
+    from storage.workspace import Workspace
+    from tasks.config import load_workflow
+    from tasks.verification import verify_workspace
+
+    steps, damaged = verify_workspace(Workspace(load_workflow(config).workspace))
+    if as_json:
+        _print_json({"steps": steps, "damaged": damaged})
+    else:
+        for row in damaged:
+            _say(f"damaged {row['step']} {row['item']}: {row['problem']}")
+        _say(f"{len(damaged)} damaged in {len(steps)} steps")
+    if damaged:
+        _say("`chromaflow run` makes them again.")
+        raise typer.Exit(DamagedError.exit_code)
+
+
+@show_app.command("shards")
+def show_shards(
+    category: Annotated[str, typer.Argument(help="A category of the config.")],
+    config: Config = DEFAULT_CONFIG,
+    photos: Annotated[int, typer.Option(help="Photos on the sheet.")] = 8,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    output: Annotated[Path | None, typer.Option(help="The PNG to write.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw photo, crop box, L, a and b of some photos; list what was dropped and why."""
+    from tasks.config import load_workflow
+    from tasks.preview import preview_shards
+
+    preview = preview_shards(load_workflow(config), category, split, photos, output)
+    if as_json:
+        _print_json(preview.to_dict())
+        return
+    for row in preview.dropped:
+        _say(f"{row['num_photos']:>8} {row['code']:<20} {row['meaning']}")
+        _say(f"{'':>8} e.g. {row['example']}: {row['detail']}")
+    _say(f"{preview.num_photos} photos in {split}, {preview.num_dropped} dropped")
+    _say(f"Sheet: {preview.sheet}")
+
+
+@app.command()
 def doctor(config: Config = DEFAULT_CONFIG) -> None:
     """Check Python, packages, processor, GPU, disk, codecs and weights."""
     from storage.workspace import Workspace
@@ -261,6 +311,7 @@ def _say_result(result: Any) -> None:
     for failure in result.failures:
         _say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     _say_quarantined(result.quarantined)
+    _say_filtered(result.filtered)
     _say(f"{result.computed} computed in run {result.run_id}")
     if result.sheet:
         _say(f"Contact sheet: {result.sheet}")
@@ -269,6 +320,15 @@ def _say_result(result: Any) -> None:
 def _say_quarantined(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         _say(f"quarantined {row['path']}: {row['code']} ({row['stage']}): {row['detail']}")
+
+
+def _say_filtered(rows: list[dict[str, Any]]) -> None:
+    from collections import Counter
+
+    counts = Counter(row["code"] for row in rows)
+    if counts:
+        listed = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+        _say(f"filtered: {listed} (`chromaflow show shards CATEGORY` lists why)")
 
 
 def _print_json(value: Any) -> None:

@@ -22,7 +22,8 @@ from tasks.ingest import ingest
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, open_run
-from tasks.stages import STAGE_NAMES, Step
+from tasks.stage_code import STAGE_NAMES
+from tasks.stages import Step
 from tasks.train import train
 
 TASKS: dict[str, Any] = {

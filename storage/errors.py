@@ -48,6 +48,8 @@ class Reason:
     code: str
     meaning: str
     remedy: str
+    policy: bool = False
+    """A filter of the config dropped it: nothing failed, and the run may still exit 0."""
 
 
 REASONS = {
@@ -59,7 +61,7 @@ REASONS = {
         Reason(
             "NOT_A_PHOTO",
             "The content is none of JPEG, PNG, TIFF, WebP or BMP, whatever the name says.",
-            "Remove it from the folder, or convert it to one of these formats.",
+            "Remove it from the folder, or copy it again.",
         ),
         Reason(
             "TRUNCATED",
@@ -68,6 +70,76 @@ REASONS = {
         ),
         Reason(
             "DAMAGED", "The decoder refused the content.", "Open and save it again in an editor."
+        ),
+        Reason(
+            "UNSUPPORTED_FORMAT",
+            "The content is a picture, but in a format that is not read here.",
+            "Convert it to JPEG, PNG, TIFF, WebP or BMP.",
+        ),
+        Reason(
+            "NEAR_GRAY",
+            "The photo is gray, or evenly toned as sepia is: it holds no colour to learn from.",
+            "Nothing to do; or lower [ingest] min_spread to keep it.",
+            policy=True,
+        ),
+        Reason(
+            "DULL",
+            "The photo is less colourful than the config asks for.",
+            "Nothing to do; or lower [ingest] min_colourfulness to keep it.",
+            policy=True,
+        ),
+        Reason(
+            "DUPLICATE",
+            "Another file of the dataset has the same bytes.",
+            "Nothing to do; or set [ingest] twin_distance = -1 to keep both.",
+            policy=True,
+        ),
+        Reason(
+            "NEAR_DUPLICATE",
+            "Another photo of the dataset looks the same, perhaps mirrored.",
+            "Nothing to do; or lower [ingest] twin_distance to keep more of them.",
+            policy=True,
+        ),
+        Reason(
+            "UNLISTED",
+            "The dataset's own list does not name this photo.",
+            'Use the list of the same release, or layout = "plain".',
+        ),
+        Reason(
+            "NESTED_ARCHIVE",
+            "An archive lies inside a folder of photos; what it holds was not read.",
+            "Name it as a source of its own, or move it away.",
+        ),
+        Reason(
+            "ARCHIVE_DAMAGED",
+            "The archive, or one member of it, does not hold what it says.",
+            "Download or copy it again. Members that are whole are used.",
+        ),
+        Reason(
+            "ARCHIVE_BOMB",
+            "The archive expands to far more than its size, or its members overlap.",
+            "Do not use it unless you made it; then unpack it yourself into a folder.",
+        ),
+        Reason(
+            "UNSAFE_NAME",
+            "A member's name leaves the archive, or holds characters that mislead.",
+            "Do not use it unless you made it; then rename the member.",
+        ),
+        Reason(
+            "NOT_REGULAR",
+            "A member of the archive is a link, a device or a sparse file.",
+            "Pack the photo itself.",
+        ),
+        Reason(
+            "DUPLICATE_NAME",
+            "The archive holds two members of this name; the first is used.",
+            "Rename one of them.",
+        ),
+        Reason("ENCRYPTED", "The member needs a password.", "Unpack it yourself into a folder."),
+        Reason(
+            "TOO_SLOW",
+            "The photo is built to keep a decoder busy.",
+            "Save it again in an editor if it is trusted.",
         ),
         Reason(
             "TOO_SMALL",
@@ -112,6 +184,11 @@ class PhotoError(StorageError):
         assert code in REASONS, code
         super().__init__(f"{code}: {detail}")
         self.code, self.detail = code, detail
+
+
+def is_policy(code: str) -> bool:
+    """Whether a quarantine code says that a filter dropped the photo, not that it failed."""
+    return code in REASONS and REASONS[code].policy
 
 
 def explain_reason(code: str) -> Reason:

@@ -98,6 +98,11 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def record_path(folder: Path, name: str) -> Path:
+    """Where the record of one item of a step lies."""
+    return folder / "done" / f"{name}.json"
+
+
 def record_file(root: Path, path: Path) -> FileRecord:
     """Measure a file below `root`."""
     return FileRecord(path.relative_to(root).as_posix(), path.stat().st_size, hash_file(path))

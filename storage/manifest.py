@@ -16,13 +16,47 @@ MANIFEST_COLUMNS = (
     "path",
     "sha256",
     "bytes",
+    "offset",
     "width",
     "height",
     "mode",
     "format",
+    "label",
     "split",
+    "position",
+    "generation",
 )
-"""path is relative to the dataset's folder; width and height are as shown (orientation applied)."""
+"""path is relative to the source (`photos.tar/a/1.jpg` in an archive), offset a tar member's place.
+
+width and height are as shown (orientation applied). A photo keeps its split and position in later
+generations (decision 005).
+"""
+SEEN_COLUMNS = (
+    "path",
+    "stamp",
+    "bytes",
+    "offset",
+    "sha256",
+    "width",
+    "height",
+    "mode",
+    "format",
+    "label",
+    "official_split",
+    "spread",
+    "colourfulness",
+    "likeness",
+    "mirrored",
+    "checked",
+    "code",
+    "detail",
+)
+"""Of every photo file that a source lists, usable or not: what the next generation starts from.
+
+checked: whether its pixels were looked at, or `limit` made that needless. spread: rms of
+ab that lightness does not explain. code, detail: why it cannot be used, or empty.
+"""
+SPLITS = ("train", "val", "test")
 QUARANTINE_COLUMNS = ("path", "code", "detail", "stage")
 
 

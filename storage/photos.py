@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +36,23 @@ _SIGNATURES = {
     b"MM\x00+": "TIFF",
     b"BM": "BMP",
 }
+_OTHER_PICTURES = {
+    b"GIF8": "GIF",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"8BPS": "Photoshop",
+    b"DDS ": "DDS",
+    b"qoif": "QOI",
+    b"\x01\xda": "SGI",
+    b"%!PS": "EPS",
+    b"\xff\x0a": "JPEG XL",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    **{b"P%d" % n + white: "PNM" for n in range(1, 8) for white in (b"\n", b" ", b"\r", b"\t")},
+    b"Pf\n": "PNM",
+    b"PF\n": "PNM",
+}
+_MOST_SCANS = 256
+"""A progressive JPEG has about ten; one with 10,000 kept a decoder busy for over 30 s."""
 _ORIENTATION = 0x0112
 _SWAPS_SIDES = {5, 6, 7, 8}
 _JPEG_QUALITY = 95
@@ -72,7 +88,7 @@ class Photo:
 
 
 def sniff(content: bytes) -> str:
-    """The format by signature. Raises PhotoError EMPTY or NOT_A_PHOTO."""
+    """The format by signature. Raises PhotoError EMPTY, NOT_A_PHOTO or UNSUPPORTED_FORMAT."""
     if not content:
         raise PhotoError("EMPTY", "expected a photo, got 0 bytes")
     for signature, name in _SIGNATURES.items():
@@ -80,6 +96,12 @@ def sniff(content: bytes) -> str:
             return name
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
+    others = (name for start, name in _OTHER_PICTURES.items() if content.startswith(start))
+    other = "HEIF" if content[4:8] == b"ftyp" else next(others, None)
+    if other is not None:
+        raise PhotoError(
+            "UNSUPPORTED_FORMAT", f"expected JPEG, PNG, TIFF, WebP or BMP, got {other}"
+        )
     raise PhotoError(
         "NOT_A_PHOTO", f"expected a photo's signature, got bytes {content[:8].hex(' ')}"
     )
@@ -88,12 +110,12 @@ def sniff(content: bytes) -> str:
 def inspect(content: bytes, *, max_megapixels: float = 500.0) -> Header:
     """Read the header and check that the file is whole, without decoding its pixels.
 
-    Raises PhotoError: EMPTY, NOT_A_PHOTO, TRUNCATED, DAMAGED, TOO_LARGE, MULTI_PAGE,
-    UNSUPPORTED_MODE.
+    Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, TRUNCATED, DAMAGED, TOO_LARGE,
+    TOO_SLOW, MULTI_PAGE, UNSUPPORTED_MODE.
     """
     name = sniff(content)
     _check_whole(name, content)
-    with _decoder_errors():
+    with decoder_errors():
         if name == "TIFF":
             header = _tiff_header(tiff.read_page(content))
         else:
@@ -112,7 +134,7 @@ def inspect(content: bytes, *, max_megapixels: float = 500.0) -> Header:
 def decode(content: bytes, *, max_megapixels: float = 500.0) -> Photo:
     """Decode at full size and depth, orientation applied. Raises PhotoError as `inspect` does."""
     header = inspect(content, max_megapixels=max_megapixels)
-    with _decoder_errors():
+    with decoder_errors():
         if header.format == "TIFF":
             page = tiff.read_page(content)
             pixels, alpha = tiff.read_pixels(page)
@@ -121,36 +143,11 @@ def decode(content: bytes, *, max_megapixels: float = 500.0) -> Photo:
             pixels, alpha, exif, dpi = _decode_pillow(header, content)
     return Photo(
         header=header,
-        pixels=_upright(pixels, header.orientation),
-        alpha=None if alpha is None else _upright(alpha, header.orientation),
+        pixels=upright(pixels, header.orientation),
+        alpha=None if alpha is None else upright(alpha, header.orientation),
         exif=exif,
         dpi=dpi,
     )
-
-
-def decode_rgb(
-    content: bytes, *, short_side: int, max_megapixels: float = 500.0
-) -> NDArray[np.uint8]:
-    """Decode for training: 8-bit RGB, upright, short side resized to `short_side` pixels.
-
-    Large JPEGs are reduced inside the decoder (by its DCT) to no less than twice the size wanted,
-    then by area; smaller photos are enlarged bicubically. Returns uint8 (H, W, 3). Raises
-    PhotoError.
-    """
-    header = inspect(content, max_megapixels=max_megapixels)
-    if header.format == "TIFF" or header.mode.endswith(";16"):
-        pixels = _eight_bit(decode(content, max_megapixels=max_megapixels).pixels)
-    else:
-        with (
-            _decoder_errors(),
-            Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image,
-        ):
-            scale = short_side / min(header.width, header.height)
-            image.draft("RGB", (int(image.width * scale * 2), int(image.height * scale * 2)))
-            pixels = _upright(np.asarray(image.convert("RGB")), header.orientation)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return _resize(pixels, short_side)
 
 
 def encode(rgb: Pixels, photo: Photo) -> bytes:
@@ -189,7 +186,7 @@ def srgb_profile() -> bytes:
 
 
 @contextmanager
-def _decoder_errors() -> Iterator[None]:
+def decoder_errors() -> Iterator[None]:
     """Turn whatever a decoder raises for a bad file into one PhotoError."""
     try:
         with warnings.catch_warnings():
@@ -209,6 +206,8 @@ def _decoder_errors() -> Iterator[None]:
 def _check_whole(name: str, content: bytes) -> None:
     """Raise TRUNCATED where the format's own end marker is missing; Pillow is silent on many."""
     if name == "JPEG":
+        if (scans := content.count(b"\xff\xda")) > _MOST_SCANS:
+            raise PhotoError("TOO_SLOW", f"expected at most {_MOST_SCANS} scans, got {scans}")
         whole = content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
     elif name == "PNG":
         whole = b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
@@ -275,7 +274,7 @@ def _split_alpha(pixels: Any) -> tuple[Pixels, Pixels | None]:
     return pixels, None
 
 
-def _upright(pixels: Any, orientation: int) -> Any:
+def upright(pixels: Any, orientation: int) -> Any:
     """Apply an EXIF orientation (CIPA DC-008, tag 0x0112) to an array of (H, W, …)."""
     if orientation in _SWAPS_SIDES:
         pixels = np.swapaxes(pixels, 0, 1)
@@ -284,17 +283,3 @@ def _upright(pixels: Any, orientation: int) -> Any:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _eight_bit(pixels: Pixels) -> NDArray[np.uint8]:
-    return (pixels >> 8).astype(np.uint8) if pixels.dtype == np.uint16 else pixels.astype(np.uint8)
-
-
-def _resize(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    height, width = pixels.shape[:2]
-    scale = short_side / min(height, width)
-    size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
-    if size == (width, height):
-        return pixels
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Picture = NDArray[Any]
 _CELL, _GAP, _HEADING, _CAPTION = 224, 8, 30, 22
-_PAPER, _INK = (250, 250, 248), (40, 40, 40)
+_PAPER, _INK, _BOX = (250, 250, 248), (40, 40, 40), (255, 60, 0)
 
 
 def contact_sheet(
@@ -46,6 +46,14 @@ def contact_sheet(
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def outlined(pixels: Picture, box: tuple[int, int, int, int]) -> Picture:
+    """A copy with a box drawn in it. box: left, top, right, bottom, pixels. uint8 (h, w, 3)."""
+    image = Image.fromarray(pixels)
+    width = max(2, min(image.size) // 100)
+    ImageDraw.Draw(image).rectangle(box, outline=_BOX, width=width)
+    return np.asarray(image)
 
 
 def fit_picture(pixels: Picture, side: int = _CELL) -> Picture:

@@ -52,6 +52,10 @@ class Workspace:
         temporary.replace(link)
         sync_folder(link.parent)
 
+    def unset_current(self, stage: str, key: str) -> None:
+        """Forget the published folder of a stage × key; its files stay."""
+        self.current(stage, key).unlink(missing_ok=True)
+
     def create(self) -> None:
         """Make the root folder, readable by its owner only. Raises OutputError."""
         try:

@@ -10,25 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from storage.photos import decode
 from tasks.config import ComputeConfig
-from tasks.jobs.items import ItemResult, PhotoItem, read_photo
+from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, read_photo
 
 _MOST_DEATHS = 3
-
-
-class Item(Protocol):
-    """What goes to a worker."""
-
-    @property
-    def name(self) -> str:
-        """Of its record."""
-        ...
 
 
 class Cluster:
@@ -90,7 +81,7 @@ def stage_cluster(compute: ComputeConfig, *, at_most: int | None = None) -> Iter
 def fan_out(
     cluster: Cluster,
     job: Callable[[Any], ItemResult],
-    items: Iterable[Item],
+    items: Iterable[WorkItem],
     on_result: Callable[[ItemResult], None],
     probe: Callable[[PhotoItem], None] | None = None,
 ) -> list[ItemResult]:
@@ -101,7 +92,7 @@ def fan_out(
     again as it is. Any other error stops the step.
     probe: what is tried on one photo; default: reading and decoding it.
     """
-    waiting: dict[Future, Item] = {cluster.client.submit(job, i, pure=False): i for i in items}
+    waiting: dict[Future, WorkItem] = {cluster.client.submit(job, i, pure=False): i for i in items}
     results: list[ItemResult] = []
     deaths: Counter[str] = Counter()
     completed = as_completed(list(waiting), loop=cluster.client.loop)
@@ -129,7 +120,7 @@ def fan_out(
 
 def probe_photo(item: PhotoItem) -> None:
     """Read and decode the item's one photo: does this process survive it?"""
-    decode(read_photo(item, item.photos[0]["path"]), max_megapixels=float("inf"))
+    decode(read_photo(item, item.photos[0]), max_megapixels=float("inf"))
 
 
 def _without_killers(

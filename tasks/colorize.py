@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
         check_collisions(row["path"] for row in manifest)
         return _items(step, run, folder, manifest)
 
-    return execute(step, upstream, run, Work(items=items, job=_job, finish=_finish))
+    work = Work(items=items, job=_job, finish=_finish, identity=_identity)
+    return execute(step, upstream, run, work)
 
 
 def _items(
@@ -54,12 +56,12 @@ def _items(
         "models": _models(step, run),
         "output": str(archive.output),
     }
-    starts = range(0, len(manifest), config.chunk)
+    by_chunk: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in manifest:
+        by_chunk[row["position"] // config.chunk].append(row)
     chunks = [
-        ColorizeItem(
-            name=f"{number:06d}", photos=tuple(manifest[start : start + config.chunk]), **common
-        )
-        for number, start in enumerate(starts)
+        ColorizeItem(name=f"{number:06d}", photos=tuple(rows), **common)
+        for number, rows in sorted(by_chunk.items())
     ]
     picked = np.linspace(0, len(manifest) - 1, min(config.sheet, len(manifest))).round().astype(int)
     photos = tuple(manifest[i] for i in picked)
@@ -84,6 +86,10 @@ def _models(step: Step, run: Run) -> ModelSpec:
         short_side=config.short_side,
         num_threads=run.cluster.num_threads,
     )
+
+
+def _identity(item: ColorizeItem) -> list[Any]:
+    return [isinstance(item, SheetItem), [[p["path"], p["sha256"]] for p in item.photos]]
 
 
 def _job(item: ColorizeItem) -> ItemResult:

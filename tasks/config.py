@@ -11,10 +11,14 @@ from typing import Any, TypeVar
 from colorization.categories import category_index
 from colorization.errors import ConfigError
 from colorization.recipes import Recipe, build_recipe
+from storage.datasets import LAYOUTS
+from storage.duplicates import MAX_DISTANCE
 from storage.errors import UsageError
+from storage.sources import is_url
 
 INITS = ("scratch", "encoder", "starter")
 MERGES = ("soft", "hard")
+SATURATION_SPACES = ("lab", "hsv")
 T = TypeVar("T")
 
 
@@ -27,10 +31,50 @@ class IngestConfig:
     min_side: int = 32
     """Photos with a shorter short side go to quarantine, pixels."""
     max_megapixels: float = 500.0
+    min_spread: float = 1.5
+    """Photos of a dataset with less colour beyond gray and toning are NEAR_GRAY; Lab units, rms."""
+    min_colourfulness: float = 0.0
+    """Photos of a dataset below this (Hasler and Süsstrunk 2003) are DULL; 0 keeps all."""
+    twin_distance: int = 10
+    """Photos of a dataset that differ in at most so many of 256 bits are near duplicates; −1 keeps
+    them, and exact duplicates too."""
+    seed: int = 0
+    """Of the sample that a dataset's `limit` takes."""
 
     def __post_init__(self) -> None:
         _expect(0 <= self.val_share <= 0.9, "ingest.val_share", "0..0.9", self.val_share)
         _expect(self.min_side >= 1, "ingest.min_side", "1 or more", self.min_side)
+        _expect(self.max_megapixels > 0, "ingest.max_megapixels", "over 0", self.max_megapixels)
+        _expect(self.min_spread >= 0, "ingest.min_spread", "0 or more", self.min_spread)
+        _expect(
+            self.min_colourfulness >= 0,
+            "ingest.min_colourfulness",
+            "0 or more",
+            self.min_colourfulness,
+        )
+        _expect(
+            -1 <= self.twin_distance <= MAX_DISTANCE,
+            "ingest.twin_distance",
+            f"-1..{MAX_DISTANCE}",
+            self.twin_distance,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetConfig:
+    """[datasets] category = "path", or { path = "...", layout = "...", limit = N }."""
+
+    path: str
+    """A folder, a .zip or .tar, or an fsspec URL of one."""
+    layout: str = "auto"
+    """How it names, labels and splits its photos; auto recognises it."""
+    limit: int = 0
+    """Most photos to use, a stratified sample by seed and content; 0 for all."""
+
+    def __post_init__(self) -> None:
+        allowed = ("auto", *LAYOUTS)
+        _expect(self.layout in allowed, "a dataset's layout", ", ".join(allowed), self.layout)
+        _expect(self.limit >= 0, "a dataset's limit", "0 or more", self.limit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +83,14 @@ class PreprocessConfig:
 
     size: int = 256
     """Side of the stored crop, pixels, a multiple of 32."""
+    short_side: int = 0
+    """Photos are resized to this before the crop is drawn; 0 for `size`, pixels."""
+    variants: int = 1
+    """Crops drawn from each training photo."""
     saturation: float = 1.2
-    """Factor on a and b of training photos ("slightly enhanced"); validation keeps the truth."""
+    """Factor on the colours of training photos ("slightly enhanced"); validation keeps the truth."""
+    saturation_space: str = "lab"
+    """lab: chroma, lightness stays; hsv: HSV's saturation, as image editors and torchvision do."""
     horizontal_flip: float = 0.5
     """Probability, 0..1."""
     vertical_flip: float = 0.5
@@ -54,7 +104,20 @@ class PreprocessConfig:
             "a multiple of 32",
             self.size,
         )
+        _expect(
+            self.short_side == 0 or self.short_side >= self.size,
+            "preprocess.short_side",
+            f"0, or size ({self.size}) or more",
+            self.short_side,
+        )
+        _expect(1 <= self.variants <= 256, "preprocess.variants", "1..256", self.variants)
         _expect(0 <= self.saturation <= 4, "preprocess.saturation", "0..4", self.saturation)
+        _expect(
+            self.saturation_space in SATURATION_SPACES,
+            "preprocess.saturation_space",
+            ", ".join(SATURATION_SPACES),
+            self.saturation_space,
+        )
         for name in ("horizontal_flip", "vertical_flip"):
             value = getattr(self, name)
             _expect(0 <= value <= 1, f"preprocess.{name}", "0..1", value)
@@ -140,8 +203,8 @@ class Workflow:
     """A whole chromaflow.toml."""
 
     workspace: Path
-    datasets: dict[str, Path] = field(default_factory=dict)
-    """Category → folder of colour photos."""
+    datasets: dict[str, DatasetConfig] = field(default_factory=dict)
+    """Category → colour photos."""
     archive: ArchiveConfig | None = None
     ingest: IngestConfig = field(default_factory=IngestConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -185,9 +248,11 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
     workspace = base / table.get("workspace", "workspace")
     return Workflow(
         workspace=workspace,
-        datasets={name: base / folder for name, folder in table.get("datasets", {}).items()},
+        datasets={
+            name: _dataset(name, entry, base) for name, entry in table.get("datasets", {}).items()
+        },
         archive=_archive(archive, base, workspace) if archive else None,
-        ingest=_section(IngestConfig, table, "ingest", {}),
+        ingest=_section(IngestConfig, table, "ingest", seed),
         preprocess=_section(PreprocessConfig, table, "preprocess", seed),
         train=_section(TrainConfig, table, "train", seed | resolved),
         colorize=_section(ColorizeConfig, table, "colorize", segmenter),
@@ -199,6 +264,17 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
 def canonical(config: Any) -> dict[str, Any]:
     """A stage config as JSON values, for its fingerprint."""
     return asdict(config)
+
+
+def _dataset(name: str, entry: Any, base: Path) -> DatasetConfig:
+    table = {"path": entry} if isinstance(entry, str) else entry
+    if not isinstance(table, Mapping) or not isinstance(table.get("path"), str):
+        raise UsageError(
+            f'Expected [datasets] {name} = "path" or {{ path = "..." }}, got {entry!r}.'
+        )
+    _known(table, {f.name for f in fields(DatasetConfig)}, f"[datasets] {name}")
+    path = table["path"] if is_url(table["path"]) else str(base / table["path"])
+    return _build(DatasetConfig, {**table, "path": path}, f"[datasets] {name}")
 
 
 def _archive(table: Mapping[str, Any], base: Path, workspace: Path) -> ArchiveConfig:
@@ -216,10 +292,14 @@ def _section(cls: type[T], table: Mapping[str, Any], name: str, extra: Mapping[s
     section = table.get(name, {})
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     _known(section, set(known) - {"seed"}, f"[{name}]")  # one seed, at the top level
+    return _build(cls, dict(section) | dict(extra), f"[{name}]")
+
+
+def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
-        return cls(**(dict(section) | dict(extra)))
+        return cls(**values)
     except TypeError as error:
-        raise UsageError(f"Expected fitting types in [{name}], got: {error}.") from error
+        raise UsageError(f"Expected fitting types in {where}, got: {error}.") from error
 
 
 def _known(table: Mapping[str, Any], allowed: set[str], where: str) -> None:

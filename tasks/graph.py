@@ -10,11 +10,12 @@ from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
 from storage.errors import UsageError
 from storage.fingerprint import hash_file
-from storage.sources import check_folder, list_files, listing_digest
+from storage.sources import check_folder, is_url, list_files, listing_digest, open_source
 from storage.workspace import Workspace
-from tasks.config import ArchiveConfig, Workflow, canonical
+from tasks.config import ArchiveConfig, DatasetConfig, Workflow, canonical
 from tasks.models import expert_files, require, segmenter_file, starter_file
-from tasks.stages import STAGE_NAMES, Decision, Step, StepName, decide
+from tasks.stage_code import STAGE_NAMES
+from tasks.stages import Decision, Step, StepName, decide
 
 ARCHIVE = "archive"
 
@@ -27,8 +28,8 @@ def build_steps(workflow: Workflow) -> list[Step]:
     if not workflow.datasets and workflow.archive is None:
         raise UsageError("Expected [datasets] or [archive] in the config, got neither.")
     steps: list[Step] = []
-    for category, folder in workflow.datasets.items():
-        steps += _category_steps(workflow, category, folder)
+    for category, dataset in workflow.datasets.items():
+        steps += _category_steps(workflow, category, dataset)
     if workflow.archive is not None:
         steps += _archive_steps(workflow, workflow.archive)
     return sorted(steps, key=lambda step: STAGE_NAMES.index(step.stage))
@@ -87,9 +88,9 @@ def published_digests(
     return digests
 
 
-def _category_steps(workflow: Workflow, category: str, folder: Path) -> list[Step]:
+def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -> list[Step]:
     workspace = Workspace(workflow.workspace)
-    ingest = _ingest_step(workflow, category, folder)
+    ingest = _ingest_step(workflow, category, dataset, training=True)
     preprocess = Step(
         stage="preprocess",
         key=category,
@@ -117,7 +118,9 @@ def _category_steps(workflow: Workflow, category: str, folder: Path) -> list[Ste
 
 
 def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
-    ingest = _ingest_step(workflow, ARCHIVE, archive.path)
+    folder = check_folder(archive.path, "photos")
+    archive_source = DatasetConfig(path=str(folder), layout="plain")
+    ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
     _refuse_nesting(archive)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
     others = expert_files(workflow.datasets, workflow.experts).values()
@@ -138,14 +141,17 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
     return [ingest, colorize]
 
 
-def _ingest_step(workflow: Workflow, key: str, folder: Path) -> Step:
-    source = check_folder(folder, "photos")
+def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, training: bool) -> Step:
+    """training: whether photos are filtered, sampled and split for training, or all are kept."""
+    local = not is_url(dataset.path)
+    location = str(Path(dataset.path).resolve()) if local else dataset.path
+    own = {"source": location, "layout": dataset.layout, "limit": dataset.limit}
     return Step(
         stage="ingest",
         key=key,
         workspace=Workspace(workflow.workspace),
-        config=canonical(workflow.ingest) | {"source": str(source)},
-        inputs={"listing": listing_digest(list_files(source))},
+        config=canonical(workflow.ingest) | own | {"training": training},
+        inputs={"listing": open_source(location).digest()},
     )
 
 

@@ -1,52 +1,186 @@
-"""Ingest: a folder of photos → manifest.parquet and quarantine.parquet."""
+"""Ingest: a source of photos → manifest.parquet, seen.parquet and quarantine.parquet."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.manifest import MANIFEST_COLUMNS, write_table
-from storage.sources import list_files
+from storage.catalogue import Arranged, Entry
+from storage.datasets import arrange
+from storage.entries import Problem
+from storage.ledger import read_json, write_json
+from storage.manifest import (
+    MANIFEST_COLUMNS,
+    SEEN_COLUMNS,
+    Quarantined,
+    read_rows,
+    write_table,
+)
+from storage.selection import Earlier, quotas, sampling_key, select
+from storage.sources import open_source
 from tasks.execute import Published, Record, Run, Work, execute
-from tasks.jobs.ingest import ingest_chunk
-from tasks.jobs.items import PhotoItem
-from tasks.stages import StageRef, Step
+from tasks.jobs.ingest import IngestItem, ingest_chunk
+from tasks.jobs.items import printable
+from tasks.stages import StageRef, Step, same_but_for
 
 MANIFEST_NAME = "manifest.parquet"
+SEEN_NAME = "seen.parquet"
+GENERATION_NAME = "generation.json"
+_BASIS_NAME = "basis"
+"""Folder with what this generation starts from: copies of the earlier one's three tables."""
 _PHOTOS_PER_CHUNK = 256
+_SLACK, _SLACK_PHOTOS = 2.0, 16
+"""Of a stratum, this times its share of `limit` and so many more are checked."""
 
 
 @task(name="ingest", task_run_name="ingest-{step.key}", cache_policy=NO_CACHE)
 def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
-    """List a source, hash and check every photo in it, and write its manifest."""
+    """List a source, look at every photo in it that is new, and write its manifest."""
 
-    def items(folder: Path) -> list[PhotoItem]:
-        source = step.config["source"]
-        files = [{"path": file.path} for file in list_files(Path(source))]
-        starts = range(0, len(files), _PHOTOS_PER_CHUNK)
-        return [
-            PhotoItem(
-                name=f"{number:06d}",
-                folder=str(folder),
-                source=source,
-                photos=tuple(files[start : start + _PHOTOS_PER_CHUNK]),
-                config=step.config,
+    @cache
+    def arranged() -> Arranged:
+        return arrange(open_source(step.config["source"]), step.config["layout"])
+
+    def items(folder: Path) -> list[IngestItem]:
+        _keep_basis(step, folder)
+        known = {row["path"]: row for row in _basis_rows(folder, SEEN_NAME)}
+        return _items(step, folder, _photos_to_read(step, arranged(), known))
+
+    def finish(folder: Path, records: dict[str, Record]) -> Published:
+        return _finish(step, folder, arranged(), records)
+
+    return execute(step, upstream, run, Work(items=items, job=ingest_chunk, finish=finish))
+
+
+def _photos_to_read(
+    step: Step, arranged: Arranged, known: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Files that are new, changed, or now wanted by the sample."""
+    thresholds = _check_thresholds(arranged.entries, step.config["limit"])
+    photos = []
+    for entry in arranged.entries:
+        check_below = thresholds[entry.split, entry.label]
+        row = known.get(printable(entry.file.path))
+        if row is None or not _still_known(step, entry, row, check_below):
+            photos.append(
+                {
+                    "path": entry.file.path,
+                    "offset": entry.file.offset,
+                    "bytes": entry.file.bytes,
+                    "stamp": entry.file.stamp,
+                    "label": entry.label,
+                    "official_split": entry.split,
+                    "check_below": check_below,
+                }
             )
-            for number, start in enumerate(starts)
-        ]
-
-    work = Work(items=items, job=ingest_chunk, finish=_finish)
-    return execute(step, upstream, run, work)
+    return photos
 
 
-def _finish(folder: Path, records: dict[str, Record]) -> Published:
-    rows = [row for name in sorted(records) for row in records[name]["rows"]]
-    write_table(folder / MANIFEST_NAME, rows, MANIFEST_COLUMNS)
-    ignored = sum(record["num_ignored"] for record in records.values())
+def _still_known(step: Step, entry: Entry, row: Mapping[str, Any], check_below: float) -> bool:
+    same = (row["bytes"], row["stamp"]) == (entry.file.bytes, entry.file.stamp)
+    wanted = sampling_key(step.config["seed"], row["sha256"]) <= check_below
+    return same and (row["checked"] or not wanted)
+
+
+def _check_thresholds(entries: Iterable[Entry], limit: int) -> dict[tuple[str, str], float]:
+    """Sampling keys under which a photo of a stratum may be needed; 1 without a limit."""
+    sizes = Counter((entry.split, entry.label) for entry in entries)
+    shares = quotas(sizes, limit)
+    return {s: min(1.0, (_SLACK * shares[s] + _SLACK_PHOTOS) / size) for s, size in sizes.items()}
+
+
+def _items(step: Step, folder: Path, photos: list[dict[str, Any]]) -> list[IngestItem]:
+    starts = range(0, len(photos), _PHOTOS_PER_CHUNK)
+    return [
+        IngestItem(
+            name=f"{number:06d}",
+            folder=str(folder),
+            source=step.config["source"],
+            photos=tuple(photos[start : start + _PHOTOS_PER_CHUNK]),
+            config=step.config,
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def _keep_basis(step: Step, folder: Path) -> None:
+    """Copy the earlier generation's tables, once: the folder must not depend on another's fate.
+
+    A generation follows another if only the listing differs; else everything is looked at anew.
+    """
+    basis = folder / _BASIS_NAME
+    if (basis / GENERATION_NAME).exists():
+        return
+    earlier = step.workspace.current("ingest", step.key).resolve()
+    if earlier == folder.resolve() or not same_but_for(step, earlier, "listing"):
+        write_json(basis / GENERATION_NAME, {"generation": 0, "positions": {}})
+        return
+    for name, columns in ((SEEN_NAME, SEEN_COLUMNS), (MANIFEST_NAME, MANIFEST_COLUMNS)):
+        write_table(basis / name, read_rows(earlier / name), columns)
+    write_json(basis / GENERATION_NAME, read_json(earlier / GENERATION_NAME))
+
+
+def _basis_rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    path = folder / _BASIS_NAME / name
+    return read_rows(path) if path.exists() else []
+
+
+def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Record]) -> Published:
+    read = {row["path"]: row for record in records.values() for row in record["seen"]}
+    known = {row["path"]: row for row in _basis_rows(folder, SEEN_NAME)}
+    seen = []
+    for order, entry in enumerate(arranged.entries):
+        row = read.get(printable(entry.file.path)) or known.get(printable(entry.file.path))
+        if row is not None:
+            described = {"label": entry.label, "official_split": entry.split, "order": order}
+            seen.append(row | described | {"offset": entry.file.offset})
+    generation = read_json(folder / _BASIS_NAME / GENERATION_NAME) or {}
+    config = step.config
+    selected = select(
+        (row for row in seen if not row["code"]),
+        earlier=Earlier(
+            rows=_basis_rows(folder, MANIFEST_NAME),
+            positions=generation["positions"],
+            generation=generation["generation"],
+        ),
+        val_share=config["val_share"] if config["training"] else None,
+        limit=config["limit"],
+        max_distance=config["twin_distance"] if config["training"] else -1,
+        seed=config["seed"],
+    )
+    write_table(folder / SEEN_NAME, seen, SEEN_COLUMNS)
+    write_table(folder / MANIFEST_NAME, selected.rows, MANIFEST_COLUMNS)
+    write_json(
+        folder / GENERATION_NAME,
+        {"generation": selected.generation, "positions": selected.positions},
+    )
+    failed = [_quarantined(Problem(r["path"], r["code"], r["detail"])) for r in seen if r["code"]]
+    problems = [_quarantined(problem) for problem in arranged.problems]
     return Published(
-        outputs=[folder / MANIFEST_NAME],
-        identity=[[row["path"], row["sha256"], row["split"]] for row in rows],
-        counts={"done": len(rows), "ignored": ignored},
+        outputs=[folder / name for name in (MANIFEST_NAME, SEEN_NAME, GENERATION_NAME)],
+        identity=[
+            [row["path"], row["sha256"], row["split"], row["position"]] for row in selected.rows
+        ],
+        counts={
+            "done": len(selected.rows),
+            "ignored": sum(record["num_ignored"] for record in records.values()),
+            "left out by limit": selected.num_left_out,
+            "listed but missing": arranged.num_listed_missing,
+        },
+        quarantined=[*problems, *failed, *selected.dropped],
+    )
+
+
+def _quarantined(problem: Problem) -> Quarantined:
+    return Quarantined(
+        path=printable(problem.path) or ".",
+        code=problem.code,
+        detail=problem.detail,
+        stage="ingest",
     )

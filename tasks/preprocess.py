@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.errors import NoInputError
-from storage.manifest import read_rows, write_table
-from storage.shards import create_array, num_shards, shard_range
+from storage.ledger import read_json
+from storage.manifest import SPLITS, read_rows, write_table
+from storage.shards import create_array, shard_of
+from tasks.estimate import photo_bytes
 from tasks.execute import Published, Record, Run, Work, execute
-from tasks.ingest import MANIFEST_NAME
-from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard
+from tasks.ingest import GENERATION_NAME, MANIFEST_NAME
+from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard, variants_of
 from tasks.stages import StageRef, Step, source_of
-
-SPLITS = ("train", "val")
 
 
 @task(name="preprocess", task_run_name="preprocess-{step.key}", cache_policy=NO_CACHE)
@@ -25,48 +27,66 @@ def preprocess(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def items(folder: Path) -> list[ShardItem]:
         return _shard_items(step, folder)
 
-    work = Work(items=items, job=preprocess_shard, finish=_finish)
+    def finish(folder: Path, records: dict[str, Record]) -> Published:
+        return _finish(step, folder, records)
+
+    def num_bytes(item: ShardItem) -> int:
+        num_rows = len(item.photos) * variants_of(item.split, step.config)
+        return int(num_rows * photo_bytes(step.config))
+
+    work = Work(
+        items=items, job=preprocess_shard, finish=finish, identity=_identity, num_bytes=num_bytes
+    )
     return execute(step, upstream, run, work)
 
 
 def _shard_items(step: Step, folder: Path) -> list[ShardItem]:
+    """One item a shard that holds photos, by the positions that the manifest gives."""
     ingested = step.workspace.current("ingest", step.key)
     manifest = read_rows(ingested / MANIFEST_NAME)
     if not manifest:
         raise NoInputError(
             f"Expected usable photos of {step.key}, got none. `chromaflow status` says why."
         )
-    source = source_of(step.workspace, step.key)
+    positions = (read_json(ingested / GENERATION_NAME) or {})["positions"]
+    photos: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    for photo in manifest:
+        num_variants = variants_of(photo["split"], step.config)
+        first = photo["position"] * num_variants
+        for shard in range(shard_of(first), shard_of(first + num_variants - 1) + 1):
+            photos[photo["split"], shard].append(photo)
     items = []
-    for split in SPLITS:
-        rows = [row for row in manifest if row["split"] == split]
-        if rows:
-            create_array(folder / STORE_NAME, split, len(rows), step.config["size"])
-        for shard in range(num_shards(len(rows))):
-            span = shard_range(shard, len(rows))
-            items.append(
-                ShardItem(
-                    name=f"{split}-{shard:06d}",
-                    folder=str(folder),
-                    source=source,
-                    photos=tuple(rows[span.start : span.stop]),
-                    config=step.config,
-                    split=split,
-                    shard=shard,
-                    num_photos=len(rows),
-                )
+    for split, shard in sorted(photos):
+        last_row = positions[split] * variants_of(split, step.config) - 1
+        create_array(folder / STORE_NAME, split, shard_of(last_row) + 1, step.config["size"])
+        items.append(
+            ShardItem(
+                name=f"{split}-{shard:06d}",
+                folder=str(folder),
+                source=source_of(step.workspace, step.key),
+                photos=tuple(photos[split, shard]),
+                config=step.config,
+                split=split,
+                shard=shard,
             )
+        )
     return items
 
 
-def _finish(folder: Path, records: dict[str, Record]) -> Published:
+def _identity(item: ShardItem) -> list[Any]:
+    return [item.split, item.shard, [[p["position"], p["sha256"]] for p in item.photos]]
+
+
+def _finish(step: Step, folder: Path, records: dict[str, Record]) -> Published:
+    manifest = read_rows(step.workspace.current("ingest", step.key) / MANIFEST_NAME)
+    paths = {(row["split"], row["position"]): row["path"] for row in manifest}
     rows = [row for name in sorted(records) for row in records[name]["rows"]]
-    write_table(folder / "rows.parquet", rows, ROW_COLUMNS)
-    store = folder / STORE_NAME
-    metadata = sorted(store.rglob("zarr.json"))
+    located = [row | {"path": paths[row["split"], row["position"]]} for row in rows]
+    write_table(folder / "rows.parquet", located, ROW_COLUMNS)
+    metadata = sorted((folder / STORE_NAME).rglob("zarr.json"))
     counts = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
     return Published(
         outputs=[folder / "rows.parquet", *metadata],
         identity=rows,
-        counts={"done": len(rows), **counts},
+        counts={"done": len(rows), **{s: n for s, n in counts.items() if n or s != "test"}},
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from storage.errors import is_policy
 from storage.ledger import write_json
 from storage.manifest import read_rows
 from storage.workspace import Workspace
@@ -41,6 +42,9 @@ class RunResult:
     sheet: str | None = None
     """Path of the contact sheet."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
+    """Photos that failed."""
+    filtered: list[dict[str, Any]] = field(default_factory=list)
+    """Photos that a filter of the config dropped; they fail no run."""
 
     @property
     def computed(self) -> int:
@@ -87,6 +91,7 @@ class RunResult:
                 for failure in self.failures
             ],
             "quarantined": self.quarantined,
+            "filtered": self.filtered,
         }
 
 
@@ -131,7 +136,8 @@ def finish_run(record: RunRecord, result: RunResult) -> RunResult:
     Raises RunFailedError when a step failed, so that the flow run is Failed.
     """
     for ref in result.refs.values():
-        result.quarantined += read_rows(Path(ref.folder) / "quarantine.parquet")
+        for row in read_rows(Path(ref.folder) / "quarantine.parquet"):
+            (result.filtered if is_policy(row["code"]) else result.quarantined).append(row)
         if ref.stage == "colorize":
             result.sheet = str(Path(ref.folder) / SHEET_NAME)
     write_json(record.folder / "run.json", result.to_dict())
@@ -157,7 +163,7 @@ def _publish_artifacts(result: RunResult) -> None:
     if scores:
         create_table_artifact(scores, key="scores", description="Validation scores")
     if result.quarantined:
-        shown = result.quarantined[:_QUARANTINE_SHOWN]
+        shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
         create_table_artifact(shown, key="quarantine", description="Photos not used, and why")
     if result.sheet:
         text = f"Contact sheet: `{result.sheet}`"

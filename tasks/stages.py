@@ -16,89 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from storage import ledger
-from storage.fingerprint import hash_module, hash_value
+from storage.errors import is_policy
+from storage.fingerprint import hash_file, hash_module, hash_value
 from storage.manifest import QUARANTINE_COLUMNS, write_table
 from storage.workspace import Workspace
+from tasks.stage_code import STAGES
+from tasks.verification import find_damage, read_success, write_success
 
 StepName = tuple[str, str]
 """(stage, key), e.g. ("train", "birds")."""
 
-_STORAGE = ("storage.errors", "storage.fingerprint", "storage.ledger", "storage.manifest")
-_PHOTOS = ("storage.photos", "storage.png", "storage.tiff")
-_TRAINING = (
-    "colorization.compute",
-    "colorization.lab",
-    "colorization.networks",
-    "colorization.networks.encoder",
-    "colorization.networks.resnet18",
-    "colorization.networks.unet18",
-    "storage.checkpoints",
-    "storage.shards",
-)
-STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "ingest": (
-        1,
-        (*_STORAGE, *_PHOTOS, "storage.sources", "tasks.jobs.ingest", "tasks.jobs.items"),
-    ),
-    "preprocess": (
-        1,
-        (
-            *_STORAGE,
-            *_PHOTOS,
-            "colorization.augmentation",
-            "colorization.lab",
-            "storage.shards",
-            "tasks.jobs.items",
-            "tasks.jobs.preprocess",
-        ),
-    ),
-    "train": (
-        1,
-        (
-            *_STORAGE,
-            *_TRAINING,
-            "colorization.losses",
-            "colorization.metrics",
-            "colorization.recipes",
-            "colorization.scores",
-            "colorization.training",
-            "tasks.jobs.items",
-            "tasks.jobs.models",
-            "tasks.jobs.train",
-        ),
-    ),
-    "evaluate": (
-        1,
-        (
-            *_STORAGE,
-            *_TRAINING,
-            "colorization.metrics",
-            "colorization.scores",
-            "tasks.jobs.evaluate",
-            "tasks.jobs.items",
-        ),
-    ),
-    "colorize": (
-        1,
-        (
-            *_STORAGE,
-            *_PHOTOS,
-            *_TRAINING,
-            "colorization.categories",
-            "colorization.inference",
-            "colorization.merging",
-            "colorization.segmentation",
-            "storage.outputs",
-            "storage.sheets",
-            "tasks.jobs.colorize",
-            "tasks.jobs.items",
-            "tasks.jobs.models",
-            "tasks.jobs.sheet",
-        ),
-    ),
-}
-"""Stage → schema version of what it writes, and the modules whose code decides its output."""
-STAGE_NAMES = tuple(STAGES)
 _VERSIONS = ("numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "zarr")
 
 
@@ -112,7 +39,7 @@ class Step:
     config: dict[str, Any]
     upstream: tuple[StepName, ...] = ()
     inputs: dict[str, str] = field(default_factory=dict)
-    """Hashes of what comes from outside the workspace: a folder's listing, weights files."""
+    """Hashes of what comes from outside the workspace: a source's listing, weights files."""
     output_root: Path | None = None
     """Where its files go, when not into its own folder (colorized photos)."""
 
@@ -183,7 +110,7 @@ def decide(step: Step, digests: Mapping[StepName, str | None]) -> Decision:
     parts = step.parts({name: digest for name, digest in digests.items() if digest})
     fingerprint = hash_value(parts)
     folder = step.workspace.stage_dir(step.stage, step.key, fingerprint)
-    success = ledger.read_json(folder / "_SUCCESS.json")
+    success = read_success(folder)
     if success is not None:
         problems = find_damage(folder, success, step.output_root or folder)
         action = "partial" if problems else "skip"
@@ -209,25 +136,6 @@ def plan_row(decision: Decision) -> dict[str, Any]:
     }
 
 
-def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, str]:
-    """Verify a published step. Returns what is damaged: item or output name → what is wrong."""
-    problems = {}
-    for output in success["outputs"]:
-        if problem := ledger.damage(folder, output):
-            problems[output["path"]] = problem
-    for name in success["items"]:
-        record = ledger.read_json(folder / "done" / f"{name}.json")
-        if record is None:
-            problems[name] = f"record of {name} is missing"
-            continue
-        files = [(root, file) for file in record["files"]]
-        files += [(folder, file) for file in record["extras"]]
-        for base, file in files:
-            if problem := ledger.damage(base, file):
-                problems[name] = f"{name}: {problem}"
-    return problems
-
-
 def prepare(decision: Decision) -> set[str]:
     """Make the folder ready to work in and return the names of the items that are done.
 
@@ -236,11 +144,14 @@ def prepare(decision: Decision) -> set[str]:
     step, folder = decision.step, decision.folder
     folder.mkdir(parents=True, exist_ok=True)
     ledger.remove_partials(folder)
-    success = ledger.read_json(folder / "_SUCCESS.json")
+    success = read_success(folder)
     if success is not None:
         for name in find_damage(folder, success, step.output_root or folder):
-            (folder / "done" / f"{name}.json").unlink(missing_ok=True)
-        (folder / "_SUCCESS.json").unlink()
+            ledger.record_path(folder, name).unlink(missing_ok=True)
+    (folder / "_SUCCESS.json").unlink(missing_ok=True)
+    for record in (folder / "done").glob("*.json"):
+        if ledger.read_json(record) is None:
+            record.unlink()
     if not (folder / "stage.json").exists():
         digests = {name: digest_of(step.workspace, *name) for name in step.upstream}
         ledger.write_json(
@@ -268,6 +179,7 @@ def publish(
     quarantined: Iterable[dict[str, Any]],
     counts: dict[str, int],
     computed: int,
+    computed_photos: int,
     seconds: float,
     peak_mb: float,
 ) -> StageRef:
@@ -277,34 +189,46 @@ def publish(
     what the output *is*, for the digest that downstream steps hang on (hashes, not times).
     """
     step, folder = decision.step, decision.folder
-    quarantined = sorted(quarantined, key=lambda row: str(row["path"]))
-    counts = counts | {"quarantined": len(quarantined)}
+    quarantined = sorted(quarantined, key=lambda row: (str(row["path"]), str(row["code"])))
+    num_filtered = sum(is_policy(row["code"]) for row in quarantined)
+    counts = counts | {"filtered": num_filtered, "quarantined": len(quarantined) - num_filtered}
     write_table(folder / "quarantine.parquet", quarantined, QUARANTINE_COLUMNS)
     recorded = [*outputs, folder / "quarantine.parquet", folder / "stage.json"]
     success = {
+        "root": str(step.output_root) if step.output_root else "",
         "fingerprint": decision.fingerprint,
         "digest": hash_value(list(identity)),
-        "items": sorted(items),
+        "items": {name: hash_file(ledger.record_path(folder, name)) for name in sorted(items)},
         "outputs": [ledger.record_file(folder, path).to_dict() for path in recorded],
         "counts": counts,
+        "computed_photos": computed_photos,
         "seconds": round(seconds, 2),
         "peak_mb": round(peak_mb, 1),
     }
-    ledger.write_json(folder / "_SUCCESS.json", success)
+    write_success(folder, success)
     step.workspace.set_current(step.stage, step.key, folder)
     return _reference(step, folder, success, computed)
 
 
 def skipped(decision: Decision) -> StageRef:
     """The reference to a step that needs no work."""
-    success = ledger.read_json(decision.folder / "_SUCCESS.json")
+    success = read_success(decision.folder)
     assert success is not None, "only a published step can be skipped"
     decision.step.workspace.set_current(decision.step.stage, decision.step.key, decision.folder)
     return _reference(decision.step, decision.folder, success, computed=0)
 
 
+def same_but_for(step: Step, folder: Path, name: str) -> bool:
+    """Whether a published folder of a step without upstream differs from it in one input at most."""
+    recorded = ledger.read_json(folder / "stage.json")
+    if recorded is None or read_success(folder) is None:
+        return False
+    before, now = recorded["parts"], step.parts({})
+    return _without(before, name) == _without(now, name)
+
+
 def source_of(workspace: Workspace, key: str) -> str:
-    """The folder that the photos of an ingested key come from."""
+    """The folder, archive or URL that the photos of an ingested key come from."""
     ingested = ledger.read_json(workspace.current("ingest", key) / "stage.json")
     assert ingested is not None, f"ingest/{key} is not published"
     return str(ingested["parts"]["config"]["source"])
@@ -312,9 +236,13 @@ def source_of(workspace: Workspace, key: str) -> str:
 
 def digest_of(workspace: Workspace, stage: str, key: str) -> str:
     """The digest of the current output of a stage × key."""
-    success = ledger.read_json(workspace.current(stage, key) / "_SUCCESS.json")
+    success = read_success(workspace.current(stage, key))
     assert success is not None, f"{stage}/{key} is not published"
     return str(success["digest"])
+
+
+def _without(parts: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {**parts, "inputs": {k: v for k, v in parts["inputs"].items() if k != name}}
 
 
 def _reference(step: Step, folder: Path, success: Mapping[str, Any], computed: int) -> StageRef:

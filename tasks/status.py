@@ -17,7 +17,8 @@ from storage.ledger import read_json
 from storage.manifest import read_rows
 from storage.workspace import Workspace
 from tasks.models import ModelFile, segmenter_file, starter_file
-from tasks.stages import STAGE_NAMES
+from tasks.stage_code import STAGE_NAMES
+from tasks.verification import read_success
 
 _PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
 
@@ -27,7 +28,7 @@ def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
     rows = []
     for stage in STAGE_NAMES:
         for link in sorted((workspace.root / "current" / stage).glob("*")):
-            success = read_json(link / "_SUCCESS.json")
+            success = read_success(link)
             if success is not None:
                 keep = {name: success[name] for name in ("counts", "seconds", "peak_mb")}
                 rows.append({"step": f"{stage}/{link.name}", **keep, "folder": str(link.resolve())})

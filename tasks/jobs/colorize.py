@@ -9,13 +9,11 @@ import numpy as np
 
 from colorization.inference import MergedColorizer
 from colorization.lab import Float, gray_to_L, rgb_to_L
-from storage.errors import PhotoError
-from storage.fingerprint import hash_bytes
 from storage.ledger import FileRecord
 from storage.manifest import Quarantined
 from storage.outputs import write_output
 from storage.photos import Photo, decode, encode
-from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_photo
+from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 from tasks.jobs.models import ModelSpec, load_merged
 
 
@@ -35,14 +33,11 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
     quarantined: list[Quarantined] = []
     for row in item.photos:
         with quarantine_into(quarantined, row["path"], "colorize"):
-            content = read_photo(item, row["path"])
-            if hash_bytes(content) != row["sha256"]:
-                raise PhotoError("UNREADABLE", "the file changed since it was ingested; run again")
+            content = read_unchanged(item, row)
             encoded = colorize_photo(colorizer, decode(content, max_megapixels=float("inf")))
             files.append(write_output(Path(item.output), row["path"], encoded))
     return commit_item(
-        Path(item.folder),
-        item.name,
+        item,
         files=files,
         num_photos=len(item.photos),
         quarantined=quarantined,

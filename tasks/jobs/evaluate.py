@@ -16,8 +16,8 @@ from colorization.training import predict_ab
 from storage.checkpoints import WEIGHTS_NAME
 from storage.ledger import record_file
 from storage.manifest import write_table
-from storage.shards import ShardReader
-from tasks.jobs.items import ItemResult, commit_item
+from storage.shard_reader import ShardReader
+from tasks.jobs.items import ItemResult, WorkItem, commit_item
 from tasks.jobs.models import load_colorizer
 from tasks.jobs.train import open_split
 
@@ -28,11 +28,9 @@ _BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateItem:
+class EvaluateItem(WorkItem):
     """One category."""
 
-    name: str
-    folder: str
     category: str
     shards: str
     trained: str
@@ -64,7 +62,7 @@ def evaluate_category(item: EvaluateItem) -> ItemResult:
                 rows.append({"row": row, "method": method, **scores})
     write_table(folder / RESULTS_NAME, rows, ("row", "method", *SCORE_NAMES))
     files = [record_file(folder, folder / RESULTS_NAME)]
-    return commit_item(folder, item.name, files=files, num_photos=len(val), quarantined=[])
+    return commit_item(item, files=files, num_photos=len(val), quarantined=[])
 
 
 def _mean_ab(reader: ShardReader) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -1,14 +1,22 @@
-"""One chunk of a source → manifest rows: content hash, size, mode, split, or quarantine."""
+"""One chunk of a source → what is seen of every file: hash, size, colours, likeness, or a reason."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
+import numpy as np
+
+from colorization.lab import rgb_to_lab
+from colorization.likeness import colour_spread, likeness
+from colorization.metrics import colourfulness
 from storage.errors import PhotoError
 from storage.fingerprint import hash_bytes
-from storage.manifest import Quarantined, split_of
-from storage.photos import inspect
+from storage.manifest import SEEN_COLUMNS, Quarantined
+from storage.photos import Header, inspect
+from storage.reduced import decode_rgb
+from storage.selection import sampling_key
 from storage.sources import claims_to_be_photo
 from tasks.jobs.items import (
     ItemResult,
@@ -19,55 +27,105 @@ from tasks.jobs.items import (
     read_photo,
 )
 
+_LOOK_SIDE = 64
+"""Short side at which colours and likeness are measured, pixels."""
 
-def ingest_chunk(item: PhotoItem) -> ItemResult:
+
+@dataclass(frozen=True, kw_only=True)
+class IngestItem(PhotoItem):
+    """Files of a source. Each photo: path, offset, bytes, stamp, label, official_split, check_below."""
+
+
+def ingest_chunk(item: IngestItem) -> ItemResult:
     """Read every file of the chunk once. Files that are no photo and claim nothing are ignored."""
-    rows: list[dict[str, Any]] = []
-    quarantined: list[Quarantined] = []
+    cv2.setNumThreads(1)  # one process a core already
+    seen: list[dict[str, Any]] = []
     num_ignored = 0
     for photo in item.photos:
-        path = photo["path"]
-        with quarantine_into(quarantined, path, "ingest"):
-            row = _manifest_row(item, path)
-            if row is None:
-                num_ignored += 1
-            else:
-                rows.append(row)
+        failed: list[Quarantined] = []
+        row: dict[str, Any] | None = dict(_NOTHING_SEEN)
+        with quarantine_into(failed, photo["path"], "ingest"):
+            row = _see(item, photo)
+        if row is None:
+            num_ignored += 1
+            continue
+        row |= {
+            name: photo[name] for name in ("stamp", "bytes", "offset", "label", "official_split")
+        }
+        row["path"] = printable(photo["path"])
+        if failed:
+            row |= {"code": failed[0].code, "detail": failed[0].detail}
+        seen.append(row)
     return commit_item(
-        Path(item.folder),
-        item.name,
+        item,
         files=[],
         num_photos=len(item.photos),
-        quarantined=quarantined,
-        rows=rows,
+        quarantined=[],  # the manifest's filters add theirs, so all are written when it is
+        seen=seen,
         num_ignored=num_ignored,
     )
 
 
-def _manifest_row(item: PhotoItem, path: str) -> dict[str, Any] | None:
+_NOTHING_SEEN: dict[str, Any] = dict.fromkeys(SEEN_COLUMNS, "") | {
+    "width": 0,
+    "height": 0,
+    "spread": 0.0,
+    "colourfulness": 0.0,
+    "checked": True,
+}
+
+
+def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
+    """What there is to see of one file; None if it neither is nor claims to be a photo."""
+    path = photo["path"]
     if printable(path) != path:
         raise PhotoError("BAD_NAME", "expected a file name in UTF-8")
-    content = read_photo(item, path)
+    content = read_photo(item, photo)
+    seen = _NOTHING_SEEN | {"sha256": hash_bytes(content)}
+    if sampling_key(item.config["seed"], seen["sha256"]) > photo["check_below"]:
+        return seen | {"checked": False}
     try:
         header = inspect(content, max_megapixels=item.config["max_megapixels"])
     except PhotoError as error:
         if error.code in ("NOT_A_PHOTO", "EMPTY") and not claims_to_be_photo(path):
             return None
         raise
-    if min(header.width, header.height) < item.config["min_side"]:
-        raise PhotoError(
-            "TOO_SMALL",
-            f"expected a short side of {item.config['min_side']} px or more, "
-            f"got {header.width}×{header.height}",
-        )
-    content_hash = hash_bytes(content)
-    return {
-        "path": path,
-        "sha256": content_hash,
-        "bytes": len(content),
+    seen |= {
         "width": header.width,
         "height": header.height,
         "mode": header.mode,
         "format": header.format,
-        "split": split_of(content_hash, item.config["val_share"]),
+    }
+    _require_side(header, item.config["min_side"])
+    return seen | (_look(content, header, item.config) if item.config["training"] else {})
+
+
+def _require_side(header: Header, min_side: int) -> None:
+    if min(header.width, header.height) < min_side:
+        raise PhotoError(
+            "TOO_SMALL",
+            f"expected a short side of {min_side} px or more, got {header.width}×{header.height}",
+        )
+
+
+def _look(content: bytes, header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Decode small, to find damage and to measure what the filters of a training set ask."""
+    rgb = decode_rgb(content, short_side=_LOOK_SIDE, header=header)
+    lab = rgb_to_lab(rgb)
+    spread, colour = colour_spread(lab), colourfulness(rgb)
+    if spread < config["min_spread"]:
+        raise PhotoError(
+            "NEAR_GRAY", f"expected colours to spread by {config['min_spread']:g}, got {spread:.2f}"
+        )
+    if colour < config["min_colourfulness"]:
+        raise PhotoError(
+            "DULL",
+            f"expected a colourfulness of {config['min_colourfulness']:g}, got {colour:.1f}",
+        )
+    own, mirrored = likeness(np.ascontiguousarray(lab[0]))
+    return {
+        "spread": round(spread, 3),
+        "colourfulness": round(colour, 3),
+        "likeness": own.hex(),
+        "mirrored": mirrored.hex(),
     }

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from storage.errors import PhotoError
-from storage.ledger import FileRecord, write_json
+from storage.fingerprint import hash_bytes
+from storage.ledger import FileRecord, record_path, write_json
 from storage.manifest import Quarantined
+from storage.sources import Source, open_source
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoItem:
-    """One shard or chunk of photos: the part that every stage's item has."""
+class WorkItem:
+    """What one Dask future does: the part that every stage's item has."""
 
     name: str
     """Of its record, done/<name>.json."""
     folder: str
     """The step's folder."""
+    key: str = ""
+    """Of what decides its output; a whole item of an earlier folder with this key is adopted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoItem(WorkItem):
+    """One shard or chunk of photos."""
+
     source: str
-    """The folder that the photos' paths start from."""
+    """Folder, archive or URL that the photos' paths start from."""
     photos: tuple[dict[str, Any], ...]
-    """Manifest rows; before there is a manifest, just the path."""
+    """Manifest rows; before there is a manifest, path, offset and bytes."""
     config: dict[str, Any]
     crashed: frozenset[str] = frozenset()
     """Paths that killed a worker when tried alone; they go to quarantine unread."""
@@ -42,8 +53,7 @@ class ItemResult:
 
 
 def commit_item(
-    folder: Path,
-    name: str,
+    item: WorkItem,
     *,
     files: list[FileRecord],
     num_photos: int,
@@ -57,14 +67,15 @@ def commit_item(
     extras: what it wrote into the step's folder besides; verified, but outside the digest.
     """
     record = {
+        "key": item.key,
         "files": [file.to_dict() for file in files],
         "extras": [file.to_dict() for file in extras or []],
         "num_photos": num_photos,
         "quarantined": [row.to_dict() for row in quarantined],
         **facts,
     }
-    write_json(folder / "done" / f"{name}.json", record)
-    return ItemResult(name, num_photos, peak_mb())
+    write_json(record_path(Path(item.folder), item.name), record)
+    return ItemResult(item.name, num_photos, peak_mb())
 
 
 def peak_mb() -> float:
@@ -72,14 +83,30 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def read_photo(item: PhotoItem, path: str) -> bytes:
-    """A photo's bytes. Raises PhotoError CRASHED or UNREADABLE."""
-    if path in item.crashed:
+def read_photo(item: PhotoItem, photo: Mapping[str, Any]) -> bytes:
+    """A photo's bytes. photo: its row. Raises PhotoError, CRASHED or UNREADABLE among others."""
+    if photo["path"] in item.crashed:
         raise PhotoError("CRASHED", "a worker died of this photo, alone with it")
     try:
-        return Path(item.source, path).read_bytes()
+        return _source(item.source, item.folder).read(
+            photo["path"], photo["offset"], photo["bytes"]
+        )
     except OSError as error:
-        raise PhotoError("UNREADABLE", f"{error.strerror}") from error
+        raise PhotoError("UNREADABLE", f"{error.strerror or error}") from error
+
+
+def read_unchanged(item: PhotoItem, photo: Mapping[str, Any]) -> bytes:
+    """A photo's bytes, if they are those that the manifest names. Raises PhotoError."""
+    content = read_photo(item, photo)
+    if hash_bytes(content) != photo["sha256"]:
+        raise PhotoError("UNREADABLE", "the file changed since it was ingested; run again")
+    return content
+
+
+@lru_cache(maxsize=4)
+def _source(location: str, folder: str) -> Source:
+    """Kept open, so that a compressed tar is read once forward; anew for each step's folder."""
+    return open_source(location)
 
 
 @contextmanager

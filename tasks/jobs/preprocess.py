@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,24 @@ from colorization.augmentation import (
     centre_crop,
     crop_and_flip,
     draw_augmentation,
-    saturate,
+    saturate_hsv,
+    saturate_lab,
 )
 from colorization.lab import encode_lab, rgb_to_lab
-from storage.errors import PhotoError
-from storage.fingerprint import hash_bytes
 from storage.manifest import Quarantined
-from storage.photos import decode_rgb
-from storage.shards import shard_range, write_shard
-from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_photo
+from storage.reduced import decode_rgb
+from storage.shards import PHOTOS_PER_SHARD, first_row, write_shard
+from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 
 STORE_NAME = "lab.zarr"
 ROW_COLUMNS = (
     "split",
     "row",
+    "position",
     "path",
     "sha256",
+    "variant",
+    "resized",
     "top",
     "left",
     "size",
@@ -39,45 +42,46 @@ ROW_COLUMNS = (
     "saturation",
     "seed",
 )
-"""rows.parquet: enough to make every stored photo again from its source."""
+"""rows.parquet: enough to make every stored photo again from its source.
+
+resized: short side to which the photo was resized, in whose pixels top, left and size are given.
+saturation: the factor, in the space that stage.json names.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardItem(PhotoItem):
-    """One shard of one split."""
+    """One shard of one split. Its photos' positions times `variants` are its rows."""
 
     split: str
     shard: int
-    num_photos: int
-    """Of the whole split."""
 
 
 def preprocess_shard(item: ShardItem) -> ItemResult:
     """Make one shard. A photo that fails leaves a hole that rows.parquet does not list."""
     cv2.setNumThreads(1)  # one process a core already
-    size = item.config["size"]
-    stored = np.zeros((len(item.photos), 3, size, size), np.uint8)
+    config = item.config
+    num_variants = variants_of(item.split, config)
+    span = _rows_of(item, num_variants)
+    stored = np.zeros((len(span), 3, config["size"], config["size"]), np.uint8)
     rows: list[dict[str, Any]] = []
     quarantined: list[Quarantined] = []
-    first = shard_range(item.shard, item.num_photos).start
-    for i, photo in enumerate(item.photos):
+    for photo in item.photos:
         with quarantine_into(quarantined, photo["path"], "preprocess"):
-            stored[i], augmentation = _preprocess_photo(item, photo)
-            rows.append(
-                {
-                    "split": item.split,
-                    "row": first + i,
-                    "path": photo["path"],
-                    "sha256": photo["sha256"],
-                    "seed": item.config["seed"],
-                    **augmentation.to_dict(),
-                }
+            rgb = decode_rgb(
+                read_unchanged(item, photo),
+                short_side=_resized(config),
+                max_megapixels=float("inf"),
             )
-    folder = Path(item.folder)
-    file = write_shard(folder / STORE_NAME, item.split, item.shard, stored)
+            for variant in range(num_variants):
+                row = photo["position"] * num_variants + variant
+                if row in span:
+                    augmentation = augmentation_of(rgb, photo, item.split, variant, config)
+                    stored[row - span.start] = stored_photo(rgb, augmentation, config)
+                    rows.append(_row(item, photo, row, variant, augmentation))
+    file = write_shard(Path(item.folder) / STORE_NAME, item.split, item.shard, stored)
     return commit_item(
-        folder,
-        item.name,
+        item,
         files=[file],
         num_photos=len(item.photos),
         quarantined=quarantined,
@@ -85,28 +89,71 @@ def preprocess_shard(item: ShardItem) -> ItemResult:
     )
 
 
-def _preprocess_photo(
-    item: ShardItem, photo: dict[str, Any]
-) -> tuple[NDArray[np.uint8], Augmentation]:
-    content = read_photo(item, photo["path"])
-    if hash_bytes(content) != photo["sha256"]:
-        raise PhotoError("UNREADABLE", "the file changed since it was ingested; run again")
-    config = item.config
-    rgb = decode_rgb(content, short_side=config["size"], max_megapixels=float("inf"))
+def _resized(config: Mapping[str, Any]) -> int:
+    return int(config["short_side"] or config["size"])
+
+
+def variants_of(split: str, config: Mapping[str, Any]) -> int:
+    """Rows a photo: the config's `variants` for training, one for validation and test."""
+    return int(config["variants"]) if split == "train" else 1
+
+
+def _rows_of(item: ShardItem, num_variants: int) -> range:
+    """The rows to write: from the shard's first to that of its last photo."""
+    last = max(photo["position"] for photo in item.photos) * num_variants + num_variants - 1
+    first = first_row(item.shard)
+    return range(first, min(last + 1, first + PHOTOS_PER_SHARD))
+
+
+def augmentation_of(
+    rgb: NDArray[np.uint8],
+    photo: Mapping[str, Any],
+    split: str,
+    variant: int,
+    config: Mapping[str, Any],
+) -> Augmentation:
+    """What is done to one decoded photo: drawn for training, a centre crop otherwise."""
     height, width = rgb.shape[:2]
-    if item.split == "train":
-        augmentation = draw_augmentation(
-            seed=config["seed"],
-            photo_hash=photo["sha256"],
-            variant=0,
-            height=height,
-            width=width,
-            size=config["size"],
-            horizontal_flip=config["horizontal_flip"],
-            vertical_flip=config["vertical_flip"],
-            saturation=config["saturation"],
-        )
-    else:
-        augmentation = centre_crop(height, width, config["size"])
-    lab = rgb_to_lab(crop_and_flip(rgb, augmentation))
-    return encode_lab(saturate(lab, augmentation.saturation)), augmentation
+    if split != "train":
+        return centre_crop(height, width, config["size"])
+    return draw_augmentation(
+        seed=config["seed"],
+        photo_hash=photo["sha256"],
+        variant=variant,
+        height=height,
+        width=width,
+        size=config["size"],
+        horizontal_flip=config["horizontal_flip"],
+        vertical_flip=config["vertical_flip"],
+        saturation=config["saturation"],
+    )
+
+
+def stored_photo(
+    rgb: NDArray[np.uint8], augmentation: Augmentation, config: Mapping[str, Any]
+) -> NDArray[np.uint8]:
+    """One row of a shard. rgb: uint8 (H, W, 3). Returns stored Lab, uint8 (3, size, size)."""
+    crop = crop_and_flip(rgb, augmentation)
+    if config["saturation_space"] == "hsv":
+        return encode_lab(rgb_to_lab(saturate_hsv(crop, augmentation.saturation)))
+    return encode_lab(saturate_lab(rgb_to_lab(crop), augmentation.saturation))
+
+
+def _row(
+    item: ShardItem,
+    photo: Mapping[str, Any],
+    row: int,
+    variant: int,
+    augmentation: Augmentation,
+) -> dict[str, Any]:
+    """A row of rows.parquet, but for the path: the manifest knows where the photo lies today."""
+    return {
+        "split": item.split,
+        "row": row,
+        "position": photo["position"],
+        "sha256": photo["sha256"],
+        "variant": variant,
+        "resized": _resized(item.config),
+        "seed": item.config["seed"],
+        **augmentation.to_dict(),
+    }

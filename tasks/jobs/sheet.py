@@ -14,10 +14,11 @@ from colorization.inference import MergedColorizer, full_size_strips
 from colorization.lab import Float, fit_chroma, lab_to_rgb
 from storage.errors import PhotoError
 from storage.ledger import record_file, write_bytes
-from storage.photos import decode, decode_rgb
+from storage.photos import decode
+from storage.reduced import decode_rgb
 from storage.sheets import contact_sheet
 from tasks.jobs.colorize import ColorizeItem, photo_lightness
-from tasks.jobs.items import ItemResult, commit_item
+from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 
 SHEET_NAME = "report/contact-sheet.png"
@@ -45,9 +46,8 @@ def draw_sheet(item: SheetItem) -> ItemResult:
     rows = []
     for photo in item.photos:
         try:
-            content = Path(item.source, photo["path"]).read_bytes()
-            L = _reduced(photo_lightness(decode(content)))
-        except (PhotoError, OSError):
+            L = _reduced(photo_lightness(decode(read_photo(item, photo))))
+        except PhotoError:
             continue
         pictures, caption = _row(colorizer, L)
         truth = _truth(item, photo["path"])
@@ -56,9 +56,7 @@ def draw_sheet(item: SheetItem) -> ItemResult:
     folder = Path(item.folder)
     write_bytes(folder / SHEET_NAME, contact_sheet(headings, rows))
     sheet = record_file(folder, folder / SHEET_NAME)
-    return commit_item(
-        folder, item.name, files=[], extras=[sheet], num_photos=len(item.photos), quarantined=[]
-    )
+    return commit_item(item, files=[], extras=[sheet], num_photos=len(item.photos), quarantined=[])
 
 
 def _row(colorizer: MergedColorizer, L: Float) -> tuple[list[NDArray[Any]], str]:

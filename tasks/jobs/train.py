@@ -22,8 +22,8 @@ from storage.checkpoints import CARD_NAME, WEIGHTS_NAME, load_checkpoint, save_c
 from storage.errors import NoInputError
 from storage.ledger import atomic_path, read_json, record_file, write_bytes, write_json
 from storage.manifest import read_table, write_table
-from storage.shards import ShardReader
-from tasks.jobs.items import ItemResult, commit_item
+from storage.shard_reader import ShardReader
+from tasks.jobs.items import ItemResult, WorkItem, commit_item
 from tasks.jobs.models import load_state, tensors
 from tasks.jobs.preprocess import STORE_NAME
 
@@ -34,11 +34,9 @@ _KEPT_CHECKPOINTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainItem:
+class TrainItem(WorkItem):
     """One category."""
 
-    name: str
-    folder: str
     category: str
     shards: str
     """The preprocess step's folder."""
@@ -70,7 +68,8 @@ def train_category(item: TrainItem) -> ItemResult:
         started = time.monotonic()
         rng = np.random.default_rng([item.seed, epoch])
         watch = _progress_writer(folder, epoch, trainer.num_steps, history)
-        result = trainer.train_epoch(train.shuffled_batches(recipe.batch, rng), rng, watch)
+        batches = train.shuffled_batches(recipe.batch, (item.seed, epoch))
+        result = trainer.train_epoch(batches, rng, watch)
         scores = validate(trainer, val)
         seconds = round(time.monotonic() - started, 2)
         history.append({"epoch": epoch + 1, "loss": result.loss, "seconds": seconds, **scores})
@@ -181,8 +180,7 @@ def _finish(
         record_file(folder, folder / name) for name in (WEIGHTS_NAME, METRICS_NAME, CARD_NAME)
     )
     result = commit_item(
-        folder,
-        item.name,
+        item,
         files=[weights_file],
         extras=extras,
         num_photos=num_train,

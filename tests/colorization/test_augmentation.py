@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.color import hsv2rgb, rgb2hsv
 
-from colorization.augmentation import centre_crop, crop_and_flip, draw_augmentation, saturate
+from colorization.augmentation import (
+    centre_crop,
+    crop_and_flip,
+    draw_augmentation,
+    saturate_hsv,
+    saturate_lab,
+)
 
 
 def draw(**changes):
@@ -53,6 +60,18 @@ def test_a_photo_smaller_than_the_crop_is_refused():
 
 
 def test_saturating_scales_chroma_clips_it_and_keeps_lightness():
-    lab = np.array([[[50, 10, -20], [20, 100, -120]]], np.float32)
-    expected = np.array([[[50, 15, -30], [20, 127, -128]]], np.float32)
-    np.testing.assert_array_equal(saturate(lab, 1.5), expected)
+    lab = np.array([[[50, 20]], [[10, 100]], [[-20, -120]]], np.float32)
+    expected = np.array([[[50, 20]], [[15, 127]], [[-30, -128]]], np.float32)
+    np.testing.assert_array_equal(saturate_lab(lab, 1.5), expected)
+    np.testing.assert_array_equal(saturate_lab(lab, 1.0), lab)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.3, 4.0])
+def test_saturating_in_hsv_is_that_of_scikit_image(factor):
+    rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    rgb[0, :5] = 0
+    rgb[1, :5] = 77
+    hsv = rgb2hsv(rgb)
+    hsv[..., 1] = np.minimum(hsv[..., 1] * factor, 1)
+    expected = hsv2rgb(hsv) * 255
+    assert np.abs(saturate_hsv(rgb, factor) - expected).max() <= 0.51

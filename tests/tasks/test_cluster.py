@@ -14,22 +14,20 @@ from tasks.jobs.items import PhotoItem
 
 KILLER = """
 import os
-from pathlib import Path
 from storage.manifest import Quarantined
 from tasks.jobs.items import commit_item, quarantine_into, read_photo
 
 def probe(item):
-    if read_photo(item, item.photos[0]["path"]) == b"deadly":
+    if read_photo(item, item.photos[0]) == b"deadly":
         os._exit(1)
 
 def job(item):
     quarantined = []
     for photo in item.photos:
         with quarantine_into(quarantined, photo["path"], "ingest"):
-            if read_photo(item, photo["path"]) == b"deadly":
+            if read_photo(item, photo) == b"deadly":
                 os._exit(1)
-    return commit_item(Path(item.folder), item.name, files=[], num_photos=len(item.photos),
-                       quarantined=quarantined)
+    return commit_item(item, files=[], num_photos=len(item.photos), quarantined=quarantined)
 """
 
 
@@ -47,7 +45,7 @@ def test_a_deadly_photo_is_found_and_its_neighbours_survive(
             name=f"{number}",
             folder=str(tmp_path / "step"),
             source=str(tmp_path),
-            photos=tuple({"path": name} for name in names),
+            photos=tuple({"path": name, "offset": -1, "bytes": 8} for name in names),
             config={},
         )
         for number, names in enumerate(("ab", "cd"))

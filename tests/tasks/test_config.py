@@ -15,7 +15,7 @@ from tasks.template import write_template
 def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
     write_template(tmp_path / "chromaflow.toml")
     workflow = load_workflow(tmp_path / "chromaflow.toml")
-    assert workflow.datasets["people"] == tmp_path / "photos/people"
+    assert workflow.datasets["people"].path == str(tmp_path / "photos/people")
     assert workflow.archive is not None and workflow.archive.output == tmp_path / "colorized"
     with pytest.raises(UsageError, match="Expected no file"):
         write_template(tmp_path / "chromaflow.toml")
@@ -25,6 +25,13 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
     ("table", "named"),
     [
         ({"datasets": {"cars": "x"}}, "people, birds, animals, places"),
+        ({"datasets": {"birds": 3}}, "path"),
+        ({"datasets": {"birds": {"path": "x", "layout": "cub"}}}, "cub200"),
+        ({"datasets": {"birds": {"path": "x", "limits": 3}}}, "limit"),
+        ({"datasets": {"birds": {"path": "x", "limit": -1}}}, "0 or more"),
+        ({"ingest": {"twin_distance": 16}}, "-1..15"),
+        ({"preprocess": {"saturation_space": "rgb"}}, "lab, hsv"),
+        ({"preprocess": {"short_side": 100}}, "256"),
         ({"preprocess": {"size": 100}}, "multiple of 32"),
         ({"train": {"recipe": "papper"}}, "paper, default, starter"),
         ({"train": {"overrides": {"epoch": 3}}}, "epochs"),

@@ -1,0 +1,62 @@
+"""What a listing of a source is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One regular file of a source."""
+
+    path: str
+    """Relative to the source, with forward slashes; inside an archive, `photos.tar/a/1.jpg`."""
+    bytes: int
+    stamp: str
+    """Changes when the file does: its time, a CRC, or a remote store's version."""
+    offset: int = -1
+    """Where a tar member's bytes begin, in the decompressed tar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a source that cannot be used, with a code of `storage.errors.REASONS`."""
+
+    path: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All files of a source, and what was wrong with it."""
+
+    files: list[SourceFile]
+    problems: list[Problem] = field(default_factory=list)
+
+    def below(self, prefix: str) -> Listing:
+        """The same with every path under `prefix/`; an archive's own problem bears its name."""
+        return Listing(
+            [replace(file, path=f"{prefix}/{file.path}") for file in self.files],
+            [
+                replace(problem, path=f"{prefix}/{problem.path}" if problem.path else prefix)
+                for problem in self.problems
+            ],
+        )
+
+    def __add__(self, other: Listing) -> Listing:
+        return Listing(self.files + other.files, self.problems + other.problems)
+
+
+def duplicate_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[Problem]]:
+    """The first file of each name, and a problem for every further one."""
+    first: dict[str, SourceFile] = {}
+    problems = []
+    for file in files:
+        if file.path in first:
+            detail = "expected each name once in the archive, got it again"
+            problems.append(Problem(file.path, "DUPLICATE_NAME", detail))
+        else:
+            first[file.path] = file
+    return list(first.values()), problems

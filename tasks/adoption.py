@@ -1,0 +1,71 @@
+"""Items of an earlier folder that are what this one needs: taken over, not computed again.
+
+A step's fingerprint changes with its upstream, but most of its items may not: ten new photos leave
+the shards of 2,000 others as they are (docs/decisions/005).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from storage import ledger
+from storage.errors import OutputError
+from storage.fingerprint import hash_value
+from tasks.stages import Step
+
+
+def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
+    """A hash of all that decides one item's output.
+
+    parts: of the step's fingerprint. identity: what the item is made of, its photos by content
+    among it; so what ingest says of all photos does not count.
+    """
+    upstream = {n: d for n, d in parts["upstream"].items() if not n.startswith("ingest/")}
+    return hash_value([step.stage, {**parts, "upstream": upstream}, identity])
+
+
+def adopt(earlier: Path, folder: Path, root: Path | None, keys: Mapping[str, str]) -> set[str]:
+    """Take over whole items of an earlier folder.
+
+    root: where the items' files lie, if not in the step's own folder; such files stay in place.
+    keys: of the items wanted, by name. Returns the names that are now done.
+    """
+    wanted = {key: name for name, key in keys.items()}
+    adopted = set()
+    for path in sorted((earlier / "done").glob("*.json")):
+        record = ledger.read_json(path)
+        name = wanted.get(record["key"]) if record else None
+        if record is None or name is None:
+            continue
+        files = record["files"]
+        if any(ledger.damage(root or earlier, file) for file in files):
+            continue
+        if any(ledger.damage(earlier, file) for file in record["extras"]):
+            continue
+        for file in [*([] if root else files), *record["extras"]]:
+            _link(earlier / file["path"], folder / file["path"])
+        ledger.write_json(ledger.record_path(folder, name), record)
+        adopted.add(name)
+    return adopted
+
+
+def _link(source: Path, target: Path) -> None:
+    """Hard-link, or copy where the disk cannot; a published file is never written to again."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        try:
+            with ledger.atomic_path(target) as temporary:
+                shutil.copyfile(source, temporary)
+        except OSError as error:
+            raise OutputError(
+                f"Expected to copy {source} to {target}, got: {error.strerror}. Free or repair "
+                "the disk, then run again."
+            ) from error
+    ledger.sync_folder(target.parent)

@@ -1,0 +1,77 @@
+"""Is what was published still there, byte for byte? Asked by the skip rule and by `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from storage import ledger
+from storage.fingerprint import hash_file, hash_value
+from storage.workspace import Workspace
+
+SUCCESS_NAME = "_SUCCESS.json"
+_SELF = "self"
+
+
+def write_success(folder: Path, success: Mapping[str, Any]) -> None:
+    """Write the last file of a published folder, with a hash of itself."""
+    ledger.write_json(folder / SUCCESS_NAME, {**success, _SELF: hash_value(success)})
+
+
+def read_success(folder: Path) -> dict[str, Any] | None:
+    """What a published folder says of itself; None where it is not published or not whole."""
+    success = ledger.read_json(folder / SUCCESS_NAME)
+    if success is None or success.pop(_SELF, None) != hash_value(success):
+        return None
+    return success
+
+
+def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, str]:
+    """Verify a published step. Returns what is damaged: item or output name → what is wrong.
+
+    root: where the items' files lie.
+    """
+    problems = {}
+    for output in success["outputs"]:
+        if problem := ledger.damage(folder, output):
+            problems[output["path"]] = problem
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+        checks = pool.map(
+            lambda pair: _item_damage(folder, root, *pair), list(success["items"].items())
+        )
+        problems |= {name: problem for name, problem in checks if problem}
+    return problems
+
+
+def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, str]]]:
+    """The current steps, and every damaged item or output of them: step, item, problem."""
+    rows, steps = [], []
+    for folder in sorted((workspace.root / "current").glob("*/*")):
+        label = f"{folder.parent.name}/{folder.name}"
+        steps.append(label)
+        success = read_success(folder)
+        recorded = ledger.read_json(folder / "stage.json")
+        if success is None or recorded is None:
+            name = SUCCESS_NAME if success is None else "stage.json"
+            rows.append({"step": label, "item": name, "problem": f"{name} is missing or damaged"})
+            continue
+        root = Path(success.get("root") or folder)
+        problems = find_damage(folder, success, root)
+        rows += [{"step": label, "item": i, "problem": p} for i, p in sorted(problems.items())]
+    return steps, rows
+
+
+def _item_damage(folder: Path, root: Path, name: str, digest: str) -> tuple[str, str | None]:
+    path = ledger.record_path(folder, name)
+    record = ledger.read_json(path)
+    if record is None:
+        return name, f"record of {name} is missing"
+    if hash_file(path) != digest:
+        return name, f"record of {name} has changed"
+    files = [(root, file) for file in record["files"]]
+    files += [(folder, file) for file in record["extras"]]
+    found = (ledger.damage(base, file) for base, file in files)
+    problem = next((problem for problem in found if problem), None)
+    return name, f"{name}: {problem}" if problem else None
