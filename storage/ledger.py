@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import OutputError
-from storage.fingerprint import hash_file
+from storage.fingerprint import hash_bytes, hash_file
 
 PARTIAL = ".partial"
 """Suffix of a file that is still being written; it never bears a final name."""
@@ -84,9 +84,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_recorded(root: Path, path: Path, content: bytes) -> FileRecord:
+    """Write a file atomically and return its record, hashed on the way. Raises OutputError."""
+    write_bytes(path, content)
+    return FileRecord(path.relative_to(root).as_posix(), len(content), hash_bytes(content))
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically. Raises OutputError."""
-    write_bytes(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+    write_bytes(path, json.dumps(value, sort_keys=True).encode() + b"\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ MANIFEST_COLUMNS = (
     "height",
     "mode",
     "format",
+    "orientation",
     "label",
     "split",
     "position",
@@ -28,7 +29,7 @@ MANIFEST_COLUMNS = (
 )
 """path is relative to the source (`photos.tar/a/1.jpg` in an archive), offset a tar member's place.
 
-width and height are as shown (orientation applied). A photo keeps its split and position in later
+width and height are as shown, with the EXIF orientation (1..8) applied. A photo keeps its split and position in later
 generations (decision 005).
 """
 SEEN_COLUMNS = (
@@ -41,6 +42,7 @@ SEEN_COLUMNS = (
     "height",
     "mode",
     "format",
+    "orientation",
     "label",
     "official_split",
     "spread",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from storage.errors import UsageError
-from storage.ledger import FileRecord, record_file, write_bytes
+from storage.ledger import FileRecord, write_recorded
 
 
 def output_name(path: str) -> str:
@@ -35,5 +35,4 @@ def check_collisions(paths: Iterable[str]) -> None:
 def write_output(root: Path, path: str, content: bytes) -> FileRecord:
     """Write one colorized photo atomically below `root`. Returns its record. Raises OutputError."""
     target = root / output_name(path)
-    write_bytes(target, content)
-    return record_file(root, target)
+    return write_recorded(root, target, content)

@@ -206,9 +206,12 @@ def decoder_errors() -> Iterator[None]:
 def _check_whole(name: str, content: bytes) -> None:
     """Raise TRUNCATED where the format's own end marker is missing; Pillow is silent on many."""
     if name == "JPEG":
-        if (scans := content.count(b"\xff\xda")) > _MOST_SCANS:
-            raise PhotoError("TOO_SLOW", f"expected at most {_MOST_SCANS} scans, got {scans}")
-        whole = content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
+        last_scan = content.rfind(b"\xff\xda")
+        if last_scan != content.find(b"\xff\xda"):
+            scans = content.count(b"\xff\xda")
+            if scans > _MOST_SCANS:
+                raise PhotoError("TOO_SLOW", f"expected at most {_MOST_SCANS} scans, got {scans}")
+        whole = content.rfind(b"\xff\xd9") > last_scan
     elif name == "PNG":
         whole = b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
     elif name == "WEBP":

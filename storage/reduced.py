@@ -27,14 +27,15 @@ def decode_rgb(
 ) -> NDArray[np.uint8]:
     """8-bit RGB, upright, the short side resized to `short_side` pixels, the aspect kept.
 
-    Smaller photos are enlarged bicubically. header: what `inspect` gave, to save reading it again.
+    Smaller photos are enlarged bicubically. header: what `inspect` gave for these bytes, to save
+    reading them again; its limit on megapixels has been applied then.
     Returns uint8 (H, W, 3). Raises PhotoError, for a JPEG also where other decoders only warn.
     """
     header = header or inspect(content, max_megapixels=max_megapixels)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
         pixels = _decode_jpeg(content, header, short_side)
     elif header.format == "TIFF" or header.mode.endswith(";16"):
-        pixels = _eight_bit(decode(content, max_megapixels=max_megapixels).pixels)
+        pixels = _eight_bit(decode(content, max_megapixels=float("inf")).pixels)
     else:
         with decoder_errors(), Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
             if header.format == "PNG":

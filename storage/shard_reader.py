@@ -1,35 +1,28 @@
 """Readers of shards: in order, through a shuffle buffer, one photo by its row, a whole split.
 
-They read a shard file as zarr v3's sharding codec lays it out (index of offset and length at the
-end, CRC-32C), one `pread` and one zstd frame a photo. zarr itself would do the same, but fancy
-indexing of a sharded array is over ten times slower (zarr-python#3829) and whole shards must be
-held in memory to be shuffled. Nothing is buffered here but the page cache.
+The shuffle buffer is an order of rows: shards are shuffled, then rows among a few shards, and each
+photo is read when its turn comes. So nothing is held in memory but the page cache, and an epoch can
+begin at any step.
 """
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
-from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 
 from storage.errors import DamagedError
 from storage.ledger import read_json
-from storage.shards import PHOTOS_PER_SHARD, Stored, shard_of, shard_path
+from storage.shard_file import PHOTOS_PER_SHARD, ShardFile, Stored
+from storage.shards import shard_of, shard_path
 
 Rows = NDArray[np.int64]
-_INDEX_BYTES = PHOTOS_PER_SHARD * 16
-_ABSENT = np.uint64(2**64 - 1)
-"""Offset and length of a chunk that was never written."""
 _MOST_OPEN = 32
-_REMEDY = "Run preprocess again; it rebuilds this shard only."
+"""Shard files open at a time; each takes a descriptor and 4 KB."""
 
 
 class ShardReader:
@@ -41,7 +34,7 @@ class ShardReader:
     def __init__(self, store: Path, split: str, rows: NDArray[np.integer[Any]]) -> None:
         self.rows: Rows = np.sort(rows).astype(np.int64)
         self._store, self._split = store, split
-        self._open: OrderedDict[int, _ShardFile] = OrderedDict()
+        self._open: OrderedDict[int, ShardFile] = OrderedDict()
         self._size = _photo_size(store, split) if len(rows) else 0
 
     def __len__(self) -> int:
@@ -102,66 +95,17 @@ class ShardReader:
         for first in range(start * batch, len(order), batch):
             yield self.read(order[first : first + batch])
 
-    def _shard(self, shard: int) -> _ShardFile:
+    def _shard(self, shard: int) -> ShardFile:
         if shard in self._open:
             self._open.move_to_end(shard)
             return self._open[shard]
         if len(self._open) >= _MOST_OPEN:
             self._open.popitem(last=False)[1].close()
-        self._open[shard] = _ShardFile.open(shard_path(self._store, self._split, shard))
+        self._open[shard] = ShardFile.open(shard_path(self._store, self._split, shard))
         return self._open[shard]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": OrderedDict()}  # file descriptors stay in their process
-
-
-@dataclass
-class _ShardFile:
-    """An open shard file and its index. `pread` has no position, so a fork may share it."""
-
-    path: Path
-    descriptor: int
-    index: NDArray[np.uint64]
-    """(256, 2): offset and length of each row's zstd frame."""
-
-    @classmethod
-    def open(cls, path: Path) -> _ShardFile:
-        """Open and check the index. Raises DamagedError."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise DamagedError(f"Expected the shard {path}, found no file. {_REMEDY}") from error
-        size = os.fstat(descriptor).st_size
-        tail = os.pread(descriptor, _INDEX_BYTES + 4, max(0, size - _INDEX_BYTES - 4))
-        index, checksum = tail[:_INDEX_BYTES], tail[_INDEX_BYTES:]
-        whole = len(tail) == _INDEX_BYTES + 4
-        if not whole or google_crc32c.value(index) != int.from_bytes(checksum, "little"):
-            os.close(descriptor)
-            raise DamagedError(f"Expected an index at the end of {path}, got bytes. {_REMEDY}")
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
-        return cls(path, descriptor, np.frombuffer(index, "<u8").reshape(-1, 2))
-
-    def read_into(self, place: int, out: Stored) -> None:
-        """Decode one photo. place: row in the shard. out: uint8 (3, S, S), contiguous."""
-        offset, length = self.index[place]
-        if offset == _ABSENT:
-            raise DamagedError(f"Expected a photo at row {place} of {self.path}, found a hole.")
-        frame = os.pread(self.descriptor, int(length), int(offset))
-        try:
-            Zstd().decode(frame, out.reshape(-1))
-        except (RuntimeError, ValueError) as error:  # the checksum, or a broken frame
-            raise DamagedError(
-                f"Expected photo {place} of {self.path} whole, got: {error}. {_REMEDY}"
-            ) from error
-
-    def close(self) -> None:
-        """Give the descriptor back, once."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def __del__(self) -> None:
-        self.close()
 
 
 def _photo_size(store: Path, split: str) -> int:

@@ -13,6 +13,7 @@ _TRAINING = (
     "colorization.networks.resnet18",
     "colorization.networks.unet18",
     "storage.checkpoints",
+    "storage.shard_file",
     "storage.shard_reader",
     "storage.shards",
 )
@@ -45,9 +46,11 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "colorization.augmentation",
             "colorization.lab",
             "storage.reduced",
+            "storage.shard_file",
             "storage.shards",
             "tasks.jobs.items",
             "tasks.jobs.preprocess",
+            "tasks.preprocess",
         ),
     ),
     "train": (

@@ -69,6 +69,7 @@ def ingest_chunk(item: IngestItem) -> ItemResult:
 _NOTHING_SEEN: dict[str, Any] = dict.fromkeys(SEEN_COLUMNS, "") | {
     "width": 0,
     "height": 0,
+    "orientation": 1,
     "spread": 0.0,
     "colourfulness": 0.0,
     "checked": True,
@@ -95,6 +96,7 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
         "height": header.height,
         "mode": header.mode,
         "format": header.format,
+        "orientation": header.orientation,
     }
     _require_side(header, item.config["min_side"])
     return seen | (_look(content, header, item.config) if item.config["training"] else {})

@@ -21,11 +21,13 @@ from colorization.augmentation import (
 )
 from colorization.lab import encode_lab, rgb_to_lab
 from storage.manifest import Quarantined
+from storage.photos import Header
 from storage.reduced import decode_rgb
-from storage.shards import PHOTOS_PER_SHARD, first_row, write_shard
+from storage.shards import ShardWriter
 from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 
 STORE_NAME = "lab.zarr"
+_HEADER_FIELDS = ("format", "width", "height", "mode", "orientation")
 ROW_COLUMNS = (
     "split",
     "row",
@@ -62,24 +64,20 @@ def preprocess_shard(item: ShardItem) -> ItemResult:
     cv2.setNumThreads(1)  # one process a core already
     config = item.config
     num_variants = variants_of(item.split, config)
-    span = _rows_of(item, num_variants)
-    stored = np.zeros((len(span), 3, config["size"], config["size"]), np.uint8)
+    writer = ShardWriter(Path(item.folder) / STORE_NAME, item.split, item.shard)
     rows: list[dict[str, Any]] = []
     quarantined: list[Quarantined] = []
     for photo in item.photos:
         with quarantine_into(quarantined, photo["path"], "preprocess"):
-            rgb = decode_rgb(
-                read_unchanged(item, photo),
-                short_side=_resized(config),
-                max_megapixels=float("inf"),
-            )
+            content = read_unchanged(item, photo)
+            rgb = decode_rgb(content, short_side=_resized(config), header=_header(photo))
             for variant in range(num_variants):
                 row = photo["position"] * num_variants + variant
-                if row in span:
+                if writer.holds(row):
                     augmentation = augmentation_of(rgb, photo, item.split, variant, config)
-                    stored[row - span.start] = stored_photo(rgb, augmentation, config)
+                    writer.add(row, stored_photo(rgb, augmentation, config))
                     rows.append(_row(item, photo, row, variant, augmentation))
-    file = write_shard(Path(item.folder) / STORE_NAME, item.split, item.shard, stored)
+    file = writer.write()
     return commit_item(
         item,
         files=[file],
@@ -89,6 +87,11 @@ def preprocess_shard(item: ShardItem) -> ItemResult:
     )
 
 
+def _header(photo: Mapping[str, Any]) -> Header:
+    """What ingest saw of these very bytes, so that they need not be inspected again."""
+    return Header(**{name: photo[name] for name in _HEADER_FIELDS})
+
+
 def _resized(config: Mapping[str, Any]) -> int:
     return int(config["short_side"] or config["size"])
 
@@ -96,13 +99,6 @@ def _resized(config: Mapping[str, Any]) -> int:
 def variants_of(split: str, config: Mapping[str, Any]) -> int:
     """Rows a photo: the config's `variants` for training, one for validation and test."""
     return int(config["variants"]) if split == "train" else 1
-
-
-def _rows_of(item: ShardItem, num_variants: int) -> range:
-    """The rows to write: from the shard's first to that of its last photo."""
-    last = max(photo["position"] for photo in item.photos) * num_variants + num_variants - 1
-    first = first_row(item.shard)
-    return range(first, min(last + 1, first + PHOTOS_PER_SHARD))
 
 
 def augmentation_of(

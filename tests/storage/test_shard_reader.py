@@ -11,7 +11,7 @@ import zarr
 
 from storage.errors import DamagedError
 from storage.shard_reader import ShardReader
-from storage.shards import create_array, shard_of, shard_path, write_shard
+from storage.shards import ShardWriter, create_array, shard_of, shard_path
 
 SIZE = 8
 
@@ -37,7 +37,10 @@ def fill(folder: Path, count: int) -> tuple[Path, np.ndarray]:
     num_shards = shard_of(count - 1) + 1
     create_array(store, "train", num_shards, SIZE)
     for shard in range(num_shards):
-        write_shard(store, "train", shard, photos[256 * shard : 256 * (shard + 1)])
+        writer = ShardWriter(store, "train", shard)
+        for row in range(256 * shard, min(256 * (shard + 1), count)):
+            writer.add(row, photos[row])
+        writer.write()
     return store, photos
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from storage.shard_reader import ShardReader
-from storage.shards import create_array, write_shard
+from storage.shards import ShardWriter, create_array
 from tasks.jobs.loading import MemoryBatches, ShardBatches, stream_batches
 
 
@@ -19,7 +19,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
     photos = np.random.default_rng(0).integers(0, 256, (700, 3, 8, 8), np.uint8)
     create_array(store, "train", 3, 8)
     for shard in range(3):
-        write_shard(store, "train", shard, photos[256 * shard : 256 * (shard + 1)])
+        writer = ShardWriter(store, "train", shard)
+        for row in range(256 * shard, min(256 * (shard + 1), 700)):
+            writer.add(row, photos[row])
+        writer.write()
     rows = np.delete(np.arange(700), [5, 300])
     return ShardReader(store, "train", rows)
 
