@@ -149,7 +149,7 @@ REASONS = {
         Reason(
             "TOO_LARGE",
             "The photo has more pixels than the limit.",
-            "Raise [ingest] max_megapixels if the photo is trusted and memory allows.",
+            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows.",
         ),
         Reason(
             "MULTI_PAGE",

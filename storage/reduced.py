@@ -17,6 +17,10 @@ from PIL import Image
 
 from storage.photos import PILLOW_FORMATS, Header, Pixels, decode, decoder_errors, inspect, upright
 
+_HARMLESS = ("extraneous bytes before marker", "Could not determine subsampling")
+"""What simplejpeg refuses though the picture is whole: a warning of libjpeg-turbo, and samplings
+that its TurboJPEG interface does not know. Pillow decodes these."""
+
 
 def decode_rgb(
     content: bytes,
@@ -60,10 +64,17 @@ def resize(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
 
 def _decode_jpeg(content: bytes, header: Header, short_side: int) -> NDArray[np.uint8]:
     with decoder_errors():
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-            content, min_height=short_side, min_width=short_side, min_factor=1
-        )
-    return pixels
+        try:
+            return np.asarray(
+                simplejpeg.decode_jpeg(
+                    content, min_height=short_side, min_width=short_side, min_factor=1
+                )
+            )
+        except ValueError as error:
+            if not any(harmless in str(error) for harmless in _HARMLESS):
+                raise
+        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+            return np.asarray(image.convert("RGB"))
 
 
 def _orientation_left(header: Header) -> int:

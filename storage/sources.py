@@ -20,54 +20,31 @@ from storage.errors import UsageError
 from storage.fingerprint import hash_value
 
 _IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
-PHOTO_SUFFIXES = frozenset(
+_COMPANION_SUFFIXES = frozenset(
     [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".pjpg",
-        ".png",
-        ".apng",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".pfm",
-        ".jp2",
-        ".j2k",
-        ".jpx",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jxl",
-        ".mpo",
-        ".tga",
-        ".psd",
-        ".ico",
-        ".cur",
-        ".pcx",
-        ".dds",
-        ".sgi",
-        ".qoi",
-        ".blp",
-        ".fli",
-        ".flc",
-        ".eps",
-        ".svg",
-        ".dng",
-        ".cr2",
-        ".nef",
-        ".arw",
+        ".txt",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".xmp",
+        ".md",
+        ".rst",
+        ".html",
+        ".htm",
+        ".py",
+        ".toml",
+        ".yaml",
+        ".yml",
+        ".ini",
+        ".log",
+        ".tex",
+        ".bib",
+        ".url",
     ]
 )
-"""A file with one of these claims to be a photo; any other counts only if its content says so."""
+_LOOKED_AT = 1 << 16
 _LIST_SUFFIXES = (".txt", ".csv")
 
 
@@ -238,9 +215,19 @@ def listing_digest(files: Iterable[SourceFile]) -> str:
     return hash_value([[file.path, file.bytes, file.stamp] for file in files])
 
 
-def claims_to_be_photo(path: str) -> bool:
-    """Whether the file name ends as a photo's does."""
-    return PurePosixPath(path).suffix.lower() in PHOTO_SUFFIXES
+def is_companion(path: str, content: bytes) -> bool:
+    """Whether a file beside photos is plainly none: text, and named so, as a.txt or README is."""
+    name = PurePosixPath(path)
+    if name.suffix.lower() not in _COMPANION_SUFFIXES and (name.suffix or not name.name.isupper()):
+        return False
+    start = content[:_LOOKED_AT]
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = "" if error.start < len(start) - 3 else start[: error.start].decode("utf-8")
+        if not text:
+            return False
+    return "\0" not in text
 
 
 def _source_file(path: Path, relative: str) -> SourceFile:

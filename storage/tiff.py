@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,9 @@ from storage.errors import PhotoError
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB = 0, 1, 2
 _REDUCED_IMAGE = 1
+_DTYPES = {np.dtype("bool"): 1, np.dtype("uint8"): 8, np.dtype("uint16"): 16}
+"""What a page may decode to, and the bits a sample that it then must have."""
+_MOST_PAGES = 10_000
 _UNITS = {2: 1.0, 3: 2.54}
 """ResolutionUnit to factor that makes dots an inch: inch, centimetre."""
 
@@ -32,7 +37,9 @@ class Page:
 
 
 def read_page(content: bytes) -> Page:
-    """Find the page. Raises PhotoError: TRUNCATED, MULTI_PAGE, UNSUPPORTED_MODE."""
+    """Find the page. Raises PhotoError: TRUNCATED, MULTI_PAGE, UNSUPPORTED_MODE, DAMAGED."""
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag of a bad file
+    _check_directories(content)
     pages = [page for page in tifffile.TiffFile(io.BytesIO(content)).pages if _full_size(page)]
     if len(pages) != 1:
         raise PhotoError("MULTI_PAGE", f"expected one page, got {len(pages)}")
@@ -40,14 +47,14 @@ def read_page(content: bytes) -> Page:
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
     if any(offset + count > len(content) for offset, count in spans):
         raise PhotoError("TRUNCATED", "expected all strips inside the file; some lie past its end")
-    if page.photometric not in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) or page.dtype not in (
-        np.dtype("bool"),
-        np.dtype("uint8"),
-        np.dtype("uint16"),
-    ):
+    readable = page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB) and (
+        page.dtype in _DTYPES and page.bitspersample == _DTYPES[page.dtype]
+    )
+    if not readable:
         raise PhotoError(
             "UNSUPPORTED_MODE",
-            f"expected gray or RGB of 1, 8 or 16 bits, got {page.photometric!s} {page.dtype}",
+            f"expected gray or RGB of 1, 8 or 16 bits, got {page.photometric!s} {page.dtype} "
+            f"of {page.bitspersample} bits",
         )
     orientation = page.tags.valueof(274, default=1)
     return Page(
@@ -111,3 +118,23 @@ def _dpi(page: Any) -> tuple[float, float] | None:
         return None
     x, y = (factor * value[0] / value[1] for value in values)
     return x, y
+
+
+def _check_directories(content: bytes) -> None:
+    """Follow the chain of directories (TIFF 6.0, section 2): tifffile goes round a loop for ever."""
+    order = "<" if content[:2] == b"II" else ">"
+    big = content[2:4] in (b"+\x00", b"\x00+")
+    pointer, count_form, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
+    place, seen = (8 if big else 4), set[int]()
+    try:
+        while True:
+            (directory,) = struct.unpack_from(order + pointer, content, place)
+            if directory == 0:
+                return
+            if directory in seen or len(seen) >= _MOST_PAGES:
+                raise PhotoError("DAMAGED", "expected a chain of pages with an end, got a loop")
+            seen.add(directory)
+            (count,) = struct.unpack_from(order + count_form, content, directory)
+            place = directory + struct.calcsize(count_form) + count * entry_bytes
+    except struct.error:
+        return  # it ends past the file: tifffile says what is wrong with it

@@ -31,6 +31,9 @@ class IngestConfig:
     min_side: int = 32
     """Photos with a shorter short side go to quarantine, pixels."""
     max_megapixels: float = 500.0
+    """Larger photos go to quarantine."""
+    max_training_megapixels: float = 100.0
+    """The same for photos of a dataset, which are decoded whole unless they are JPEG."""
     min_spread: float = 1.5
     """Photos of a dataset with less colour beyond gray and toning are NEAR_GRAY; Lab units, rms."""
     min_colourfulness: float = 0.0

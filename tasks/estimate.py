@@ -74,9 +74,8 @@ def forecast(decisions: Iterable[Decision]) -> dict[StepName, Estimate]:
         if decision.action == "skip" or step.stage not in _USUAL_RATES:
             continue
         if step.stage == "ingest":
-            num_listed[step.key] = num_photos = len(
-                open_source(step.config["source"]).listing().files
-            )
+            num_photos = len(open_source(step.config["source"]).listing().files)
+            num_listed[step.key] = min(num_photos, step.config["limit"] or num_photos)
             found[step.name] = Estimate(num_photos, 0, _seconds(step, num_photos))
             continue
         num_photos = num_listed.get(step.key) or _num_ingested(step.workspace, step.key)

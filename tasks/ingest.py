@@ -169,12 +169,20 @@ def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Rec
         ],
         counts={
             "done": len(selected.rows),
-            "ignored": sum(record["num_ignored"] for record in records.values()),
-            "left out by limit": selected.num_left_out,
-            "listed but missing": arranged.num_listed_missing,
+            **_not_zero(
+                {
+                    "ignored": sum(record["num_ignored"] for record in records.values()),
+                    "left out by limit": selected.num_left_out,
+                    "listed but missing": arranged.num_listed_missing,
+                }
+            ),
         },
         quarantined=[*problems, *failed, *selected.dropped],
     )
+
+
+def _not_zero(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
 
 
 def _quarantined(problem: Problem) -> Quarantined:

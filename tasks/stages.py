@@ -146,13 +146,15 @@ def prepare(decision: Decision) -> set[str]:
     ledger.remove_partials(folder)
     success = read_success(folder)
     if success is not None:
+        outputs = {output["path"] for output in success["outputs"]}
         for name in find_damage(folder, success, step.output_root or folder):
-            ledger.record_path(folder, name).unlink(missing_ok=True)
+            damaged = folder / name if name in outputs else ledger.record_path(folder, name)
+            damaged.unlink(missing_ok=True)
     (folder / "_SUCCESS.json").unlink(missing_ok=True)
     for record in (folder / "done").glob("*.json"):
         if ledger.read_json(record) is None:
             record.unlink()
-    if not (folder / "stage.json").exists():
+    if ledger.read_json(folder / "stage.json") is None:
         digests = {name: digest_of(step.workspace, *name) for name in step.upstream}
         ledger.write_json(
             folder / "stage.json",
@@ -191,7 +193,8 @@ def publish(
     step, folder = decision.step, decision.folder
     quarantined = sorted(quarantined, key=lambda row: (str(row["path"]), str(row["code"])))
     num_filtered = sum(is_policy(row["code"]) for row in quarantined)
-    counts = counts | {"filtered": num_filtered, "quarantined": len(quarantined) - num_filtered}
+    filtered = {"filtered": num_filtered} if num_filtered else {}
+    counts = counts | filtered | {"quarantined": len(quarantined) - num_filtered}
     write_table(folder / "quarantine.parquet", quarantined, QUARANTINE_COLUMNS)
     recorded = [*outputs, folder / "quarantine.parquet", folder / "stage.json"]
     success = {

@@ -41,6 +41,25 @@ def make_photo() -> MakePhoto:
     return make
 
 
+@pytest.fixture(scope="session")
+def many_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2,000 small JPEGs, all different to the eye."""
+    folder = tmp_path_factory.mktemp("many")
+    for i in range(2000):
+        write_textured(folder / f"{i:04d}.jpg", i)
+    return folder
+
+
+def write_textured(path: Path, seed: int) -> None:
+    """A small JPEG of coloured noise at several scales, so that no two look alike."""
+    rng = np.random.default_rng([9, seed])
+    canvas = np.zeros((64, 80, 3))
+    for cell in (4, 8, 16):
+        cells = rng.normal(0, 20, (64 // cell, 80 // cell, 3))
+        canvas += np.kron(cells, np.ones((cell, cell, 1)))
+    Image.fromarray(np.clip(canvas + 128, 0, 255).astype(np.uint8)).save(path, quality=90)
+
+
 @pytest.fixture
 def project(tmp_path: Path, make_photo: MakePhoto) -> Path:
     """A small project: two categories of 12 photos, an archive of 3. Returns its chromaflow.toml."""

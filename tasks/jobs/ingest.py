@@ -17,7 +17,7 @@ from storage.manifest import SEEN_COLUMNS, Quarantined
 from storage.photos import Header, inspect
 from storage.reduced import decode_rgb
 from storage.selection import sampling_key
-from storage.sources import claims_to_be_photo
+from storage.sources import is_companion
 from tasks.jobs.items import (
     ItemResult,
     PhotoItem,
@@ -37,7 +37,7 @@ class IngestItem(PhotoItem):
 
 
 def ingest_chunk(item: IngestItem) -> ItemResult:
-    """Read every file of the chunk once. Files that are no photo and claim nothing are ignored."""
+    """Read every file of the chunk once. Text that lies beside photos is ignored."""
     cv2.setNumThreads(1)  # one process a core already
     seen: list[dict[str, Any]] = []
     num_ignored = 0
@@ -77,7 +77,7 @@ _NOTHING_SEEN: dict[str, Any] = dict.fromkeys(SEEN_COLUMNS, "") | {
 
 
 def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
-    """What there is to see of one file; None if it neither is nor claims to be a photo."""
+    """What there is to see of one file; None for text that lies beside photos."""
     path = photo["path"]
     if printable(path) != path:
         raise PhotoError("BAD_NAME", "expected a file name in UTF-8")
@@ -86,9 +86,9 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
     if sampling_key(item.config["seed"], seen["sha256"]) > photo["check_below"]:
         return seen | {"checked": False}
     try:
-        header = inspect(content, max_megapixels=item.config["max_megapixels"])
+        header = inspect(content, max_megapixels=_max_megapixels(item.config))
     except PhotoError as error:
-        if error.code in ("NOT_A_PHOTO", "EMPTY") and not claims_to_be_photo(path):
+        if error.code in ("NOT_A_PHOTO", "EMPTY") and is_companion(path, content):
             return None
         raise
     seen |= {
@@ -100,6 +100,13 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
     }
     _require_side(header, item.config["min_side"])
     return seen | (_look(content, header, item.config) if item.config["training"] else {})
+
+
+def _max_megapixels(config: dict[str, Any]) -> float:
+    limits = [config["max_megapixels"]]
+    if config["training"]:
+        limits.append(config["max_training_megapixels"])
+    return min(limits)
 
 
 def _require_side(header: Header, min_side: int) -> None:

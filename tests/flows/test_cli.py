@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from command import actions, chromaflow, shard_hashes, start
 from PIL import Image
-
-COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
-
-
-def start(*words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(
-        [*COMMAND, *map(str, words)],
-        cwd=cwd,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def chromaflow(*words: object, cwd: Path | None = None) -> tuple[int, str, str]:
-    process = start(*words, cwd=cwd)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
-
-
-def actions(config: Path) -> dict[str, tuple[str, str]]:
-    code, out, err = chromaflow("plan", "--config", config, "--json")
-    assert code == 0, err
-    return {row["step"]: (row["action"], "; ".join(row["reasons"])) for row in json.loads(out)}
-
-
-def shard_hashes(workspace: Path) -> dict[str, str]:
-    shards = workspace.glob("current/preprocess/*/lab.zarr/*/c/**/0")
-    return {
-        str(path.relative_to(workspace)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in shards
-        if path.is_file()
-    }
 
 
 def test_missing_folder_is_a_usage_error_in_under_a_second_of_processor_time(
     tmp_path: Path,
 ) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code, _, err = chromaflow("colorize", tmp_path / "nowhere", tmp_path / "out")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert code == 2
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
     assert "nowhere" in err
     assert not (tmp_path / "out").exists()
 
@@ -196,7 +162,9 @@ def test_killed_in_the_middle_of_preprocess_finished_shards_stay(
     for i in range(1100):
         make_photo(tmp_path / "photos" / f"{i:04d}.jpg", seed=i, size=(72, 64))
     config = tmp_path / "chromaflow.toml"
-    config.write_text('[datasets]\nbirds = "photos"\n[preprocess]\nsize = 64\n')
+    config.write_text(
+        '[datasets]\nbirds = "photos"\n[ingest]\ntwin_distance = -1\n[preprocess]\nsize = 64\n'
+    )
     words = ("run", "--config", config, "--until", "preprocess", "--workers", 1)
     process = start(*words)
     done = "stages/preprocess/birds/*/done/*.json"
@@ -215,7 +183,6 @@ def test_killed_in_the_middle_of_preprocess_finished_shards_stay(
     assert steps["preprocess/birds"]["computed"] == 5 - len(records)
     assert records == {path: path.stat().st_mtime_ns for path in records}
     resumed = shard_hashes(workspace)
-    config.write_text(config.read_text() + "[ingest]\nval_share = 0.1\n")
     (tmp_path / "workspace").rename(tmp_path / "first")
     assert chromaflow(*words)[0] == 0
     assert shard_hashes(workspace) == resumed and len(resumed) == 5

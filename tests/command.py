@@ -1,0 +1,59 @@
+"""The command as a user runs it, for tests: separate processes, exit codes, real files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
+
+
+def start(*words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """Start `chromaflow` with these words, leader of a process group of its own."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def chromaflow(*words: object, cwd: Path | None = None) -> tuple[int, str, str]:
+    """Run it to its end. Returns exit code, stdout, stderr."""
+    process = start(*words, cwd=cwd)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def computed(config: Path, *words: object, code: int = 0) -> dict[str, Any]:
+    """Run a config and return its steps by label. Fails unless it exits with `code`."""
+    found, out, err = chromaflow("run", "--config", config, "--json", *words)
+    assert found == code, err
+    result = json.loads(out)
+    return {step["step"]: step for step in result["steps"]}
+
+
+def actions(config: Path) -> dict[str, tuple[str, str]]:
+    """What `plan` says: action and reasons by step."""
+    code, out, err = chromaflow("plan", "--config", config, "--json")
+    assert code == 0, err
+    return {row["step"]: (row["action"], "; ".join(row["reasons"])) for row in json.loads(out)}
+
+
+def shard_hashes(workspace: Path) -> dict[str, str]:
+    """SHA-256 of every shard file of the current preprocess steps, by path."""
+    shards = workspace.glob("current/preprocess/*/lab.zarr/*/c/**/0")
+    return {
+        str(path.relative_to(workspace)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in shards
+        if path.is_file()
+    }
