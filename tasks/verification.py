@@ -52,10 +52,9 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
         label = f"{folder.parent.name}/{folder.name}"
         steps.append(label)
         success = read_success(folder)
-        recorded = ledger.read_json(folder / "stage.json")
-        if success is None or recorded is None:
-            name = SUCCESS_NAME if success is None else "stage.json"
-            rows.append({"step": label, "item": name, "problem": f"{name} is missing or damaged"})
+        if success is None:
+            problem = f"{SUCCESS_NAME} is missing or damaged"
+            rows.append({"step": label, "item": SUCCESS_NAME, "problem": problem})
             continue
         root = Path(success.get("root") or folder)
         problems = find_damage(folder, success, root)
