@@ -3,7 +3,8 @@
 `lab.zarr` is a group with an array a split: uint8 (N, 3, S, S), L·255/100, a+128, b+128; zarr
 chunk 1 photo, zarr shard 256, zstd level 1 with checksum (facts/pipeline.md: without it, 288 of
 300 flipped bits passed unseen). N is a multiple of 256, so a shard's bytes do not depend on how
-many follow. Any zarr v3 library reads it. One writer a zarr shard. Readers: `storage.shard_reader`; why not zarr: docs/decisions/006.
+many follow. Any zarr v3 library reads it; why zarr does not write it: docs/decisions/006. One writer
+a zarr shard. Readers: `storage.shard_reader`.
 """
 
 from __future__ import annotations
