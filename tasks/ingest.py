@@ -35,6 +35,8 @@ GENERATION_NAME = "generation.json"
 _BASIS_NAME = "basis"
 """Folder with what this generation starts from: copies of the earlier one's three tables."""
 _PHOTOS_PER_CHUNK = 256
+_MAY_PASS = {"UNREADABLE", "CRASHED", "OUT_OF_MEMORY"}
+"""Reasons that lie outside the file; such a file is read again in the next generation."""
 _SLACK, _SLACK_PHOTOS = 2.0, 16
 """Of a stratum, this times its share of `limit` and so many more are checked."""
 
@@ -49,8 +51,7 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
 
     def items(folder: Path) -> list[IngestItem]:
         _keep_basis(step, folder)
-        known = {row["path"]: row for row in _basis_rows(folder, SEEN_NAME)}
-        return _items(step, folder, _photos_to_read(step, arranged(), known))
+        return _items(step, folder, _photos_to_read(step, arranged(), _known(folder)))
 
     def finish(folder: Path, records: dict[str, Record]) -> Published:
         return _finish(step, folder, arranged(), records)
@@ -84,6 +85,8 @@ def _photos_to_read(
 
 def _still_known(step: Step, entry: Entry, row: Mapping[str, Any], check_below: float) -> bool:
     same = (row["bytes"], row["stamp"]) == (entry.file.bytes, entry.file.stamp)
+    if row["code"] in _MAY_PASS:
+        return False
     wanted = sampling_key(step.config["seed"], row["sha256"]) <= check_below
     return same and (row["checked"] or not wanted)
 
@@ -126,17 +129,24 @@ def _keep_basis(step: Step, folder: Path) -> None:
     write_json(basis / GENERATION_NAME, read_json(earlier / GENERATION_NAME))
 
 
+def _known(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the earlier generation saw, by path."""
+    return {row["path"]: row for row in _basis_rows(folder, SEEN_NAME)}
+
+
 def _basis_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / _BASIS_NAME / name
     return read_rows(path) if path.exists() else []
 
 
 def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Record]) -> Published:
-    read = {row["path"]: row for record in records.values() for row in record["seen"]}
-    known = {row["path"]: row for row in _basis_rows(folder, SEEN_NAME)}
+    known = _known(folder)
+    for photo in _photos_to_read(step, arranged, known):  # what was known of these is out of date
+        known.pop(printable(photo["path"]), None)
+    known |= {row["path"]: row for record in records.values() for row in record["seen"]}
     seen = []
     for order, entry in enumerate(arranged.entries):
-        row = read.get(printable(entry.file.path)) or known.get(printable(entry.file.path))
+        row = known.get(printable(entry.file.path))
         if row is not None:
             described = {"label": entry.label, "official_split": entry.split, "order": order}
             seen.append(row | described | {"offset": entry.file.offset})

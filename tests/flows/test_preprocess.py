@@ -30,6 +30,8 @@ def test_new_changed_and_removed_photos_touch_only_their_shards(
 ) -> None:
     photos, workspace = tmp_path / "photos", tmp_path / "workspace"
     shutil.copytree(many_photos, photos)
+    write_textured(tmp_path / "odd.jpg", 7000)
+    (tmp_path / "odd.jpg").rename(photos / "odd.txt")  # content decides: a photo, for now
     config = tmp_path / "chromaflow.toml"
     config.write_text(CONFIG)
     steps = computed(config, *UNTIL)
@@ -43,7 +45,7 @@ def test_new_changed_and_removed_photos_touch_only_their_shards(
     assert steps["ingest/birds"]["computed"] == 1, "only the ten are read"
     assert {path: second[path] for path in first} == first
     assert steps["preprocess/birds"]["computed"] == len(second) - len(first) <= 2
-    assert steps["preprocess/birds"]["counts"]["done"] == 2010
+    assert steps["preprocess/birds"]["counts"]["done"] == 2011
 
     write_textured(photos / "0700.jpg", 9000)
     steps = computed(config, *UNTIL)
@@ -53,8 +55,10 @@ def test_new_changed_and_removed_photos_touch_only_their_shards(
 
     (photos / "1200.jpg").unlink()
     os.utime(photos / "1300.jpg", ns=(1, 1))
+    (photos / "odd.txt").write_text("now a note")
     steps = computed(config, *UNTIL)
-    assert steps["preprocess/birds"]["computed"] == 1
+    assert steps["ingest/birds"]["counts"]["ignored"] == 1
+    assert steps["preprocess/birds"]["computed"] <= 2, "the removed photo's shard and the note's"
     assert steps["preprocess/birds"]["counts"]["done"] == 2009
     assert_every_crop_is_that_of_its_source(workspace, photos)
     assert {action for s, (action, _) in actions(config).items() if "train" not in s} >= {"skip"}
