@@ -17,13 +17,13 @@ from tasks.colorize import colorize
 from tasks.config import Workflow, load_workflow
 from tasks.evaluate import evaluate
 from tasks.execute import Run
-from tasks.graph import build_steps, plan, published_digests, select, with_workers
+from tasks.graph import build_steps, left_out, plan, select, with_workers
 from tasks.ingest import ingest
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, open_run
 from tasks.stage_code import STAGE_NAMES
-from tasks.stages import Step
+from tasks.stages import Step, skipped
 from tasks.train import train
 
 TASKS: dict[str, Any] = {
@@ -69,8 +69,9 @@ def run_stages(
     steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
     decisions = plan(every_step)
     record = open_run(workflow, decisions, steps)
-    digests = published_digests(decisions, steps)
+    upstream = left_out(decisions, steps)
     with record.workspace.lock(), open_terminal() as terminal:
+        digests = {name: skipped(decision).digest for name, decision in upstream.items()}
         result = RunResult(run_id=record.run_id)
         for stage in STAGE_NAMES:
             wanted = [step for step in steps if step.stage == stage]

@@ -94,26 +94,23 @@ class ZipArchive:
 
     def listing(self) -> Listing:
         """Its regular members, and what else it holds as problems."""
-        problems: list[Problem] = []
         try:
-            infos = sorted(self._open().infolist(), key=lambda info: info.header_offset)
+            infos = self._open().infolist()
         except _DAMAGE as error:
             return Listing([], [_damaged(error)])
         if len(infos) > _MAX_MEMBERS:
             return Listing([], [_bomb(f"{len(infos)} members", f"{_MAX_MEMBERS}")])
-        if any(_overlap(a, b) for a, b in zip(infos, infos[1:], strict=False)):
+        ordered = sorted(infos, key=lambda info: info.header_offset)
+        if any(_overlap(a, b) for a, b in zip(ordered, ordered[1:], strict=False)):
             return Listing([], [_bomb("members that share bytes", "members of their own bytes")])
-        files = []
-        for info in infos:
-            if info.is_dir():
-                continue
-            if problem := _zip_problem(info):
-                problems.append(problem)
-            else:
-                path = posixpath.normpath(info.filename)
-                files.append(SourceFile(path, info.file_size, f"{info.CRC:08x}"))
+        found = [(info, _zip_problem(info)) for info in ordered if not info.is_dir()]
+        files = [
+            SourceFile(posixpath.normpath(info.filename), info.file_size, f"{info.CRC:08x}")
+            for info, problem in found
+            if problem is None
+        ]
         files, duplicates = duplicate_names(files)
-        return Listing(files, problems + duplicates)
+        return Listing(files, [problem for _, problem in found if problem] + duplicates)
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """One member, whose CRC is checked."""
@@ -124,10 +121,13 @@ class ZipArchive:
                 return _read_exactly(member, info.file_size)
 
     def _open(self) -> zipfile.ZipFile:
+        """Open it and note the members that may be read: of a name the first, as `listing` says."""
         if self._zip is None:
-            self._zip = zipfile.ZipFile(self._opener())
-            for info in reversed(self._zip.infolist()):  # the first of a name wins, as in listing()
-                self._infos[posixpath.normpath(info.filename)] = info
+            archive = zipfile.ZipFile(self._opener())
+            for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+                if not info.is_dir() and _zip_problem(info) is None:
+                    self._infos.setdefault(posixpath.normpath(info.filename), info)
+            self._zip = archive
         return self._zip
 
 
@@ -156,10 +156,10 @@ class TarArchive:
                         stamp = f"{member.offset_data}:{member.mtime}"
                         path = posixpath.normpath(member.name)
                         files.append(SourceFile(path, member.size, stamp, member.offset_data))
-                    if len(files) > _MAX_MEMBERS:
+                    if len(files) + len(problems) > _MAX_MEMBERS:
                         problems.append(_bomb("more members", f"{_MAX_MEMBERS}"))
                         break
-                    stream.require(member.offset_data + (member.size if member.isreg() else 0))
+                    stream.require(member.offset_data + _stored_bytes(member))
                 else:
                     stream.require_end()
         except _DAMAGE as error:
@@ -251,9 +251,16 @@ class _Counted:
 def _tar_members(stream: _Counted) -> Iterator[tarfile.TarInfo]:
     with tarfile.open(fileobj=stream, mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]
         while (member := tar.next()) is not None:
+            if member.size < 0 or tar.offset < member.offset_data:  # CVE-2025-8194: it would loop
+                raise tarfile.ReadError(f"a member of {member.size} bytes")
             yield member
             tar.members = []  # it would keep every header
         stream.seek(tar.offset)
+
+
+def _stored_bytes(member: tarfile.TarInfo) -> int:
+    """What must follow a header; a sparse member's size is that of the expanded file."""
+    return member.size if member.isreg() and not member.issparse() else 0
 
 
 def _tar_problem(member: tarfile.TarInfo) -> Problem | None:

@@ -45,7 +45,8 @@ class Catalogue:
         self._source = source
         wanted = {name.lower() for name in archives}
         for file in list(listing.files):
-            if posixpath.basename(file.path).lower() in wanted:
+            inside = any(is_archive_name(part) for part in file.path.split("/")[:-1])
+            if not inside and posixpath.basename(file.path).lower() in wanted:
                 listing = listing + source.archive_listing(file.path)
         self.listing = listing
         self._lists = [*listing.files, *source.beside()]

@@ -14,7 +14,7 @@ from storage.archives import is_archive_name
 from storage.catalogue import Arranged, Catalogue, Entry
 from storage.entries import Listing, Problem, SourceFile
 from storage.errors import UsageError
-from storage.sources import Source
+from storage.sources import Source, has_companion_name
 
 _ANIMALS = {
     "cane": "dog",
@@ -29,6 +29,8 @@ _ANIMALS = {
     "scoiattolo": "squirrel",
 }
 """Folder names of Animals-10's raw-img, Italian to English."""
+_PLACES_TRAIN = {"data_256", "data_256_standard"}
+"""As in the tar, and as torchvision renames it."""
 _KAGGLE_NAME = "archive.zip"
 """Kaggle calls every download so; its name alone says nothing."""
 _SPLIT_FOLDERS = {
@@ -72,14 +74,19 @@ def arrange(source: Source, layout: str = "auto") -> Arranged:
 
 
 def _detect(source: Source, listing: Listing) -> _Layout:
-    parts = {part for file in listing.files for part in file.path.lower().split("/")}
-    parts |= {file.path.lower() for file in source.beside()}
+    inside = {part for file in listing.files for part in file.path.lower().split("/")}
+    beside = {file.path.lower() for file in source.beside()}
     published = (
         layout
         for layout in LAYOUTS.values()
-        if parts & {name.lower() for name in layout.archives} - {_KAGGLE_NAME}
+        if inside & {name.lower() for name in layout.archives} - {_KAGGLE_NAME}
     )
-    return next(published, None) or next(la for la in LAYOUTS.values() if la.detect(parts))
+    *known, plain = LAYOUTS.values()
+    # what lies beside an archive may belong to another one, so it is asked last
+    found = (
+        layout for parts in (inside, inside | beside) for layout in known if layout.detect(parts)
+    )
+    return next(published, None) or next(found, plain)
 
 
 def _celeba(catalogue: Catalogue) -> Arranged:
@@ -153,12 +160,12 @@ def _places365(catalogue: Catalogue) -> Arranged:
             below = folders[folders.index("places365_standard") + 1 :]
             if len(below) >= 2 and below[0] in ("train", "val"):
                 entries.append(Entry(file, "/".join(below[1:]), below[0]))
-        elif "data_256" in folders:
-            below = folders[folders.index("data_256") + 1 :]
+        elif named := set(folders) & _PLACES_TRAIN:
+            below = folders[folders.index(named.pop()) + 1 :]
             entries.append(Entry(file, "/".join(below[1:]), "train"))
         elif "val_256" in folders:
             flat_val.append(file)
-    arranged = _require_photos(
+    _require_photos(
         "places365",
         "places365_standard/train/CLASS/NAME.jpg, data_256/a/CLASS/NAME.jpg or "
         "val_256/Places365_val_NNNNNNNN.jpg",
@@ -166,7 +173,7 @@ def _places365(catalogue: Catalogue) -> Arranged:
     )
     train = _places_train(catalogue, entries)
     if not flat_val:
-        return Arranged(arranged.layout, train)
+        return train
     name, expected = "places365_val.txt", "Places365_val_NNNNNNNN.jpg CLASS_ID"
     table = catalogue.table(name, expected)
     catalogue.require(name, expected, table, "1", r"\d+")
@@ -174,24 +181,41 @@ def _places365(catalogue: Catalogue) -> Arranged:
     label_of = dict(zip(table["0"], (classes.get(n, n) for n in table["1"]), strict=True))
     official = dict.fromkeys(table["0"], "val")
     val = _listed("places365", flat_val, posixpath.basename, official, label_of, name)
-    return Arranged("places365", train + val.entries, val.problems, val.num_listed_missing)
+    return Arranged(
+        "places365",
+        train.entries + val.entries,
+        train.problems + val.problems,
+        train.num_listed_missing + val.num_listed_missing,
+    )
 
 
-def _places_train(catalogue: Catalogue, entries: list[Entry]) -> list[Entry]:
-    """The train photos that places365_train_standard.txt names, where that list is there."""
+def _places_train(catalogue: Catalogue, entries: list[Entry]) -> Arranged:
+    """The train photos, those of data_256 as places365_train_standard.txt names them, if it is there."""
     name = "places365_train_standard.txt"
-    if catalogue.find_list(name) is None:
-        return entries
+    of_256 = [e for e in entries if _PLACES_TRAIN & set(e.file.path.split("/"))]
+    if not of_256 or catalogue.find_list(name) is None:
+        return Arranged("places365", entries)
     expected = "/a/CLASS/NAME.jpg CLASS_ID"
     table = catalogue.table(name, expected)
     catalogue.require(name, expected, table, "0", "/.+/.+")
-    listed = set(table["0"])
+    label_of = {_below_train(entry.file.path): entry.label for entry in of_256}
+    files = [entry.file for entry in of_256]
+    listed = _listed(
+        "places365", files, _below_train, dict.fromkeys(table["0"], "train"), label_of, name
+    )
+    others = (
+        [entry for entry in entries if entry not in of_256] if len(of_256) < len(entries) else []
+    )
+    return Arranged(
+        "places365", others + listed.entries, listed.problems, listed.num_listed_missing
+    )
 
-    def is_listed(entry: Entry) -> bool:
-        _, _, below = entry.file.path.partition("data_256")
-        return not below or below in listed
 
-    return [entry for entry in entries if is_listed(entry)]
+def _below_train(path: str) -> str:
+    """`…/data_256/a/airfield/1.jpg` → `/a/airfield/1.jpg`, as the filelist writes it."""
+    parts = path.split("/")
+    start = next(i for i, part in enumerate(parts) if part in _PLACES_TRAIN)
+    return "/" + "/".join(parts[start + 1 :])
 
 
 def _places_classes(catalogue: Catalogue) -> dict[str, str]:
@@ -203,23 +227,38 @@ def _places_classes(catalogue: Catalogue) -> dict[str, str]:
 
 def _imagefolder(catalogue: Catalogue) -> Arranged:
     """<class>/…, or {train,val,test}/<class>/…, below any one folder."""
-    files = [file for file in catalogue.files if not file.path.lower().endswith((".txt", ".csv"))]
-    root = posixpath.commonpath([posixpath.dirname(f.path) for f in files]) if files else ""
+    files = [file for file in catalogue.files if not has_companion_name(file.path)]
+    root = _class_root([file.path.split("/")[:-1] for file in files])
     entries = []
     for file in files:
-        folders = posixpath.relpath(file.path, root or ".").split("/")[:-1]
+        folders = file.path.split("/")[root:-1]
         split = _SPLIT_FOLDERS.get(folders[0].lower(), "") if folders else ""
         label = folders[1:2] if split else folders[:1]
         entries.append(Entry(file, "".join(label), split))
-    return Arranged("imagefolder", entries)
+    return Arranged("imagefolder", entries, _nested_archives(catalogue))
+
+
+def _class_root(folders: list[list[str]]) -> int:
+    """How many leading folders all photos share above their classes or split folders."""
+    shared = len(posixpath.commonprefix(folders)) if folders else 0
+    for depth, name in enumerate(folders[0][:shared] if folders else []):
+        if name.lower() in _SPLIT_FOLDERS:
+            return depth
+    deepest_is_class = any(len(parts) == shared for parts in folders)
+    in_archive = bool(shared) and is_archive_name(folders[0][shared - 1])
+    return shared - 1 if deepest_is_class and shared and not in_archive else shared
 
 
 def _plain(catalogue: Catalogue) -> Arranged:
     """Photos in any arrangement: no labels, no official split. Archives in a folder are refused."""
-    detail = "an archive inside a folder is not opened; name it as a source of its own"
+    entries = [Entry(file) for file in catalogue.files]
+    return Arranged("plain", entries, _nested_archives(catalogue))
+
+
+def _nested_archives(catalogue: Catalogue) -> list[Problem]:
+    detail = "an archive inside the source is not opened; name it as a source of its own"
     archives = [file for file in catalogue.listing.files if is_archive_name(file.path)]
-    problems = [Problem(file.path, "NESTED_ARCHIVE", detail) for file in archives]
-    return Arranged("plain", [Entry(file) for file in catalogue.files], problems)
+    return [Problem(file.path, "NESTED_ARCHIVE", detail) for file in archives]
 
 
 def _listed(
@@ -291,7 +330,7 @@ LAYOUTS = {
         _Layout("animals10", lambda parts: "raw-img" in parts, _animals10, (_KAGGLE_NAME,)),
         _Layout(
             "places365",
-            lambda parts: bool(parts & {"places365_standard", "data_256", "val_256"}),
+            lambda parts: bool(parts & {"places365_standard", "val_256", *_PLACES_TRAIN}),
             _places365,
             (
                 "train_256_places365standard.tar",

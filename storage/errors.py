@@ -167,11 +167,15 @@ REASONS = {
             "Report the photo as a bug; leave it out until then.",
         ),
         Reason("BAD_NAME", "The file name is not UTF-8.", "Rename the file, e.g. with `convmv`."),
-        Reason("UNREADABLE", "The system refused to read the file.", "Check its permissions."),
+        Reason(
+            "UNREADABLE",
+            "The system refused to read the file.",
+            "Check its permissions; then --force ingest.",
+        ),
         Reason(
             "OUT_OF_MEMORY",
             "There was not enough memory for this photo.",
-            "Run it alone, with --workers 1, or on a larger machine.",
+            "Run the stage again with --force and --workers 1, or on a larger machine.",
         ),
     )
 }
@@ -184,6 +188,11 @@ class PhotoError(StorageError):
         assert code in REASONS, code
         super().__init__(f"{code}: {detail}")
         self.code, self.detail = code, detail
+
+
+def may_pass(code: str) -> bool:
+    """Whether the cause lies outside the photo, so that it may be gone the next time."""
+    return code in ("UNREADABLE", "CRASHED", "OUT_OF_MEMORY")
 
 
 def is_policy(code: str) -> bool:

@@ -96,10 +96,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read a JSON object; None where the file is missing or is not one."""
+    """Read a JSON object; None where the file is missing, unreadable or is not one."""
     try:
         value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -122,6 +122,8 @@ def damage(root: Path, record: dict[str, Any]) -> str | None:
             return None
     except (FileNotFoundError, NotADirectoryError):
         return f"{record['path']} is missing"
+    except OSError as error:
+        return f"{record['path']} cannot be read: {error.strerror}"
     return f"{record['path']} has changed"
 
 

@@ -90,7 +90,8 @@ def select(
     ordered = sorted(checked, key=lambda row: _preference(row, placed))
     kept, dropped = (ordered, []) if max_distance < 0 else _without_twins(ordered, max_distance)
     sampled = _sample(kept, seen, limit, seed)
-    rows, positions, generation = _place(sampled, earlier, val_share)
+    official = {row["official_split"] for row in seen}
+    rows, positions, generation = _place(sampled, earlier, official, val_share)
     return Selected(
         rows=rows,
         dropped=dropped,
@@ -136,7 +137,7 @@ def _without_twins(ordered: list[Row], max_distance: int) -> tuple[list[Row], li
 
 def _hashes(rows: list[Row], column: str) -> NDArray[np.uint8]:
     joined = b"".join(bytes.fromhex(row[column]) for row in rows)
-    return np.frombuffer(joined, np.uint8).reshape(len(rows), -1)
+    return np.frombuffer(joined, np.uint8).reshape(-1, 32)
 
 
 def _sample(kept: list[Row], seen: list[Row], limit: int, seed: int) -> list[Row]:
@@ -153,10 +154,9 @@ def _sample(kept: list[Row], seen: list[Row], limit: int, seed: int) -> list[Row
 
 
 def _place(
-    rows: list[Row], earlier: Earlier, val_share: float | None
+    rows: list[Row], earlier: Earlier, official: set[str], val_share: float | None
 ) -> tuple[list[Row], dict[str, int], int]:
     """Give each photo a split and a position; those that had one keep it (decision 005)."""
-    has_official = {"train", "val"} <= {row["official_split"] for row in rows}
     by_path = {row["path"]: row for row in rows}
     contents = {row["sha256"] for row in rows}
     taken: set[tuple[str, int]] = set()
@@ -167,7 +167,7 @@ def _place(
 
     def keep(row: Row, before: Row) -> None:
         place = before["split"], before["position"]
-        fits = not has_official or before["split"] == row["official_split"]
+        fits = _official_split(row, official) in ("", before["split"])
         if fits and place not in taken and row["path"] in waiting:
             taken.add(place)
             placed.append(row | {k: before[k] for k in ("split", "position", "generation")})
@@ -189,18 +189,29 @@ def _place(
         for split, given in positions.items()
     }
     for row in sorted(waiting.values(), key=lambda row: row["order"]):
-        split = _split(row, has_official, val_share)
+        split = _split(row, official, val_share)
         position = starts.setdefault(split, 0)
         placed.append(row | {"split": split, "position": position, "generation": generation})
         starts[split] = positions[split] = position + 1
     return sorted(placed, key=lambda r: (r["split"], r["position"])), positions, generation
 
 
-def _split(row: Row, has_official: bool, val_share: float | None) -> str:
+def _official_split(row: Row, official: set[str]) -> str:
+    """The split that the dataset prescribes, or empty where the content hash decides.
+
+    official: all that the dataset has. Without train photos there is nothing to keep apart; without
+    val photos some train photos become val.
+    """
+    own: str = row["official_split"]
+    if "train" not in official or (own == "train" and "val" not in official):
+        return ""
+    return own
+
+
+def _split(row: Row, official: set[str], val_share: float | None) -> str:
     if val_share is None:
         return "all"
-    official: str = row["official_split"] if has_official else ""
-    return official or split_of(row["sha256"], val_share)
+    return _official_split(row, official) or split_of(row["sha256"], val_share)
 
 
 def _drop(row: Row, code: str, detail: str) -> Quarantined:

@@ -130,7 +130,8 @@ class _LocalFiles:
 
     def top(self) -> list[SourceFile]:
         paths = sorted(path for path in self._root.iterdir() if path.is_file())
-        return [_source_file(path, path.name) for path in paths if not _ignored(path.name)]
+        named = [path for path in paths if not _ignored(path.name)]
+        return [_source_file(path.name, path.stat()) for path in named]  # a link: what it names
 
     def read(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
@@ -161,7 +162,7 @@ class _RemoteFiles:
         for facts in found:
             path = facts["name"][len(self._root) :].lstrip("/")
             if facts.get("type", "file") == "file" and not _ignored(path):
-                files.append(SourceFile(path, int(facts["size"]), _remote_stamp(facts)))
+                files.append(SourceFile(path, int(facts.get("size") or 0), _remote_stamp(facts)))
         return sorted(files, key=lambda file: file.path)
 
 
@@ -199,14 +200,15 @@ def list_files(folder: Path) -> list[SourceFile]:
     """All regular files below a folder, sorted by path.
 
     Hidden files, `._*`, Thumbs.db and desktop.ini are left out; links, pipes and devices too.
+    Raises UsageError for a folder in it that cannot be listed.
     """
     found: list[SourceFile] = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             path = Path(parent, name)
-            if not _ignored(name) and stat.S_ISREG(path.lstat().st_mode):
-                found.append(_source_file(path, path.relative_to(folder).as_posix()))
+            if not _ignored(name) and stat.S_ISREG((status := path.lstat()).st_mode):
+                found.append(_source_file(path.relative_to(folder).as_posix(), status))
     return sorted(found, key=lambda file: file.path)
 
 
@@ -217,8 +219,7 @@ def listing_digest(files: Iterable[SourceFile]) -> str:
 
 def is_companion(path: str, content: bytes) -> bool:
     """Whether a file beside photos is plainly none: text, and named so, as a.txt or README is."""
-    name = PurePosixPath(path)
-    if name.suffix.lower() not in _COMPANION_SUFFIXES and (name.suffix or not name.name.isupper()):
+    if not has_companion_name(path):
         return False
     start = content[:_LOOKED_AT]
     try:
@@ -230,8 +231,19 @@ def is_companion(path: str, content: bytes) -> bool:
     return "\0" not in text
 
 
-def _source_file(path: Path, relative: str) -> SourceFile:
-    status = path.lstat()
+def has_companion_name(path: str) -> bool:
+    """Whether a file is named as text that lies beside photos, as a.txt or README is."""
+    name = PurePosixPath(path)
+    return name.suffix.lower() in _COMPANION_SUFFIXES or (not name.suffix and name.name.isupper())
+
+
+def _refuse(error: OSError) -> None:
+    raise UsageError(
+        f"Expected to list {error.filename}, got: {error.strerror}. Check its permissions."
+    ) from error
+
+
+def _source_file(relative: str, status: os.stat_result) -> SourceFile:
     return SourceFile(relative, status.st_size, str(status.st_mtime_ns))
 
 
@@ -260,9 +272,9 @@ def _open_remote(url: str) -> Source:
         raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error
     if is_folder:
         return Source(_RemoteFiles(fs, root))
-    path = PurePosixPath(root)
-    _require_archive(path.name, url)
-    return Source(_RemoteFiles(fs, str(path.parent)), path.name)
+    folder, _, name = root.rpartition("/")  # not by pathlib, which takes https:// for https:/
+    _require_archive(name, url)
+    return Source(_RemoteFiles(fs, folder), name)
 
 
 def _require_archive(name: str, location: str) -> None:

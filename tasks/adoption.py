@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from storage import ledger
-from storage.errors import OutputError
-from storage.fingerprint import hash_value
+from storage.errors import OutputError, may_pass
+from storage.fingerprint import hash_file, hash_value
 from tasks.stages import Step
+from tasks.verification import read_success
 
 
 def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
@@ -29,17 +30,21 @@ def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
 
 
 def adopt(earlier: Path, folder: Path, root: Path | None, keys: Mapping[str, str]) -> set[str]:
-    """Take over whole items of an earlier folder.
+    """Take over whole items of an earlier, published folder.
 
     root: where the items' files lie, if not in the step's own folder; such files stay in place.
     keys: of the items wanted, by name. Returns the names that are now done.
     """
     wanted = {key: name for name, key in keys.items()}
+    published = (read_success(earlier) or {"items": {}})["items"]
     adopted = set()
-    for path in sorted((earlier / "done").glob("*.json")):
+    for item, digest in published.items():
+        path = ledger.record_path(earlier, item)
         record = ledger.read_json(path)
         name = wanted.get(record["key"]) if record else None
-        if record is None or name is None:
+        if record is None or name is None or hash_file(path) != digest:
+            continue
+        if any(may_pass(row["code"]) for row in record["quarantined"]):
             continue
         files = record["files"]
         if any(ledger.damage(root or earlier, file) for file in files):

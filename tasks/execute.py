@@ -103,7 +103,9 @@ def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> S
     quarantined = [row for record in records.values() for row in record["quarantined"]]
     quarantined += [row.to_dict() for row in published.quarantined]
     contents = {
-        name: [file["sha256"] for file in record["files"]] for name, record in records.items()
+        name: [file["sha256"] for file in record["files"]]
+        for name, record in records.items()
+        if record["files"]
     }
     return publish(
         decision,

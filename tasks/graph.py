@@ -66,26 +66,25 @@ def plan(steps: Iterable[Step]) -> dict[StepName, Decision]:
     return decisions
 
 
-def published_digests(
+def left_out(
     decisions: Mapping[StepName, Decision], wanted: Iterable[Step]
-) -> dict[StepName, str]:
-    """Digests of the current outputs of steps that a partial run leaves out but hangs on.
+) -> dict[StepName, Decision]:
+    """Steps that a partial run leaves out but hangs on; they are up to date.
 
     Raises UsageError naming the stage to run first.
     """
     wanted = list(wanted)
     wanted_names = {step.name for step in wanted}
     needed = {name for step in wanted for name in step.upstream} - wanted_names
-    digests = {}
+    found = {}
     for name in needed:
-        digest = decisions[name].digest if name in decisions else None
-        if digest is None:
+        if name not in decisions or decisions[name].action != "skip":
             raise UsageError(
                 f"Expected {'/'.join(name)} to be done, but it is not up to date. "
                 f"Run with --from {name[0]}."
             )
-        digests[name] = digest
-    return digests
+        found[name] = decisions[name]
+    return found
 
 
 def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -> list[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -14,6 +15,8 @@ from prefect.cache_policies import NO_CACHE
 from storage.catalogue import Arranged, Entry
 from storage.datasets import arrange
 from storage.entries import Problem
+from storage.errors import may_pass
+from storage.fingerprint import hash_value
 from storage.ledger import read_json, write_json
 from storage.manifest import (
     MANIFEST_COLUMNS,
@@ -35,8 +38,6 @@ GENERATION_NAME = "generation.json"
 _BASIS_NAME = "basis"
 """Folder with what this generation starts from: copies of the earlier one's three tables."""
 _PHOTOS_PER_CHUNK = 256
-_MAY_PASS = {"UNREADABLE", "CRASHED", "OUT_OF_MEMORY"}
-"""Reasons that lie outside the file; such a file is read again in the next generation."""
 _SLACK, _SLACK_PHOTOS = 2.0, 16
 """Of a stratum, this times its share of `limit` and so many more are checked."""
 
@@ -85,7 +86,7 @@ def _photos_to_read(
 
 def _still_known(step: Step, entry: Entry, row: Mapping[str, Any], check_below: float) -> bool:
     same = (row["bytes"], row["stamp"]) == (entry.file.bytes, entry.file.stamp)
-    if row["code"] in _MAY_PASS:
+    if may_pass(row["code"]):
         return False
     wanted = sampling_key(step.config["seed"], row["sha256"]) <= check_below
     return same and (row["checked"] or not wanted)
@@ -102,7 +103,7 @@ def _items(step: Step, folder: Path, photos: list[dict[str, Any]]) -> list[Inges
     starts = range(0, len(photos), _PHOTOS_PER_CHUNK)
     return [
         IngestItem(
-            name=f"{number:06d}",
+            name=f"{number:06d}-{_chunk_hash(photos[start : start + _PHOTOS_PER_CHUNK])}",
             folder=str(folder),
             source=step.config["source"],
             photos=tuple(photos[start : start + _PHOTOS_PER_CHUNK]),
@@ -110,6 +111,11 @@ def _items(step: Step, folder: Path, photos: list[dict[str, Any]]) -> list[Inges
         )
         for number, start in enumerate(starts)
     ]
+
+
+def _chunk_hash(photos: list[dict[str, Any]]) -> str:
+    """So that a record is never taken for that of a chunk of other photos."""
+    return hash_value([[printable(photo["path"]), photo["stamp"]] for photo in photos])[:8]
 
 
 def _keep_basis(step: Step, folder: Path) -> None:
@@ -120,6 +126,7 @@ def _keep_basis(step: Step, folder: Path) -> None:
     basis = folder / _BASIS_NAME
     if (basis / GENERATION_NAME).exists():
         return
+    shutil.rmtree(basis, ignore_errors=True)
     earlier = step.workspace.current("ingest", step.key).resolve()
     if earlier == folder.resolve() or not same_but_for(step, earlier, "listing"):
         write_json(basis / GENERATION_NAME, {"generation": 0, "positions": {}})
@@ -173,7 +180,10 @@ def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Rec
     failed = [_quarantined(Problem(r["path"], r["code"], r["detail"])) for r in seen if r["code"]]
     problems = [_quarantined(problem) for problem in arranged.problems]
     return Published(
-        outputs=[folder / name for name in (MANIFEST_NAME, SEEN_NAME, GENERATION_NAME)],
+        outputs=[
+            *(folder / name for name in (MANIFEST_NAME, SEEN_NAME, GENERATION_NAME)),
+            *sorted((folder / _BASIS_NAME).iterdir()),
+        ],
         identity=[
             [row["path"], row["sha256"], row["split"], row["position"]] for row in selected.rows
         ],

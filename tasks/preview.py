@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colorization.lab import decode_lab, fit_chroma, lab_to_rgb
-from storage.errors import REASONS, UsageError
+from storage.errors import REASONS, PhotoError, UsageError
+from storage.fingerprint import hash_bytes
 from storage.ledger import write_bytes
 from storage.manifest import SPLITS, read_rows, read_table
 from storage.reduced import decode_rgb
@@ -94,7 +95,7 @@ def _pictures(
 def _photo_with_crop(
     workspace: Workspace, category: str, row: dict[str, Any]
 ) -> NDArray[Any] | None:
-    """The source at the size that the crop box is given in; None where it is gone since."""
+    """The source at the size that the crop box is given in; None where it is gone or changed."""
     table = read_table(workspace.current("ingest", category) / "manifest.parquet")
     listed = table[(table["path"] == row["path"]) & (table["sha256"] == row["sha256"])]
     if listed.empty:
@@ -103,9 +104,11 @@ def _photo_with_crop(
     source = open_source(source_of(workspace, category))
     try:
         content = source.read(row["path"], int(photo["offset"]), int(photo["bytes"]))
-    except OSError:
+        if hash_bytes(content) != row["sha256"]:
+            return None
+        rgb = decode_rgb(content, short_side=row["resized"], max_megapixels=float("inf"))
+    except (OSError, PhotoError):
         return None
-    rgb = decode_rgb(content, short_side=row["resized"])
     left, top, size = row["left"], row["top"], row["size"]
     return outlined(rgb, (left, top, left + size - 1, top + size - 1))
 

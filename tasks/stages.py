@@ -151,9 +151,12 @@ def prepare(decision: Decision) -> set[str]:
             damaged = folder / name if name in outputs else ledger.record_path(folder, name)
             damaged.unlink(missing_ok=True)
     (folder / "_SUCCESS.json").unlink(missing_ok=True)
-    for record in (folder / "done").glob("*.json"):
-        if ledger.read_json(record) is None:
-            record.unlink()
+    for path in (folder / "done").glob("*.json"):
+        record = ledger.read_json(path)
+        root = step.output_root or folder
+        # another config may have written to the same output since
+        if record is None or any(ledger.damage(root, file) for file in record["files"]):
+            path.unlink()
     if ledger.read_json(folder / "stage.json") is None:
         digests = {name: digest_of(step.workspace, *name) for name in step.upstream}
         ledger.write_json(
@@ -222,9 +225,9 @@ def skipped(decision: Decision) -> StageRef:
 
 
 def same_but_for(step: Step, folder: Path, name: str) -> bool:
-    """Whether a published folder of a step without upstream differs from it in one input at most."""
-    recorded = ledger.read_json(folder / "stage.json")
-    if recorded is None or read_success(folder) is None:
+    """Whether a published, whole folder of a step without upstream differs in one input at most."""
+    recorded, success = ledger.read_json(folder / "stage.json"), read_success(folder)
+    if recorded is None or success is None or find_damage(folder, success, folder):
         return False
     before, now = recorded["parts"], step.parts({})
     return _without(before, name) == _without(now, name)

@@ -86,7 +86,10 @@ def _reduced(L: Float) -> Float:
 
 
 def _truth(item: SheetItem, path: str) -> NDArray[Any] | None:
+    """The colour original; None where there is none, or none that can be decoded."""
     if item.truth is None:
         return None
-    file = Path(item.truth, path)
-    return decode_rgb(file.read_bytes(), short_side=256) if file.is_file() else None
+    try:
+        return decode_rgb(Path(item.truth, path).read_bytes(), short_side=256)
+    except (OSError, PhotoError):
+        return None

@@ -170,7 +170,7 @@ def _finish(
         "precision": trainer.precision,
         "data_digest": item.data_digest,
         "num_train": num_train,
-        "metrics": history[-1],
+        "metrics": {k: v for k, v in history[-1].items() if k != "seconds"},
     }
     weights = {key: value.numpy() for key, value in trainer.network.state_dict().items()}
     save_checkpoint(folder / WEIGHTS_NAME, weights, metadata, half=False)

@@ -139,6 +139,19 @@ def test_a_run_a_rerun_a_new_photo_a_changed_setting_and_a_deleted_shard(
     assert "saturation: 1.2 → 1.5" in planned["preprocess/people"][1]
 
 
+@pytest.mark.slow
+def test_a_stage_run_alone_reads_what_the_plan_means_not_what_ran_last(project: Path) -> None:
+    workspace, text = project.parent / "workspace", project.read_text()
+    folders = []
+    for saturation in ("1.2", "1.5"):
+        project.write_text(text.replace("size = 64", f"size = 64\nsaturation = {saturation}"))
+        computed(project, "--until", "preprocess")
+        folders.append((workspace / "current/preprocess/people").resolve())
+    project.write_text(text)
+    assert chromaflow("train", "--config", project, "--only", "people")[0] == 0
+    assert (workspace / "current/preprocess/people").resolve() == folders[0] != folders[1]
+
+
 def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(project: Path) -> None:
     text = project.read_text()
     project.write_text(

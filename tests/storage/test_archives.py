@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -212,3 +214,46 @@ def test_an_archive_in_a_folder_is_a_file_until_it_is_asked_for(tmp_path):
     assert source.read("a.zip/a/2.jpg") == b"two"
     with pytest.raises(FileNotFoundError):
         source.read("gone.jpg")
+
+
+def test_a_refused_member_does_not_hide_a_good_one_of_its_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        link = zipfile.ZipInfo("x.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, b"/etc/passwd")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("x.jpg", b"the photo")
+    source = open_source(str(tmp_path / "a.zip"))
+    (file,) = source.listing().files
+    assert source.read(file.path, file.offset, file.bytes) == b"the photo"
+
+
+def test_a_tar_member_of_negative_size_does_not_go_round_for_ever(tmp_path):
+    block = bytearray(member("x.jpg").tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = b"\xff" * 10 + (65536 - 512).to_bytes(2, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    first = member("good.jpg").tobuf(tarfile.GNU_FORMAT)
+    (tmp_path / "a.tar").write_bytes(first + bytes(block) + bytes(1024))
+    assert "ARCHIVE_DAMAGED" in codes(tmp_path / "a.tar").values()
+
+
+def test_a_sparse_member_leaves_those_after_it(tmp_path):
+    if shutil.which("tar") is None:
+        pytest.skip("needs GNU tar")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(50 << 20)
+    (tmp_path / "z.jpg").write_bytes(b"photo")
+    words = ["tar", "-S", "-cf", "a.tar", "sparse", "z.jpg"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    listing = open_source(str(tmp_path / "a.tar")).listing()
+    assert [file.path for file in listing.files] == ["a.tar/z.jpg"]
+    assert [problem.code for problem in listing.problems] == ["NOT_REGULAR"]
+
+
+def test_a_link_to_an_archive_shows_when_the_archive_changes(tmp_path):
+    pack(tmp_path / "real.zip", MEMBERS)
+    (tmp_path / "link.zip").symlink_to("real.zip")
+    before = open_source(str(tmp_path / "link.zip")).digest()
+    pack(tmp_path / "real.zip", {"a.jpg": b"other"})
+    assert open_source(str(tmp_path / "link.zip")).digest() != before

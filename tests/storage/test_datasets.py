@@ -239,6 +239,41 @@ def test_imagefolder_with_split_folders_and_without(tmp_path):
     assert seen(tmp_path / "b")[0] == "plain"
 
 
+def test_imagefolder_is_not_misled_by_files_beside_the_classes(tmp_path):
+    files = {
+        "ds/train/cat/1.jpg": b"1",
+        "ds/val/cat/2.jpg": b"2",
+        "README.md": b"#",
+        "LICENSE": b"x",
+    }
+    assert seen(lay(tmp_path / "a", files))[1] == {
+        ("1.jpg", "cat", "train", b"1"),
+        ("2.jpg", "cat", "val", b"2"),
+    }
+    one_class = zipped(tmp_path / "one.zip", {"cat/1.jpg": b"1", "cat/2.jpg": b"2"})
+    assert {label for _, label, _, _ in seen(one_class, "imagefolder")[1]} == {"cat"}
+    only_train = lay(tmp_path / "b", {"train/cat/1.jpg": b"1", "train/dog/2.jpg": b"2"})
+    assert {(label, split) for _, label, split, _ in seen(only_train, "imagefolder")[1]} == {
+        ("cat", "train"),
+        ("dog", "train"),
+    }
+
+
+def test_a_list_beside_another_archive_does_not_decide_its_layout(tmp_path):
+    lay(tmp_path, {"list_eval_partition.txt": text("000001.jpg 0")})
+    assert seen(zipped(tmp_path / "archive.zip", animals10()))[0] == "animals10"
+
+
+def test_places365_train_photos_that_the_list_does_not_name_are_reported(tmp_path):
+    files = places_256()
+    files["places365_train_standard.txt"] += b"/a/airfield/00000005.jpg 0\n"
+    renamed = {name.replace("data_256/", "data_256_standard/"): c for name, c in files.items()}
+    for number, form in enumerate((files, renamed)):
+        arranged = arrange(open_source(str(lay(tmp_path / str(number), form))))
+        assert len(arranged.entries) == 4 and arranged.num_listed_missing == 1
+        assert [(p.path[-12:], p.code) for p in arranged.problems] == [("00009999.jpg", "UNLISTED")]
+
+
 def test_a_plain_folder_names_the_archives_that_it_does_not_open(tmp_path):
     zipped(tmp_path / "more.zip", {"2.jpg": b"2"})
     lay(tmp_path, {"1.jpg": b"1"})

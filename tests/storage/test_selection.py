@@ -107,6 +107,29 @@ def test_official_splits_are_kept_only_where_there_are_two():
     assert Counter(r["split"] for r in only_train.rows)["val"] > 10
 
 
+def test_without_official_val_photos_train_is_divided_and_test_stays_test():
+    rows = [row(f"{i}", official_split="test" if i % 4 == 0 else "train") for i in range(300)]
+    selected = choose(rows)
+    for r in selected.rows:
+        assert (r["split"] == "test") == (r["official_split"] == "test")
+    assert Counter(r["split"] for r in selected.rows)["val"] > 10
+    limited = [row(f"{i}", official_split="val" if i < 10 else "train") for i in range(1000)]
+    assert {
+        r["split"] for r in choose(limited, limit=20).rows if r["official_split"] == "train"
+    } == {"train"}
+
+
+def test_photos_outside_the_official_folders_stay_where_they_are():
+    rows = [row(f"{i}", official_split=s) for i, s in enumerate(["train", "val", ""] * 10)]
+    first = choose(rows)
+    second = choose([*rows, row("new", official_split="train")], following(first))
+    assert {p: q for p, q in places(second).items() if p != "new"} == places(first)
+
+
+def test_no_photo_at_all_gives_an_empty_manifest():
+    assert choose([]).rows == [] == choose([row("a", checked=False)]).rows
+
+
 def test_an_archive_is_one_split_with_all_its_photos():
     twins = [row("a", content="x"), row("b", content="x"), row("c")]
     selected = choose(twins, val_share=None, max_distance=-1)
