@@ -150,6 +150,7 @@ class TarArchive:
             with self._opener() as raw:
                 stream = _Counted(raw, self._decompress)
                 for member in _tar_members(stream):
+                    stream.require(member.offset_data + _stored_bytes(member))
                     if problem := _tar_problem(member):
                         problems.append(problem)
                     elif member.isreg():
@@ -159,7 +160,6 @@ class TarArchive:
                     if len(files) + len(problems) > _MAX_MEMBERS:
                         problems.append(_bomb("more members", f"{_MAX_MEMBERS}"))
                         break
-                    stream.require(member.offset_data + _stored_bytes(member))
                 else:
                     stream.require_end()
         except _DAMAGE as error:

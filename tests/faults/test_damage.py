@@ -81,6 +81,7 @@ def test_damaged_shards_are_found_and_only_they_are_made_again(published: Path) 
     assert damage_and_rebuild(published, faults, rng) == 9
 
 
+@pytest.mark.slow
 def test_damage_to_tables_records_and_metadata_is_found_and_repaired(published: Path) -> None:
     rng = random.Random(SEED)
     folder = published.parent / "workspace/current/preprocess/birds"

@@ -31,7 +31,8 @@ def kill_after(config: Path, seconds: float) -> None:
         process.communicate()
 
 
-@pytest.mark.parametrize("num_kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("num_kills", [2, 10])
 @pytest.mark.timeout(900)
 def test_shards_are_the_same_for_one_worker_two_workers_and_a_killed_run(
     tmp_path: Path, many_photos: Path, num_kills: int
