@@ -74,6 +74,7 @@ def damage_and_rebuild(config: Path, faults: list[tuple[Path, object]], rng: ran
     return len(faults)
 
 
+@pytest.mark.slow
 def test_damaged_shards_are_found_and_only_they_are_made_again(published: Path) -> None:
     rng = random.Random(SEED)
     paths = rng.sample(shards(published), 9)
