@@ -43,13 +43,11 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
-    gzip.BadGzipFile,
     EOFError,
     OSError,
     ValueError,
     OverflowError,
     MemoryError,
-    NotImplementedError,
     RuntimeError,
 )
 """What the standard library raises on a bad archive."""
@@ -218,14 +216,9 @@ class _Counted:
 
     def require(self, end: int) -> None:
         """Raise unless the tar reaches `end`."""
-        here = self.tell()
-        if self._compressed:
-            if self.seek(end) < end:
-                raise EOFError(f"expected {end} bytes, the archive ends at {self.tell()}")
-        elif end > self._raw_bytes:
-            raise EOFError(f"expected {end} bytes, the archive ends at {self._raw_bytes}")
-        if not self._compressed:
-            self.seek(here)
+        reached = min(end, self.seek(end)) if self._compressed else min(end, self._raw_bytes)
+        if reached < end:
+            raise EOFError(f"expected {end} bytes, the archive ends at {reached}")
 
     def require_end(self) -> None:
         """Raise unless only zeros follow, at least one block of them, down to the stream's CRC."""

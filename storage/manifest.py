@@ -12,16 +12,14 @@ import pandas as pd
 
 from storage.ledger import write_bytes
 
+HEADER_COLUMNS = ("width", "height", "mode", "format", "orientation")
+"""What `storage.photos.inspect` finds, by the names of its fields."""
 MANIFEST_COLUMNS = (
     "path",
     "sha256",
     "bytes",
     "offset",
-    "width",
-    "height",
-    "mode",
-    "format",
-    "orientation",
+    *HEADER_COLUMNS,
     "label",
     "split",
     "position",
@@ -29,8 +27,8 @@ MANIFEST_COLUMNS = (
 )
 """path is relative to the source (`photos.tar/a/1.jpg` in an archive), offset a tar member's place.
 
-width and height are as shown, with the EXIF orientation (1..8) applied. A photo keeps its split and position in later
-generations (decision 005).
+width and height are as shown, with the EXIF orientation (1..8) applied. A photo keeps its split and
+position in later generations (decision 005).
 """
 SEEN_COLUMNS = (
     "path",
@@ -38,11 +36,7 @@ SEEN_COLUMNS = (
     "bytes",
     "offset",
     "sha256",
-    "width",
-    "height",
-    "mode",
-    "format",
-    "orientation",
+    *HEADER_COLUMNS,
     "label",
     "official_split",
     "spread",

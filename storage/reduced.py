@@ -37,7 +37,7 @@ def decode_rgb(
     """
     header = header or inspect(content, max_megapixels=max_megapixels)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
-        pixels = _decode_jpeg(content, header, short_side)
+        pixels = _decode_jpeg(content, short_side)
     elif header.format == "TIFF" or header.mode.endswith(";16"):
         pixels = _eight_bit(decode(content, max_megapixels=float("inf")).pixels)
     else:
@@ -62,7 +62,7 @@ def resize(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
 
 
-def _decode_jpeg(content: bytes, header: Header, short_side: int) -> NDArray[np.uint8]:
+def _decode_jpeg(content: bytes, short_side: int) -> NDArray[np.uint8]:
     with decoder_errors():
         try:
             return np.asarray(

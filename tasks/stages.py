@@ -150,13 +150,9 @@ def prepare(decision: Decision) -> set[str]:
         for name in find_damage(folder, success, step.output_root or folder):
             damaged = folder / name if name in outputs else ledger.record_path(folder, name)
             damaged.unlink(missing_ok=True)
+    else:
+        _drop_broken_records(folder, step.output_root or folder)
     (folder / "_SUCCESS.json").unlink(missing_ok=True)
-    for path in (folder / "done").glob("*.json"):
-        record = ledger.read_json(path)
-        root = step.output_root or folder
-        # another config may have written to the same output since
-        if record is None or any(ledger.damage(root, file) for file in record["files"]):
-            path.unlink()
     if ledger.read_json(folder / "stage.json") is None:
         digests = {name: digest_of(step.workspace, *name) for name in step.upstream}
         ledger.write_json(
@@ -245,6 +241,14 @@ def digest_of(workspace: Workspace, stage: str, key: str) -> str:
     success = read_success(workspace.current(stage, key))
     assert success is not None, f"{stage}/{key} is not published"
     return str(success["digest"])
+
+
+def _drop_broken_records(folder: Path, root: Path) -> None:
+    """Of an unpublished folder: another config may have written to the same output since."""
+    for path in (folder / "done").glob("*.json"):
+        record = ledger.read_json(path)
+        if record is None or any(ledger.damage(root, file) for file in record["files"]):
+            path.unlink()
 
 
 def _without(parts: Mapping[str, Any], name: str) -> dict[str, Any]:

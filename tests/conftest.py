@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from prefect_server import prefect_server
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -39,6 +40,25 @@ def make_photo() -> MakePhoto:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def prefect_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server that the tests of a session share: an ephemeral one costs 8 s a command."""
+    with prefect_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@pytest.fixture
+def shared_server(prefect_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this test talk to the shared server."""
+    monkeypatch.setenv("PREFECT_API_URL", f"{prefect_address}/api")
+
+
+@pytest.fixture
+def ephemeral_server(shared_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this test start a server each, as they do for a user who has none."""
+    monkeypatch.delenv("PREFECT_API_URL")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from colorization.likeness import colour_spread, likeness
 from colorization.metrics import colourfulness
 from storage.errors import PhotoError
 from storage.fingerprint import hash_bytes
-from storage.manifest import SEEN_COLUMNS, Quarantined
+from storage.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined
 from storage.photos import Header, inspect
 from storage.reduced import decode_rgb
 from storage.selection import sampling_key
@@ -91,13 +91,7 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
         if error.code in ("NOT_A_PHOTO", "EMPTY") and is_companion(path, content):
             return None
         raise
-    seen |= {
-        "width": header.width,
-        "height": header.height,
-        "mode": header.mode,
-        "format": header.format,
-        "orientation": header.orientation,
-    }
+    seen |= {name: getattr(header, name) for name in HEADER_COLUMNS}
     _require_side(header, item.config["min_side"])
     return seen | (_look(content, header, item.config) if item.config["training"] else {})
 

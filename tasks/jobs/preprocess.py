@@ -20,14 +20,13 @@ from colorization.augmentation import (
     saturate_lab,
 )
 from colorization.lab import encode_lab, rgb_to_lab
-from storage.manifest import Quarantined
+from storage.manifest import HEADER_COLUMNS, Quarantined
 from storage.photos import Header
 from storage.reduced import decode_rgb
 from storage.shards import ShardWriter
 from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 
 STORE_NAME = "lab.zarr"
-_HEADER_FIELDS = ("format", "width", "height", "mode", "orientation")
 ROW_COLUMNS = (
     "split",
     "row",
@@ -89,7 +88,7 @@ def preprocess_shard(item: ShardItem) -> ItemResult:
 
 def _header(photo: Mapping[str, Any]) -> Header:
     """What ingest saw of these very bytes, so that they need not be inspected again."""
-    return Header(**{name: photo[name] for name in _HEADER_FIELDS})
+    return Header(**{name: photo[name] for name in HEADER_COLUMNS})
 
 
 def _resized(config: Mapping[str, Any]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from command import chromaflow, computed, shard_hashes
 
+pytestmark = pytest.mark.usefixtures("shared_server")
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))
 UNTIL = ("--until", "preprocess")
 

@@ -15,6 +15,8 @@ import pytest
 from command import actions, chromaflow, computed, shard_hashes, start
 from PIL import Image
 
+pytestmark = pytest.mark.usefixtures("shared_server")
+
 
 def test_missing_folder_is_a_usage_error_in_under_a_second_of_processor_time(
     tmp_path: Path,
@@ -59,7 +61,7 @@ def test_explain_knows_a_code_and_lists_them_for_another() -> None:
 
 
 def test_bad_files_are_quarantined_and_the_good_photo_is_done(
-    tmp_path: Path, make_photo: Any
+    tmp_path: Path, make_photo: Any, ephemeral_server: None
 ) -> None:
     source = tmp_path / "in"
     good = make_photo(source / "good.jpg", gray=True, size=(301, 211))
@@ -152,7 +154,9 @@ def test_a_stage_run_alone_reads_what_the_plan_means_not_what_ran_last(project: 
     assert (workspace / "current/preprocess/people").resolve() == folders[0] != folders[1]
 
 
-def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(project: Path) -> None:
+def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(
+    project: Path, ephemeral_server: None
+) -> None:
     text = project.read_text()
     project.write_text(
         text.replace("epochs = 2", "epochs = 40").replace('[archive]\npath = "gray"\n', "")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from command import actions, chromaflow, computed, shard_hashes
 from conftest import draw_photo, write_textured
 from PIL import Image
@@ -23,6 +24,7 @@ from tasks.jobs.preprocess import stored_photo
 
 CONFIG = '[datasets]\nbirds = "photos"\n[preprocess]\nsize = 64\n'
 UNTIL = ("--until", "preprocess")
+pytestmark = pytest.mark.usefixtures("shared_server")
 
 
 def test_new_changed_and_removed_photos_touch_only_their_shards(
