@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from colorization.errors import ConfigError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @cache
@@ -23,11 +26,13 @@ def has_native_bf16(device: str = "cpu") -> bool:
 
 
 def resolve_precision(precision: str, device: str = "cpu") -> str:
-    """'auto' to 'bf16' or 'fp32'. Raises ConfigError for another word."""
+    """'auto' to 'bf16' or 'fp32'. Raises ConfigError for another word, or fp16 off a GPU."""
     if precision == "auto":
         return "bf16" if has_native_bf16(device) else "fp32"
-    if precision not in ("bf16", "fp32"):
-        raise ConfigError(f"Expected precision of auto, bf16, fp32; got {precision!r}.")
+    if precision not in _DTYPES:
+        raise ConfigError(f"Expected precision of auto, {', '.join(_DTYPES)}; got {precision!r}.")
+    if precision == "fp16" and not device.startswith("cuda"):
+        raise ConfigError("Expected a GPU for precision fp16, got a CPU. Use bf16, fp32 or auto.")
     return precision
 
 
@@ -35,10 +40,13 @@ def autocast(precision: str, device: str = "cpu") -> AbstractContextManager[obje
     """A context in which convolutions run in the resolved precision."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
+    return torch.autocast(device.split(":")[0], dtype=_DTYPES[precision])
 
 
-def place(network: nn.Module, device: str = "cpu") -> nn.Module:
+N = TypeVar("N", bound=nn.Module)
+
+
+def place(network: N, device: str = "cpu") -> N:
     """Move a network to the device in channels_last, which is 2–3× faster on CPUs (facts)."""
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 

@@ -21,6 +21,12 @@ class ModelMissingError(ColorizationError):
     exit_code = 3
 
 
+class DeviceMissingError(ColorizationError):
+    """The device that was asked for is not in this machine: choose another."""
+
+    exit_code = 3
+
+
 class WeightsMismatchError(ColorizationError):
     """Weights were read but belong to another network: name the right network."""
 

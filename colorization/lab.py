@@ -32,8 +32,8 @@ _RGB_TO_XYZ = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
 )
 _RGB_TO_RELATIVE = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
-_RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
-_EPSILON, _KAPPA = 0.008856, 7.787
+RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
+_EPSILON, KAPPA = 0.008856, 7.787
 _TABLE_SIZE = 1 << 16
 _RGB_TO_F_INDEX = _RGB_TO_RELATIVE * np.float32(_TABLE_SIZE - 1)
 """Linear RGB to places in `_f_table`."""
@@ -55,7 +55,7 @@ def linear_to_srgb(linear: NDArray[Any]) -> NDArray[np.float64]:
 def _cube_root(t: NDArray[Any]) -> NDArray[np.float64]:
     """CIE's f(t): the cube root with a straight piece near black."""
     t = np.asarray(t, np.float64)
-    return np.where(t > _EPSILON, np.cbrt(t), _KAPPA * t + 16 / 116)
+    return np.where(t > _EPSILON, np.cbrt(t), KAPPA * t + 16 / 116)
 
 
 @cache
@@ -137,8 +137,8 @@ def _lab_to_linear(L: Float, ab: Float) -> Float:
     """Lab to linear RGB, not clipped. L: (...,), ab: (..., 2). Returns float32 (..., 3)."""
     fy = (L + 16) / 116
     f = np.stack([fy + ab[..., 0] / 500, fy, fy - ab[..., 1] / 200], axis=-1)
-    relative = np.where(f > 6 / 29, f * f * f, (f - 16 / 116) / _KAPPA)
-    return np.asarray(relative @ _RELATIVE_TO_RGB.T, np.float32)
+    relative = np.where(f > 6 / 29, f * f * f, (f - 16 / 116) / KAPPA)
+    return np.asarray(relative @ RELATIVE_TO_RGB.T, np.float32)
 
 
 def fit_chroma(L: Float, ab: Float, steps: int = 12) -> Float:

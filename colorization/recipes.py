@@ -2,33 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from colorization.errors import ConfigError
-from colorization.networks import check_network
+from colorization.networks import (
+    BIN_NETWORKS,
+    HINT_NETWORKS,
+    LABEL_NETWORKS,
+    check_network,
+)
 
-LOSSES = ("l2", "l1", "huber")
+LOSSES = ("l2", "l1", "huber", "classification")
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("step", "cosine", "constant")
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PUBLISHED = ("best", "last")
 
 
-def _one_of(field: str, value: str, allowed: tuple[str, ...]) -> None:
+def _one_of(field_name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise ConfigError(f"Expected {field} of {', '.join(allowed)}; got {value!r}.")
+        raise ConfigError(f"Expected {field_name} of {', '.join(allowed)}; got {value!r}.")
+
+
+def _at_least(field_name: str, value: float, least: float, *, excluded: bool = False) -> None:
+    if value < least or (excluded and value == least):
+        word = f"over {least}" if excluded else f"{least} or more"
+        raise ConfigError(f"Expected {field_name} of {word}, got {value}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """How one colorizer is trained."""
+class Objective:
+    """What training minimises: a loss on colours, and terms beside it. A weight of 0 leaves a term out."""
 
-    network: str
-    """A name of `colorization.networks.NETWORK_NAMES`."""
     loss: str = "l2"
-    """On ab in Lab units: l2 (paper section 2.1), l1 or huber."""
+    """l2 (paper section 2.1), l1 or huber on ab in Lab units; classification of ab bins."""
     huber_beta: float = 5.0
     """Where huber turns from square to straight, in Lab units."""
+    temperature: float = 0.38
+    """Of the annealed mean that turns bins into ab (Zhang et al. 2016, equation 5)."""
+    rebalance: float = 0.5
+    """Share of the uniform distribution in the prior by which rare bins count more; 1 counts all
+    alike (Zhang et al. 2016, equation 4)."""
+    semantic_prior: float = 0.0
+    """Weight of −log p(ab | label, L) under the training photos (the paper's proposal, section 2.1)."""
+    scene: float = 0.0
+    """Weight of the label's cross-entropy, for networks that learn labels (Iizuka et al. 2016)."""
+    perceptual: float = 0.0
+    """Weight of the distance of VGG-16 features (Johnson et al. 2016)."""
+    colourfulness: float = 0.0
+    """Weight of the hinge towards the training photos' colourfulness."""
+    adversarial: float = 0.0
+    """Weight of a PatchGAN's verdict (Isola et al. 2017)."""
+    loss_scale: float = 1.0
+    """Factor on the whole; with Adam it only weighs the loss against weight_decay."""
+
+    def __post_init__(self) -> None:
+        _one_of("loss", self.loss, LOSSES)
+        for name in ("huber_beta", "temperature", "loss_scale"):
+            _at_least(name, getattr(self, name), 0, excluded=True)
+        for name in ("semantic_prior", "scene", "perceptual", "colourfulness", "adversarial"):
+            _at_least(name, getattr(self, name), 0)
+        if not 0 < self.rebalance <= 1:
+            raise ConfigError(f"Expected rebalance over 0, up to 1; got {self.rebalance}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optimization:
+    """How the weights move."""
+
     optimizer: str = "adam"
     weight_decay: float = 1e-3
     learning_rate: float = 1e-2
@@ -38,6 +81,37 @@ class Recipe:
     """The encoder's share of the learning rate; under 1 where it starts from pretrained weights."""
     schedule: str = "step"
     """step: equal plateaus, a factor 10 apart, from start to final rate. cosine: to the final rate."""
+    fresh_each_epoch: bool = False
+    """Whether the optimizer forgets its moments after each epoch, as the authors' code does."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0 does not clip."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights, a step; 0 keeps none. The average is validated
+    and published."""
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _at_least("clip_norm", self.clip_norm, 0)
+        _at_least("weight_decay", self.weight_decay, 0)
+        _at_least("encoder_lr_factor", self.encoder_lr_factor, 0)
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"Expected ema of 0 or more and under 1, got {self.ema}.")
+        if not 0 < self.final_learning_rate <= self.learning_rate:
+            raise ConfigError(
+                "Expected 0 < final_learning_rate <= learning_rate, got "
+                f"{self.final_learning_rate} and {self.learning_rate}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How one colorizer is trained. Configs and cards name all fields flat, without the groups."""
+
+    network: str
+    """A name of `colorization.networks.NETWORK_NAMES`."""
+    objective: Objective = field(default_factory=Objective)
+    optimization: Optimization = field(default_factory=Optimization)
     epochs: int = 50
     batch: int = 64
     """Photos in a batch."""
@@ -45,44 +119,122 @@ class Recipe:
     """Side of a random crop taken out of the shard's photo at each visit, in pixels; 0 for none."""
     horizontal_flip: float = 0.0
     """Probability of mirroring a photo at each visit, on top of what the shard did once."""
+    hints: float = 0.0
+    """Mean number of colour hints shown with a photo, for networks that take them; 0 shows none."""
     precision: str = "auto"
-    """auto: bf16 where the processor multiplies it natively, else fp32."""
+    """auto: bf16 where the processor or GPU multiplies it natively, else fp32. fp16: CUDA only."""
+    compile: bool = False
+    """torch.compile; it costs minutes before the first step (benchmarks/training.py measures it)."""
+    publish: str = "best"
+    """best: the epoch of the lowest validation ΔE00; last: the last one."""
+    patience: int = 0
+    """Epochs without a lower validation ΔE00 after which training stops early; 0 never does."""
 
     def __post_init__(self) -> None:
         check_network(self.network)
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
-        _one_of("schedule", self.schedule, SCHEDULES)
         _one_of("precision", self.precision, PRECISIONS)
+        _one_of("publish", self.publish, PUBLISHED)
         for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"Expected {name} of 1 or more, got {getattr(self, name)}.")
+            _at_least(name, getattr(self, name), 1)
+        _at_least("patience", self.patience, 0)
+        _at_least("hints", self.hints, 0)
+        if not 0 <= self.horizontal_flip <= 1:
+            raise ConfigError(f"Expected horizontal_flip of 0..1, got {self.horizontal_flip}.")
         if self.crop and (self.crop < 32 or self.crop % 32):
             raise ConfigError(f"Expected crop 0 or a multiple of 32, got {self.crop}.")
-        if not 0 < self.final_learning_rate <= self.learning_rate:
-            raise ConfigError(
-                "Expected 0 < final_learning_rate <= learning_rate, got "
-                f"{self.final_learning_rate} and {self.learning_rate}."
-            )
+        self._require('loss = "classification"', self.classifies, BIN_NETWORKS)
+        self._require("scene", self.objective.scene > 0, LABEL_NETWORKS)
+        self._require("hints", self.hints > 0, HINT_NETWORKS)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the loss is on ab bins."""
+        return self.objective.loss == "classification"
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields as plain values, for fingerprints and cards."""
-        return asdict(self)
+        """All fields, flat, as plain values, for fingerprints and cards."""
+        flat = asdict(self)
+        return {
+            "network": flat.pop("network"),
+            **flat.pop("objective"),
+            **flat.pop("optimization"),
+            **flat,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of `to_dict`; fields that are not given keep their defaults."""
+        return build_recipe_from(cls(network=values["network"]), values)
+
+    def _require(self, what: str, wanted: bool, networks: tuple[str, ...]) -> None:
+        if wanted and self.network not in networks:
+            raise ConfigError(
+                f"Expected a network of {', '.join(networks)} for {what}, got {self.network!r}."
+            )
+
+
+def _fields_of(cls: type) -> set[str]:
+    return {f.name for f in fields(cls)}
+
+
+_OBJECTIVE, _OPTIMIZATION = _fields_of(Objective), _fields_of(Optimization)
+RECIPE_KEYS = tuple(
+    sorted((_fields_of(Recipe) - {"objective", "optimization"}) | _OBJECTIVE | _OPTIMIZATION)
+)
+"""All fields of a recipe, as configs name them."""
+
+
+def build_recipe_from(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """A recipe with some fields replaced, named flat. Raises ConfigError naming the allowed ones."""
+    for key in overrides:
+        if key not in RECIPE_KEYS:
+            raise ConfigError(f"Expected a recipe key of {', '.join(RECIPE_KEYS)}; got {key!r}.")
+
+    def of(names: set[str]) -> dict[str, Any]:
+        return {key: value for key, value in overrides.items() if key in names}
+
+    try:
+        return replace(
+            recipe,
+            objective=replace(recipe.objective, **of(_OBJECTIVE)),
+            optimization=replace(recipe.optimization, **of(_OPTIMIZATION)),
+            **of(set(RECIPE_KEYS) - _OBJECTIVE - _OPTIMIZATION),
+        )
+    except TypeError as error:
+        raise ConfigError(f"Expected fitting types in the recipe, got: {error}.") from error
 
 
 RECIPES = {
     # Section 2.2: Adam, weight decay 0.001, 1e-2 → 1e-5 in steps after about 50 epochs, batch 64.
-    "paper": Recipe(network="resnet18"),
+    "paper": Recipe(network="resnet18", publish="last"),
+    # What their code does (facts/colorization.md); give [preprocess] saturation = 1.5 with it.
+    "authors": Recipe(
+        network="resnet18-trunk",
+        objective=Objective(loss="l2", loss_scale=1 / 255**2),
+        optimization=Optimization(
+            weight_decay=1e-5,
+            learning_rate=1e-4,
+            final_learning_rate=1e-4,
+            schedule="constant",
+            fresh_each_epoch=True,
+        ),
+        epochs=25,
+        crop=224,
+        horizontal_flip=0.5,
+        publish="last",
+    ),
     # The probe of facts/colorization.md: skip connections, Huber, a gentle encoder.
     "default": Recipe(
         network="unet18",
-        loss="huber",
-        optimizer="adamw",
-        weight_decay=1e-2,
-        learning_rate=1e-3,
-        final_learning_rate=1e-6,
-        encoder_lr_factor=0.3,
-        schedule="cosine",
+        objective=Objective(loss="huber"),
+        optimization=Optimization(
+            optimizer="adamw",
+            weight_decay=1e-2,
+            learning_rate=1e-3,
+            final_learning_rate=1e-6,
+            encoder_lr_factor=0.3,
+            schedule="cosine",
+        ),
         epochs=10,
         batch=16,
         crop=192,
@@ -92,12 +244,8 @@ RECIPES = {
 RECIPES["starter"] = replace(RECIPES["default"], network="unet18-layer3")
 
 
-def build_recipe(name: str, overrides: dict[str, Any] | None = None) -> Recipe:
+def build_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """A named recipe with some fields replaced. Raises ConfigError naming the allowed values."""
     if name not in RECIPES:
         raise ConfigError(f"Expected a recipe of {', '.join(RECIPES)}; got {name!r}.")
-    allowed = [field.name for field in fields(Recipe)]
-    for key in overrides or {}:
-        if key not in allowed:
-            raise ConfigError(f"Expected a recipe key of {', '.join(allowed)}; got {key!r}.")
-    return replace(RECIPES[name], **(overrides or {}))
+    return build_recipe_from(RECIPES[name], overrides or {})

@@ -8,10 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colorization.lab import lab_to_rgb
-from colorization.metrics import ab_rmse, colourfulness, delta_e_2000, psnr
+from colorization.metrics import (
+    ab_rmse,
+    colourfulness,
+    colourfulness_absolute,
+    delta_e_2000,
+    psnr,
+)
 
-SCORE_NAMES = ("delta_e", "ab_rmse", "psnr", "colourfulness")
-"""Mean CIEDE2000; ab RMSE in Lab units; PSNR of 8-bit sRGB in dB; Hasler–Süsstrunk."""
+SCORE_NAMES = ("delta_e", "ab_rmse", "psnr", "colourfulness", "colourfulness_absolute")
+"""Mean CIEDE2000; ab RMSE in Lab units; PSNR of 8-bit sRGB in dB; colourfulness by Hasler and
+Süsstrunk, and with absolute differences."""
 
 
 def photo_scores(
@@ -28,7 +35,14 @@ def photo_scores(
         "ab_rmse": ab_rmse(ab, ab_truth),
         "psnr": psnr(rgb, rgb_truth),
         "colourfulness": colourfulness(rgb),
+        "colourfulness_absolute": colourfulness_absolute(rgb),
     }
+
+
+def colourfulness_of(L: NDArray[np.float32], ab: NDArray[np.float32]) -> float:
+    """Hasler and Süsstrunk's, of one photo. L: float32 (1, H, W). ab: float32 (2, H, W)."""
+    colours = np.ascontiguousarray(np.moveaxis(ab, 0, -1))
+    return colourfulness(lab_to_rgb(L[0], colours).astype(np.uint8))
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ caller's business, so the same loop runs in a Dask worker, in a test and in a be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,37 @@ from torch import Tensor, nn
 
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import DivergedError
-from colorization.lab import AB_OFFSET, L_CENTRE, L_MAX, L_SPREAD
-from colorization.losses import recipe_loss
+from colorization.feeding import PhotoBatch, crop_and_flip, prefetch, to_tensors
+from colorization.hints import draw_hints
+from colorization.losses import discriminator_loss, generator_loss
+from colorization.networks.contract import Colorizer
+from colorization.networks.patchgan import PatchGAN
+from colorization.objective import TrainingLoss
+from colorization.optimization import MovingAverage, build_optimizer, scheduled_rate
+from colorization.perceptual import PerceptualDistance
 from colorization.recipes import Recipe
+from colorization.statistics import ColourStatistics
 
-Batch = NDArray[np.uint8]
+_DISCRIMINATOR_RATE = 2e-4
+_DISCRIMINATOR_BETAS = (0.5, 0.999)
+"""Isola et al. 2017, section 3.3."""
+
+
+@dataclass(slots=True)
+class Position:
+    """How far training is. Steps and photos are of the current epoch, but for `step`."""
+
+    step: int = 0
+    """Steps done in all."""
+    epoch: int = 0
+    """The epoch that is under way, from 0."""
+    epoch_step: int = 0
+    """Its steps that are done."""
+    loss_sum: float = 0.0
+    """Loss times photos over them."""
+    num_photos: int = 0
+    rate_factor: float = 1.0
+    """On the scheduled learning rate; lowered after a divergence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,136 +59,189 @@ class EpochResult:
     loss: float
     """Mean loss over the epoch's photos."""
     num_photos: int
-
-
-def scheduled_rate(recipe: Recipe, step: int, num_steps: int) -> float:
-    """Learning rate at `step` of `num_steps`.
-
-    step: plateaus a factor 10 apart (paper section 2.2: 1e-2 → 1e-5 makes four). cosine: half a
-    cosine from the first to the final rate.
-    """
-    high, low = recipe.learning_rate, recipe.final_learning_rate
-    progress = min(step / max(num_steps, 1), 1.0)
-    if recipe.schedule == "constant":
-        return high
-    if recipe.schedule == "cosine":
-        return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
-    num_plateaus = round(math.log10(high / low)) + 1
-    return float(high * 10.0 ** -min(int(progress * num_plateaus), num_plateaus - 1))
-
-
-def to_tensors(stored: Batch, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Stored Lab to network tensors.
-
-    stored: uint8 (N, 3, H, W). Returns L_norm float32 (N, 1, H, W) and ab float32 (N, 2, H, W).
-    """
-    lab = torch.from_numpy(stored).to(device, non_blocking=True).float()
-    L_norm = (lab[:, :1] * (L_MAX / 255) - L_CENTRE) / L_SPREAD
-    return L_norm, lab[:, 1:] - AB_OFFSET
+    wait_share: float
+    """Of the time since the epoch began, or was resumed, what was spent waiting for data, 0..1."""
 
 
 class Trainer:
-    """One network under one recipe. `state_dict` and `load_state_dict` resume at an epoch's end."""
+    """One network under one recipe.
+
+    num_photos: in the training split. seed: of crops, flips and hints, which depend on it, the epoch
+    and the step alone. statistics, perceptual: where the recipe's objective needs them. `state_dict`
+    taken between two steps and `load_state_dict` resume exactly.
+    """
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, *, steps_per_epoch: int, device: str = "cpu"
+        self,
+        network: Colorizer,
+        recipe: Recipe,
+        *,
+        num_photos: int,
+        seed: int = 0,
+        device: str = "cpu",
+        statistics: ColourStatistics | None = None,
+        perceptual: PerceptualDistance | None = None,
     ) -> None:
         self.network = place(network, device)
-        self.recipe, self.device = recipe, device
+        self.recipe, self.seed, self.device = recipe, seed, device
         self.precision = resolve_precision(recipe.precision, device)
-        self.num_steps = steps_per_epoch * recipe.epochs
-        self.step = 0
-        self.optimizer = _build_optimizer(self.network, recipe)
+        self.steps_per_epoch = -(-num_photos // recipe.batch)
+        self.num_steps = self.steps_per_epoch * recipe.epochs
+        self.position = Position()
+        self.loss = TrainingLoss(recipe.objective, network, statistics, perceptual).to(device)
+        self.optimizer = build_optimizer(self.network, recipe.optimization)
+        ema = recipe.optimization.ema
+        self.average = MovingAverage(self.network, ema) if ema else None
+        self.discriminator: nn.Module | None = None
+        if recipe.objective.adversarial:
+            self.discriminator = place(PatchGAN(), device)
+            self._discriminator_optimizer = torch.optim.Adam(
+                self.discriminator.parameters(), lr=_DISCRIMINATOR_RATE, betas=_DISCRIMINATOR_BETAS
+            )
+        self._scaler = torch.amp.GradScaler(device.split(":")[0], enabled=self.precision == "fp16")
+        outputs = self.network.outputs
+        self._outputs = torch.compile(outputs) if recipe.compile else outputs
+
+    @property
+    def published(self) -> nn.Module:
+        """The network to validate and publish: the moving average, where there is one."""
+        return self.average.network if self.average else self.network
 
     def train_epoch(
         self,
-        batches: Iterable[Batch],
-        rng: np.random.Generator,
-        on_step: Callable[[int, float], None] = lambda step, loss: None,
+        batches: Iterable[PhotoBatch],
+        on_step: Callable[[float], None] = lambda loss: None,
     ) -> EpochResult:
-        """Train on the batches of one epoch.
+        """Train on the batches that are left of the current epoch, then move on to the next.
 
-        batches: uint8 (N, 3, S, S) stored Lab. rng: draws crops and flips; seed it by (seed,
-        epoch) and a resumed epoch sees the same. Raises DivergedError when the loss is not finite.
+        batches: from step `position.epoch_step` on. on_step: called after each step with its loss;
+        the state may be saved in it. Raises DivergedError when the loss is not finite; the network
+        is then of no use, and the caller goes back to an earlier state.
         """
+        if self.position.epoch_step == 0 and self.recipe.optimization.fresh_each_epoch:
+            self.optimizer = build_optimizer(self.network, self.recipe.optimization)
         self.network.train()
-        total, num_photos = 0.0, 0
-        for stored in batches:
-            loss = self._train_step(_crop_and_flip(stored, self.recipe, rng))
-            if not math.isfinite(loss):
-                raise DivergedError(
-                    f"Expected a finite loss, got {loss} at step {self.step}. Lower learning_rate "
-                    f"(now {self.recipe.learning_rate}) and train again."
-                )
-            total, num_photos = total + loss * len(stored), num_photos + len(stored)
-            on_step(self.step, loss)
+        waited, started = 0.0, time.perf_counter()
+        prepared = prefetch(self._prepared(batches))
+        while True:
+            asked = time.perf_counter()
+            batch, rng = next(prepared, (None, None))
+            waited += time.perf_counter() - asked
+            if batch is None or rng is None:
+                break
+            on_step(self._train_step(batch, rng))
         self.network.eval()
-        return EpochResult(loss=total / max(num_photos, 1), num_photos=num_photos)
+        return self._close_epoch(waited / max(time.perf_counter() - started, 1e-9))
 
-    def _train_step(self, stored: Batch) -> float:
-        rate = scheduled_rate(self.recipe, self.step, self.num_steps)
+    def _prepared(
+        self, batches: Iterable[PhotoBatch]
+    ) -> Iterator[tuple[PhotoBatch, np.random.Generator]]:
+        """Batches cropped and mirrored, each with the generator of its step."""
+        epoch, first = self.position.epoch, self.position.epoch_step
+        for step, batch in enumerate(batches, start=first):
+            rng = np.random.default_rng([self.seed, epoch, step])
+            yield crop_and_flip(batch, self.recipe, rng), rng
+
+    def _train_step(self, batch: PhotoBatch, rng: np.random.Generator) -> float:
+        optimization, position = self.recipe.optimization, self.position
+        rate = scheduled_rate(optimization, position.step, self.num_steps) * position.rate_factor
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_factor"]
-        L_norm, ab = to_tensors(stored, self.device)
-        L_norm = L_norm.contiguous(memory_format=torch.channels_last)
+        L_norm, ab = to_tensors(batch.stored.to(self.device, non_blocking=True))
+        labels = batch.labels.to(self.device, non_blocking=True)
+        hints = draw_hints(ab, self.recipe.hints, rng) if self.recipe.hints else None
         with autocast(self.precision, self.device):
-            predicted = self.network(L_norm)
-        loss = recipe_loss(self.recipe, predicted.float(), ab)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.step += 1
-        return float(loss.detach())
+            outputs = self._outputs(L_norm, hints)
+        total = self.loss(outputs, L_norm, ab, labels)
+        if self.discriminator is not None:
+            total = total + self._adversarial(L_norm, outputs.ab.float(), ab)
+        loss = float(total.detach())
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"Expected a finite loss, got {loss} at step {position.step + 1}. Lower "
+                f"learning_rate (now {optimization.learning_rate}) and train again."
+            )
+        self._move(total)
+        position.step += 1
+        position.epoch_step += 1
+        position.loss_sum += loss * len(batch)
+        position.num_photos += len(batch)
+        if self.average:
+            self.average.update(self.network, position.step)
+        return loss
 
-    def predict(self, stored: Batch) -> NDArray[np.float32]:
+    def _move(self, loss: Tensor) -> None:
+        """One step of the optimizer against the gradient of the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.recipe.optimization.clip_norm:
+            self._scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimization.clip_norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+
+    def _adversarial(self, L_norm: Tensor, predicted: Tensor, truth: Tensor) -> Tensor:
+        """Teach the discriminator with this batch; return what it then says of the colours."""
+        assert self.discriminator is not None
+        real = self.discriminator(L_norm, truth)
+        lesson = discriminator_loss(real, self.discriminator(L_norm, predicted.detach()))
+        self._discriminator_optimizer.zero_grad(set_to_none=True)
+        lesson.backward()  # type: ignore[no-untyped-call]
+        self._discriminator_optimizer.step()
+        verdict = generator_loss(self.discriminator(L_norm, predicted))
+        return self.recipe.objective.adversarial * verdict
+
+    def _close_epoch(self, wait_share: float) -> EpochResult:
+        p = self.position
+        result = EpochResult(p.loss_sum / max(p.num_photos, 1), p.num_photos, wait_share)
+        p.epoch, p.epoch_step, p.loss_sum, p.num_photos = p.epoch + 1, 0, 0.0, 0
+        return result
+
+    def predict(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
         """ab of stored Lab's L. stored: uint8 (N, 3, H, W). Returns float32 (N, 2, H, W)."""
-        return predict_ab(self.network, stored, self.precision, self.device)
+        return predict_ab(self.published, stored, self.precision, self.device)
+
+    def is_finite(self) -> bool:
+        """Whether no weight is NaN or infinite; a state of which one is must not be kept."""
+        with torch.no_grad():
+            return all(bool(p.isfinite().all()) for p in self.network.parameters())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that an exact resume needs, as tensors and plain values."""
-        return {
+        state: dict[str, Any] = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
+            "position": asdict(self.position),
+            "scaler": self._scaler.state_dict(),
+            "rng": torch.get_rng_state(),
         }
+        if self.average:
+            state["average"] = self.average.network.state_dict()
+        if self.discriminator is not None:
+            state["discriminator"] = self.discriminator.state_dict()
+            state["discriminator_optimizer"] = self._discriminator_optimizer.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` gave."""
         self.network.load_state_dict(state["network"])
+        self.optimizer = build_optimizer(self.network, self.recipe.optimization)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step = int(state["step"])
+        self.position = Position(**state["position"])
+        self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"].cpu())
+        if self.average:
+            self.average.network.load_state_dict(state["average"])
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self._discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
 
 
 def predict_ab(
-    network: nn.Module, stored: Batch, precision: str, device: str = "cpu"
+    network: nn.Module, stored: NDArray[np.uint8], precision: str, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """ab that a colorizer gives for stored Lab. stored: uint8 (N, 3, H, W). Returns (N, 2, H, W)."""
-    L_norm, _ = to_tensors(stored, device)
+    L_norm, _ = to_tensors(torch.from_numpy(stored).to(device))
     with torch.inference_mode(), autocast(precision, device):
-        ab: Tensor = network(L_norm.contiguous(memory_format=torch.channels_last))
+        ab: Tensor = network(L_norm)
     return ab.float().cpu().numpy()
-
-
-def _build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    encoder: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, parameter in network.named_parameters():
-        (encoder if name.startswith("encoder.") else rest).append(parameter)
-    groups = [
-        {"params": rest, "lr_factor": 1.0},
-        {"params": encoder, "lr_factor": recipe.encoder_lr_factor},
-    ]
-    build = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return build(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
-def _crop_and_flip(stored: Batch, recipe: Recipe, rng: np.random.Generator) -> Batch:
-    """The recipe's random crop and mirror of each photo. stored: uint8 (N, 3, S, S)."""
-    side = stored.shape[-1]
-    size = min(recipe.crop or side, side)
-    out = np.empty((len(stored), 3, size, size), np.uint8)
-    for i, photo in enumerate(stored):
-        top, left = rng.integers(0, side - size + 1, 2)
-        crop = photo[:, top : top + size, left : left + size]
-        out[i] = crop[:, :, ::-1] if rng.random() < recipe.horizontal_flip else crop
-    return out

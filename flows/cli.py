@@ -68,20 +68,28 @@ def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say what a run would do and why, without doing it."""
     from tasks.config import load_workflow
     from tasks.estimate import forecast
-    from tasks.graph import build_steps
+    from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
     from tasks.stages import plan_row
 
-    decisions = plan_steps(build_steps(load_workflow(config)))
+    workflow = load_workflow(config)
+    decisions = plan_steps(build_steps(workflow))
     estimates = forecast(decisions.values())
+    slots = training_slots(workflow, decisions.values())
     if as_json:
         known = {name: estimate.to_dict() for name, estimate in estimates.items()}
-        _print_json([plan_row(d) | known.get(name, {}) for name, d in decisions.items()])
+        shared = {
+            name: {"slots": slots.to_dict()} for name in decisions if slots and name[0] == "train"
+        }
+        rows = [plan_row(d) | known.get(n, {}) | shared.get(n, {}) for n, d in decisions.items()]
+        _print_json(rows)
         return
     for name, decision in decisions.items():
         reasons = "; ".join(decision.reasons)
         estimate = f" ({estimates[name]})" if name in estimates else ""
         _say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
+    if slots:
+        _say(f"training: {slots}")
 
 
 @app.command()

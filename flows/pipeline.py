@@ -17,7 +17,7 @@ from tasks.colorize import colorize
 from tasks.config import Workflow, load_workflow
 from tasks.evaluate import evaluate
 from tasks.execute import Run
-from tasks.graph import build_steps, left_out, plan, select, with_workers
+from tasks.graph import build_steps, left_out, plan, select, stage_slots, with_workers
 from tasks.ingest import ingest
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
@@ -77,8 +77,8 @@ def run_stages(
             wanted = [step for step in steps if step.stage == stage]
             ready = [step for step in wanted if not result.blocks(step)]
             if ready:
-                at_most = len(ready) if stage in ("train", "evaluate") else None
-                with stage_cluster(workflow.compute, at_most=at_most) as cluster:
+                slots = stage_slots(workflow, stage, len(ready))
+                with stage_cluster(workflow.compute, slots) as cluster:
                     run = Run(workflow, terminal, cluster, digests, force)
                     _run_stage(ready, run, result)
         return finish_run(record, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from storage.errors import DamagedError
-from storage.fingerprint import hash_file
 from storage.ledger import atomic_path
 
 WEIGHTS_NAME = "weights.safetensors"
@@ -62,12 +62,30 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(tensors, json.loads(header.get("chromaflow", "{}")))
 
 
-def checkpoint_hash(path: Path) -> str:
-    """SHA-256 of a weights file. Raises DamagedError when it is missing."""
-    try:
-        return hash_file(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"Expected weights in {path}, found no file.") from error
+def check_whole(path: Path) -> None:
+    """Raise DamagedError when a weights file is plainly cut short; reads its ends only.
+
+    Safetensors say in their header how long they are; .pth files are zips, whose directory is last.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        if path.suffix == ".safetensors":
+            length = int.from_bytes(start, "little")
+            header = file.read(length) if length < size else b""
+            try:
+                table = json.loads(header)
+                ends = [v["data_offsets"][1] for k, v in table.items() if k != "__metadata__"]
+                whole = 8 + length + max(ends, default=0) == size
+            except (ValueError, TypeError, KeyError, AttributeError):
+                whole = False
+        else:
+            whole = start[:2] != b"PK" or zipfile.is_zipfile(path)
+    if not whole:
+        raise DamagedError(
+            f"Expected a whole weights file at {path}, it is cut short or damaged. Copy it again, "
+            "or train again."
+        )
 
 
 def _narrow(value: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -13,11 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    Nanny,
+    Scheduler,
+    SpecCluster,
+    as_completed,
+    system,
+)
+from distributed.security import Security
 
 from storage.photos import decode
 from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, read_photo
+from tasks.slots import Slots
 
 _MOST_DEATHS = 3
 WORKER_ENVIRONMENT = {
@@ -33,16 +43,14 @@ and takes it again page by page: preprocess took 2.1 times as long, training 1.3
 class Cluster:
     """The Dask workers of one stage. Local ones start when the first item is sent, not before.
 
-    num_workers: processes. num_threads: torch threads a process may use, cores ÷ processes,
-    since a worker under a nanny would otherwise run torch on one thread (facts/pipeline.md).
+    A worker under a nanny would run torch on one thread (facts/pipeline.md); jobs take their number
+    of threads from `slots`.
     """
 
-    def __init__(self, compute: ComputeConfig, *, at_most: int | None = None) -> None:
-        cores = os.cpu_count() or 1
-        self.num_workers = min(compute.workers or cores, at_most or cores)
-        self.num_threads = max(1, cores // self.num_workers)
+    def __init__(self, compute: ComputeConfig, slots: Slots) -> None:
+        self.slots = slots
         self._scheduler = compute.scheduler
-        self._local: LocalCluster | None = None
+        self._local: SpecCluster | None = None
         self._client: Client | None = None
         self._starting = threading.Lock()
 
@@ -57,12 +65,16 @@ class Cluster:
     def _connect(self) -> Client:
         if self._scheduler:
             return Client(self._scheduler, set_as_default=False)
-        self._local = LocalCluster(
-            n_workers=self.num_workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            security=True,
+        security = Security.temporary()
+        common = {"security": security, "protocol": "tls", "host": "127.0.0.1"}
+        scheduler = common | {"dashboard_address": "127.0.0.1:0"}
+        self._local = SpecCluster(
+            scheduler={"cls": Scheduler, "options": scheduler},
+            workers={
+                number: {"cls": Nanny, "options": common | _worker_options(self.slots, number)}
+                for number in range(self.slots.processes)
+            },
+            security=security,
         )
         return Client(self._local, set_as_default=False)
 
@@ -74,8 +86,19 @@ class Cluster:
             self._local.close()
 
 
+def _worker_options(slots: Slots, number: int) -> dict[str, Any]:
+    """One thread, one job at a time, an even share of the memory; and its own GPU."""
+    gpu = {"CUDA_VISIBLE_DEVICES": slots.gpus[number]} if slots.gpus else {}
+    return {
+        "nthreads": 1,
+        "dashboard": False,
+        "memory_limit": system.MEMORY_LIMIT // slots.processes,
+        "env": gpu,
+    }
+
+
 @contextmanager
-def stage_cluster(compute: ComputeConfig, *, at_most: int | None = None) -> Iterator[Cluster]:
+def stage_cluster(compute: ComputeConfig, slots: Slots) -> Iterator[Cluster]:
     """A cluster for the time of one stage."""
     logging.getLogger("distributed").setLevel(logging.ERROR)  # Prefect turns its INFO lines on
     settings = {
@@ -83,7 +106,7 @@ def stage_cluster(compute: ComputeConfig, *, at_most: int | None = None) -> Iter
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     }
     with dask.config.set(settings):
-        cluster = Cluster(compute, at_most=at_most)
+        cluster = Cluster(compute, slots)
         try:
             yield cluster
         finally:

@@ -84,7 +84,7 @@ def _models(step: Step, run: Run) -> ModelSpec:
         merge=config.merge,
         threshold=config.threshold,
         short_side=config.short_side,
-        num_threads=run.cluster.num_threads,
+        num_threads=run.cluster.slots.threads,
     )
 
 

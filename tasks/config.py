@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 from colorization.categories import category_index
 from colorization.errors import ConfigError
+from colorization.networks import ENCODER_NETWORKS
 from colorization.recipes import Recipe, build_recipe
 from storage.datasets import LAYOUTS
 from storage.duplicates import MAX_DISTANCE
 from storage.errors import UsageError
 from storage.sources import is_url
 
-INITS = ("scratch", "encoder", "starter")
+INITS = ("scratch", "encoder", "imagenet", "starter", "file")
+DEVICES = ("auto", "cpu", "cuda")
 MERGES = ("soft", "hard")
 SATURATION_SPACES = ("lab", "hsv")
 T = TypeVar("T")
@@ -132,26 +134,55 @@ class TrainConfig:
 
     recipe: str = "default"
     init: str = "scratch"
-    """scratch; encoder: the file in `encoder_weights`; starter: the package's expert (fine-tune)."""
+    """scratch; encoder: the resnet18 file in `encoder_weights`; imagenet: torchvision's resnet18,
+    once `chromaflow models fetch torchvision:resnet18` got it; starter: the package's expert
+    (fine-tune); file: the weights in `init_weights` (fine-tune)."""
     encoder_weights: str = ""
-    """A resnet18 state dict as safetensors, for init = "encoder"."""
+    """A resnet18 state dict as safetensors or .pth, for init = "encoder"."""
+    init_weights: str = ""
+    """Weights of the same network, ours or a published release, for init = "file"."""
+    perceptual_weights: str = ""
+    """A vgg16 state dict as safetensors or .pth, for recipes with perceptual over 0."""
+    license: str = "as the training photos allow; not stated"
+    """Of the trained weights, for the card."""
+    min_photos: int = 8
+    """A category with fewer usable training photos is refused."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Recipe fields by name, e.g. epochs = 1."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         _expect(self.init in INITS, "train.init", ", ".join(INITS), self.init)
+        for init, key in (("encoder", "encoder_weights"), ("file", "init_weights")):
+            _expect(
+                (self.init == init) == bool(getattr(self, key)),
+                f"train.{key}",
+                f'a file exactly when init = "{init}"',
+                getattr(self, key),
+            )
+        _expect(self.min_photos >= 1, "train.min_photos", "1 or more", self.min_photos)
+        recipe = self.build_recipe()
         _expect(
-            (self.init == "encoder") == bool(self.encoder_weights),
-            "train.encoder_weights",
-            'a file exactly when init = "encoder"',
-            self.encoder_weights,
+            (recipe.objective.perceptual > 0) == bool(self.perceptual_weights),
+            "train.perceptual_weights",
+            "a vgg16 file exactly when the recipe's perceptual is over 0",
+            self.perceptual_weights,
         )
-        build_recipe(self.recipe, self.overrides)
+        _expect(
+            self.init not in ("encoder", "imagenet") or recipe.network in ENCODER_NETWORKS,
+            "the recipe's network",
+            f'{", ".join(ENCODER_NETWORKS)} with init = "{self.init}"',
+            recipe.network,
+        )
 
     def build_recipe(self) -> Recipe:
         """The recipe with the overrides applied."""
         return build_recipe(self.recipe, self.overrides)
+
+    def result_parts(self) -> dict[str, Any]:
+        """What decides the weights and their card, for the fingerprint; files count by their hash."""
+        kept = {name: getattr(self, name) for name in ("init", "license", "min_photos", "seed")}
+        return self.build_recipe().to_dict() | kept
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -189,6 +220,23 @@ class ComputeConfig:
     """Dask worker processes; 0 for one a core."""
     scheduler: str = ""
     """Address of a running Dask scheduler, instead of local processes."""
+    cores: int = 0
+    """Cores to share out; 0 for all that this process may use."""
+    threads: int = 0
+    """torch threads of a training process; 0 for its share of the cores."""
+    device: str = "auto"
+    """Where networks are trained: auto (a GPU where there is one), cpu or cuda."""
+    checkpoint_seconds: float = 60.0
+    """Training saves its state this often, and at the end of each epoch."""
+    sheet_every: int = 5
+    """Epochs between two sample sheets of a training."""
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "cores", "threads", "checkpoint_seconds"):
+            value = getattr(self, name)
+            _expect(value >= 0, f"compute.{name}", "0 or more", value)
+        _expect(self.sheet_every >= 1, "compute.sheet_every", "1 or more", self.sheet_every)
+        _expect(self.device in DEVICES, "compute.device", ", ".join(DEVICES), self.device)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,8 +292,8 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
     _known(table, allowed, "the top level")
     seed = {"seed": table.get("seed", 0)}
     archive = table.get("archive")
-    encoder = table.get("train", {}).get("encoder_weights")
-    resolved = {"encoder_weights": str(base / encoder)} if encoder else {}
+    train = table.get("train", {})
+    resolved = {key: str(base / train[key]) for key in _TRAIN_FILES if train.get(key)}
     weights = table.get("colorize", {}).get("segmenter_weights")
     segmenter = {"segmenter_weights": str(base / weights)} if weights else {}
     workspace = base / table.get("workspace", "workspace")
@@ -262,6 +310,9 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
         compute=_section(ComputeConfig, table, "compute", {}),
         experts={name: base / file for name, file in table.get("experts", {}).items()},
     )
+
+
+_TRAIN_FILES = ("encoder_weights", "init_weights", "perceptual_weights")
 
 
 def canonical(config: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def evaluate(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
                 category=step.key,
                 shards=str(current("preprocess", step.key).resolve()),
                 trained=str(current("train", step.key).resolve()),
-                num_threads=run.cluster.num_threads,
+                num_threads=run.cluster.slots.threads,
             )
         ]
 

@@ -8,13 +8,21 @@ from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
+from storage.checkpoints import check_whole
 from storage.errors import UsageError
 from storage.fingerprint import hash_file
 from storage.sources import check_folder, is_url, list_files, listing_digest, open_source
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, DatasetConfig, Workflow, canonical
-from tasks.models import expert_files, require, segmenter_file, starter_file
-from tasks.stage_code import STAGE_NAMES
+from tasks.models import (
+    expert_files,
+    imagenet_encoder,
+    require,
+    segmenter_file,
+    starter_file,
+)
+from tasks.slots import Slots, plan_photos, plan_training
+from tasks.stage_code import STAGE_NAMES, network_modules
 from tasks.stages import Decision, Step, StepName, decide
 
 ARCHIVE = "archive"
@@ -101,10 +109,10 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         stage="train",
         key=category,
         workspace=workspace,
-        config=workflow.train.build_recipe().to_dict()
-        | {"init": workflow.train.init, "seed": workflow.train.seed},
+        config=workflow.train.result_parts(),
         upstream=(preprocess.name,),
-        inputs=_hashes(_init_weights(workflow, category)),
+        inputs=_hashes(training_files(workflow, category)),
+        modules=network_modules(workflow.train.build_recipe().network),
     )
     evaluate = Step(
         stage="evaluate",
@@ -112,6 +120,7 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         workspace=workspace,
         config={},
         upstream=(preprocess.name, train.name),
+        modules=train.modules,
     )
     return [ingest, preprocess, train, evaluate]
 
@@ -154,21 +163,33 @@ def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, traini
     )
 
 
-def _init_weights(workflow: Workflow, category: str) -> dict[str, Path]:
-    path = init_weights_path(workflow, category)
-    return {"init": path} if path else {}
+def training_files(workflow: Workflow, category: str) -> dict[str, Path]:
+    """The files that training reads beside shards: what it starts from, and VGG's weights.
+
+    Raises UsageError where a named one is missing, ModelMissingError where a known one is, and
+    DamagedError where one is cut short.
+    """
+    train = workflow.train
+    files: dict[str, Path] = {}
+    if train.init == "starter":
+        files["init"] = require(starter_file(category))
+    elif train.init == "imagenet":
+        files["init"] = require(imagenet_encoder())
+    elif train.init in ("encoder", "file"):
+        key = "encoder_weights" if train.init == "encoder" else "init_weights"
+        files["init"] = _named_file(f"train.{key}", getattr(train, key))
+    if train.perceptual_weights:
+        files["perceptual"] = _named_file("train.perceptual_weights", train.perceptual_weights)
+    for path in files.values():
+        check_whole(path)
+    return files
 
 
-def init_weights_path(workflow: Workflow, category: str) -> Path | None:
-    """The file that training starts from, or None. Raises UsageError where it is missing."""
-    if workflow.train.init == "starter":
-        return require(starter_file(category))
-    if workflow.train.init == "encoder":
-        path = Path(workflow.train.encoder_weights)
-        if not path.is_file():
-            raise UsageError(f"Expected train.encoder_weights to be a file, got {path}.")
-        return path
-    return None
+def _named_file(key: str, value: str) -> Path:
+    path = Path(value)
+    if not path.is_file():
+        raise UsageError(f"Expected {key} to be a file, got {path}.")
+    return path
 
 
 def _refuse_nesting(archive: ArchiveConfig) -> None:
@@ -182,6 +203,21 @@ def _refuse_nesting(archive: ArchiveConfig) -> None:
 
 def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
     return {name: hash_file(path) for name, path in files.items()}
+
+
+def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:
+    """How the machine is shared among a stage's steps. Raises DeviceMissingError."""
+    if stage == "train":
+        return plan_training(num_steps, workflow.compute)
+    if stage == "evaluate":
+        return plan_training(num_steps, replace(workflow.compute, device="cpu"))
+    return plan_photos(workflow.compute)
+
+
+def training_slots(workflow: Workflow, decisions: Iterable[Decision]) -> Slots | None:
+    """How the categories that a run would train share the machine; None where it trains none."""
+    num_steps = sum(d.step.stage == "train" and d.action != "skip" for d in decisions)
+    return stage_slots(workflow, "train", num_steps) if num_steps else None
 
 
 def with_workers(workflow: Workflow, workers: int) -> Workflow:

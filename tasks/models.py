@@ -10,7 +10,9 @@ from pathlib import Path
 import colorization
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError, ModelMissingError
+from storage.checkpoints import check_whole
 
+IMAGENET_ENCODER = "torchvision:resnet18"
 _STARTER = Path(colorization.__file__).parent / "starter"
 
 
@@ -56,9 +58,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CHROMAFLOW_CACHE", Path.home() / ".cache" / "chromaflow"))
 
 
+def imagenet_encoder() -> ModelFile:
+    """torchvision's ResNet-18 trained on ImageNet, in the cache."""
+    return ModelFile(IMAGENET_ENCODER, cache_folder() / "resnet18.pth")
+
+
 def require(model: ModelFile) -> Path:
-    """The model's path. Raises ModelMissingError with the command that gets it."""
+    """The model's path.
+
+    Raises ModelMissingError with the command that gets it, DamagedError when it is cut short.
+    """
     if model.present:
+        check_whole(model.path)
         return model.path
     remedies = {
         "torchvision": f"`chromaflow models fetch {model.name}` downloads it",
@@ -78,14 +89,15 @@ def fetch(name: str) -> Path:
     """
     from colorization.segmentation import SEGMENTER_NAMES
 
-    fetchable = [known for known in SEGMENTER_NAMES if known.startswith("torchvision:")]
+    segmenters = [known for known in SEGMENTER_NAMES if known.startswith("torchvision:")]
+    fetchable = [*segmenters, IMAGENET_ENCODER]
     if name not in fetchable:
         raise ConfigError(f"Expected a model of {', '.join(fetchable)}; got {name!r}.")
     import torch
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name.split(":")[1]).DEFAULT  # type: ignore[attr-defined]
-    target = segmenter_file(name).path
+    target = (imagenet_encoder() if name == IMAGENET_ENCODER else segmenter_file(name)).path
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         torch.hub.download_url_to_file(weights.url, str(target), progress=False)

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import NoInputError
+from storage.errors import UsageError
 from storage.ledger import read_json
 from storage.manifest import SPLITS, read_rows, write_table
 from storage.shards import create_array, shard_of
@@ -45,8 +45,9 @@ def _shard_items(step: Step, folder: Path) -> list[ShardItem]:
     ingested = step.workspace.current("ingest", step.key)
     manifest = read_rows(ingested / MANIFEST_NAME)
     if not manifest:
-        raise NoInputError(
-            f"Expected usable photos of {step.key}, got none. `chromaflow status` says why."
+        raise UsageError(
+            f"Expected usable photos of {step.key} in {source_of(step.workspace, step.key)}, got "
+            "none. Add some or name another source; `chromaflow status` lists what was refused."
         )
     positions = (read_json(ingested / GENERATION_NAME) or {})["positions"]
     photos: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
@@ -79,9 +80,13 @@ def _identity(item: ShardItem) -> list[Any]:
 
 def _finish(step: Step, folder: Path, records: dict[str, Record]) -> Published:
     manifest = read_rows(step.workspace.current("ingest", step.key) / MANIFEST_NAME)
-    paths = {(row["split"], row["position"]): row["path"] for row in manifest}
-    rows = [row for name in sorted(records) for row in records[name]["rows"]]
-    located = [row | {"path": paths[row["split"], row["position"]]} for row in rows]
+    photos = {(row["split"], row["position"]): row for row in manifest}
+    rows = [
+        row | {"label": photos[row["split"], row["position"]]["label"]}
+        for name in sorted(records)
+        for row in records[name]["rows"]
+    ]
+    located = [row | {"path": photos[row["split"], row["position"]]["path"]} for row in rows]
     write_table(folder / "rows.parquet", located, ROW_COLUMNS)
     metadata = sorted((folder / STORE_NAME).rglob("zarr.json"))
     counts = {split: sum(row["split"] == split for row in rows) for split in SPLITS}

@@ -19,6 +19,7 @@ from tasks.config import Workflow
 from tasks.evaluate import score_table
 from tasks.jobs.sheet import SHEET_NAME
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
+from tasks.train import training_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6
 _QUARANTINE_SHOWN = 100
@@ -162,6 +163,13 @@ def _publish_artifacts(result: RunResult) -> None:
     scores = [row for r in result.refs.values() if r.stage == "evaluate" for row in score_table(r)]
     if scores:
         create_table_artifact(scores, key="scores", description="Validation scores")
+    for ref in result.refs.values():
+        if ref.stage == "train":
+            epochs, files = training_report(ref)
+            create_table_artifact(
+                epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
+            )
+            create_markdown_artifact(files, key=f"training-{ref.key}", description=f"{ref.key}")
     if result.quarantined:
         shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
         create_table_artifact(shown, key="quarantine", description="Photos not used, and why")

@@ -5,18 +5,38 @@ from __future__ import annotations
 _STORAGE = ("storage.errors", "storage.fingerprint", "storage.ledger", "storage.manifest")
 _PHOTOS = ("storage.photos", "storage.png", "storage.tiff")
 _SOURCES = ("storage.archives", "storage.entries", "storage.sources")
-_TRAINING = (
+_NETWORK = (
     "colorization.compute",
     "colorization.lab",
     "colorization.networks",
-    "colorization.networks.encoder",
-    "colorization.networks.resnet18",
-    "colorization.networks.unet18",
+    "colorization.networks.contract",
     "storage.checkpoints",
     "storage.shard_file",
     "storage.shard_reader",
     "storage.shards",
+    "tasks.jobs.loading",
+    "tasks.jobs.models",
 )
+_ENCODER, _BINS = "colorization.networks.encoder", "colorization.bins"
+_NETWORK_FILES: dict[str, tuple[str, ...]] = {
+    "resnet18": ("resnet18", _ENCODER),
+    "resnet18-trunk": ("resnet18_trunk", _ENCODER),
+    "unet18": ("unet18", _ENCODER),
+    "unet18-layer3": ("unet18", _ENCODER),
+    "eccv16": ("eccv16", _BINS),
+    "siggraph17": ("siggraph17", _BINS),
+    "iizuka16": ("iizuka16",),
+    "hypercolumn": ("hypercolumn", _ENCODER, _BINS),
+}
+
+
+def network_modules(name: str) -> tuple[str, ...]:
+    """The modules of one network: another network's change does not train this one again."""
+    own, *shared = _NETWORK_FILES[name]
+    return (f"colorization.networks.{own}", *shared)
+
+
+_ALL_NETWORKS = tuple(sorted({m for name in _NETWORK_FILES for m in network_modules(name)}))
 STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
     "ingest": (
         2,
@@ -54,32 +74,39 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
         ),
     ),
     "train": (
-        1,
+        2,
         (
             *_STORAGE,
-            *_TRAINING,
+            *_NETWORK,
+            "colorization.bins",
+            "colorization.feeding",
+            "colorization.hints",
             "colorization.losses",
             "colorization.metrics",
+            "colorization.networks.patchgan",
+            "colorization.objective",
+            "colorization.optimization",
+            "colorization.perceptual",
             "colorization.recipes",
             "colorization.scores",
+            "colorization.statistics",
             "colorization.training",
             "tasks.jobs.items",
-            "tasks.jobs.models",
             "tasks.jobs.train",
+            "tasks.jobs.training_state",
         ),
     ),
     "evaluate": (
         1,
         (
             *_STORAGE,
-            *_TRAINING,
+            *_NETWORK,
+            "colorization.feeding",
             "colorization.metrics",
             "colorization.scores",
             "colorization.training",
             "tasks.jobs.evaluate",
             "tasks.jobs.items",
-            "tasks.jobs.models",
-            "tasks.jobs.train",
         ),
     ),
     "colorize": (
@@ -88,7 +115,8 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             *_STORAGE,
             *_PHOTOS,
             *_SOURCES,
-            *_TRAINING,
+            *_NETWORK,
+            *_ALL_NETWORKS,
             "colorization.categories",
             "colorization.inference",
             "colorization.merging",
@@ -99,7 +127,6 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "tasks.colorize",
             "tasks.jobs.colorize",
             "tasks.jobs.items",
-            "tasks.jobs.models",
             "tasks.jobs.sheet",
         ),
     ),

@@ -42,6 +42,8 @@ class Step:
     """Hashes of what comes from outside the workspace: a source's listing, weights files."""
     output_root: Path | None = None
     """Where its files go, when not into its own folder (colorized photos)."""
+    modules: tuple[str, ...] = ()
+    """Code that decides its output beside that of its stage: the network's."""
 
     @property
     def name(self) -> StepName:
@@ -61,7 +63,7 @@ class Step:
             "config": self.config,
             "inputs": self.inputs,
             "upstream": {"/".join(name): digests[name] for name in self.upstream},
-            "modules": {name: hash_module(name) for name in modules},
+            "modules": {name: hash_module(name) for name in (*modules, *self.modules)},
         }
 
 

@@ -6,19 +6,25 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from storage.checkpoints import CARD_NAME
 from storage.ledger import read_json
+from storage.manifest import read_table
 from tasks.execute import Published, Record, Run, Work, execute
-from tasks.graph import init_weights_path
+from tasks.graph import training_files
 from tasks.jobs.items import ItemResult
-from tasks.jobs.train import PROGRESS_NAME, TrainItem, train_category
+from tasks.jobs.train import METRICS_NAME, TrainItem, train_category
+from tasks.jobs.training_watch import CURVES_NAME, PROGRESS_NAME, SAMPLES_FOLDER
 from tasks.progress import StepProgress
 from tasks.stages import StageRef, Step, digest_of
 
 _POLL_SECONDS = 1.0
+_SHOWN = ("epoch", "loss", "delta_e", "gray_delta_e", "ab_rmse", "psnr", "colourfulness")
+_LAST_EPOCHS = 50
 
 
 @task(name="train", task_run_name="train-{step.key}", cache_policy=NO_CACHE)
@@ -26,8 +32,8 @@ def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Train one category; it goes on from its last epoch after an interruption."""
 
     def items(folder: Path) -> list[TrainItem]:
-        init = init_weights_path(run.workflow, step.key)
-        recipe = run.workflow.train.build_recipe()
+        train, compute = run.workflow.train, run.workflow.compute
+        files = {k: str(v) for k, v in training_files(run.workflow, step.key).items()}
         return [
             TrainItem(
                 name="weights",
@@ -35,16 +41,35 @@ def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
                 category=step.key,
                 shards=str(step.workspace.current("preprocess", step.key).resolve()),
                 data_digest=digest_of(step.workspace, "preprocess", step.key),
-                recipe=recipe.to_dict(),
-                seed=step.config["seed"],
-                init=step.config["init"],
-                init_weights=str(init) if init else None,
-                num_threads=run.cluster.num_threads,
+                recipe=train.build_recipe().to_dict(),
+                seed=train.seed,
+                init=train.init,
+                init_weights=files.get("init"),
+                perceptual_weights=files.get("perceptual"),
+                license=train.license,
+                min_photos=train.min_photos,
+                num_threads=run.cluster.slots.threads,
+                device=run.cluster.slots.device,
+                checkpoint_seconds=compute.checkpoint_seconds,
+                sheet_every=compute.sheet_every,
             )
         ]
 
     work = Work(items=items, job=train_category, finish=_finish, by_photo=False, watch=_watch)
     return execute(step, upstream, run, work)
+
+
+def training_report(ref: StageRef) -> tuple[list[dict[str, Any]], str]:
+    """The last epochs of a category as rows, and where its curves, sheets and card are."""
+    folder = Path(ref.folder)
+    table = read_table(folder / METRICS_NAME)
+    shown = [name for name in _SHOWN if name in table]
+    rows = table[shown].tail(_LAST_EPOCHS).round(4).to_dict("records")
+    samples = sorted((folder / SAMPLES_FOLDER).glob("*.png"))
+    files = [folder / CARD_NAME, folder / CURVES_NAME, *samples[-1:]]
+    return [{str(k): v for k, v in row.items()} for row in rows], "\n".join(
+        f"- `{path}`" for path in files if path.exists()
+    )
 
 
 @contextmanager
@@ -58,7 +83,7 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
             state = read_json(folder / PROGRESS_NAME)
             if state is not None and state != shown:
                 shown = state
-                note = f"epoch {state['epoch']} loss {state['loss']:.1f}"
+                note = f"epoch {state['epoch']}/{state['epochs']} loss {state['loss']:.4g}"
                 note += f" val ΔE {state['val']:.2f}" if state["val"] else ""
                 progress.set(state["step"], note, total=state["steps"])
 
@@ -74,4 +99,6 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
 def _finish(folder: Path, records: dict[str, Record]) -> Published:
     (folder / PROGRESS_NAME).unlink(missing_ok=True)
     record = records["weights"]
-    return Published(counts={"done": record["num_photos"], "epochs": record["epochs"]})
+    rollbacks = {"rollbacks": record["rollbacks"]} if record["rollbacks"] else {}
+    counts = {"done": record["num_photos"], "epochs": record["epochs"], **rollbacks}
+    return Published(counts=counts)

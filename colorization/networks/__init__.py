@@ -6,14 +6,34 @@ Lab units. The names are known without torch; building one imports it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from colorization.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from colorization.networks.contract import Colorizer
 
-NETWORK_NAMES = ("resnet18", "unet18", "unet18-layer3")
+_BUILDERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "resnet18": ("resnet18", "ResNet18Colorizer", {}),
+    "resnet18-trunk": ("resnet18_trunk", "ResNet18TrunkColorizer", {}),
+    "unet18": ("unet18", "UNet18Colorizer", {"depth": 4}),
+    "unet18-layer3": ("unet18", "UNet18Colorizer", {"depth": 3}),
+    "eccv16": ("eccv16", "Eccv16Colorizer", {}),
+    "siggraph17": ("siggraph17", "Siggraph17Colorizer", {}),
+    "iizuka16": ("iizuka16", "Iizuka16Colorizer", {}),
+    "hypercolumn": ("hypercolumn", "HypercolumnColorizer", {}),
+}
+"""Name → module, class, arguments."""
+NETWORK_NAMES = tuple(_BUILDERS)
+BIN_NETWORKS = ("eccv16", "siggraph17", "hypercolumn")
+"""They classify ab bins, so loss = "classification" can train them."""
+LABEL_NETWORKS = ("iizuka16",)
+"""They can learn the photos' labels beside their colours."""
+HINT_NETWORKS = ("siggraph17",)
+"""They take colour hints."""
+ENCODER_NETWORKS = ("resnet18", "resnet18-trunk", "unet18", "unet18-layer3", "hypercolumn")
+"""They can start from torchvision's resnet18 weights."""
 
 
 def check_network(name: str) -> str:
@@ -23,13 +43,15 @@ def check_network(name: str) -> str:
     return name
 
 
-def build_network(name: str) -> nn.Module:
-    """A freshly initialised network in eval mode. Raises ConfigError for an unknown name."""
+def build_network(name: str, *, num_classes: int = 0) -> Colorizer:
+    """A freshly initialised network in eval mode.
+
+    num_classes: labels that a network of LABEL_NETWORKS learns; the others have none. Raises
+    ConfigError for an unknown name.
+    """
     check_network(name)
-    if name == "resnet18":
-        from colorization.networks.resnet18 import ResNet18Colorizer
-
-        return ResNet18Colorizer().eval()
-    from colorization.networks.unet18 import UNet18Colorizer
-
-    return UNet18Colorizer(depth=3 if name == "unet18-layer3" else 4).eval()
+    module, cls, arguments = _BUILDERS[name]
+    if num_classes and name in LABEL_NETWORKS:
+        arguments = {**arguments, "num_classes": num_classes}
+    network: Colorizer = getattr(import_module(f"colorization.networks.{module}"), cls)(**arguments)
+    return network.eval()

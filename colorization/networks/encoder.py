@@ -49,24 +49,29 @@ class ResNet18Encoder(nn.Module):
         return features
 
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
-        """Load torchvision's resnet18 weights (fc may be absent).
+        """Load torchvision's resnet18 weights. Raises WeightsMismatchError."""
+        load_backbone(self, state)
 
-        conv1 is summed over its three input channels, which equals feeding gray as RGB. Raises
-        WeightsMismatchError when a key is missing or has another shape.
-        """
-        own = self.state_dict()
-        loaded: dict[str, Tensor] = {}
-        for key, tensor in own.items():
-            value = state.get(key)
-            if value is not None and key == "conv1.weight" and value.shape[1] == 3:
-                value = value.float().sum(dim=1, keepdim=True)
-            if value is None and key.endswith("num_batches_tracked"):
-                value = tensor
-            if value is None or value.shape != tensor.shape:
-                got = "no such key" if value is None else f"shape {tuple(value.shape)}"
-                raise WeightsMismatchError(
-                    f"Expected encoder weights of torchvision's resnet18 with {key} of shape "
-                    f"{tuple(tensor.shape)}, got {got}. Give a resnet18 state dict."
-                )
-            loaded[key] = value.to(torch.float32) if value.is_floating_point() else value
-        self.load_state_dict(loaded)
+
+def load_backbone(encoder: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load torchvision's resnet18 weights (fc may be absent) into modules of the same names.
+
+    conv1 is summed over its three input channels, which equals feeding gray as RGB. Raises
+    WeightsMismatchError when a key is missing or has another shape.
+    """
+    own = encoder.state_dict()
+    loaded: dict[str, Tensor] = {}
+    for key, tensor in own.items():
+        value = state.get(key)
+        if value is not None and key == "conv1.weight" and value.shape[1] == 3:
+            value = value.float().sum(dim=1, keepdim=True)
+        if value is None and key.endswith("num_batches_tracked"):
+            value = tensor
+        if value is None or value.shape != tensor.shape:
+            got = "no such key" if value is None else f"shape {tuple(value.shape)}"
+            raise WeightsMismatchError(
+                f"Expected encoder weights of torchvision's resnet18 with {key} of shape "
+                f"{tuple(tensor.shape)}, got {got}. Give a resnet18 state dict."
+            )
+        loaded[key] = value.to(torch.float32) if value.is_floating_point() else value
+    encoder.load_state_dict(loaded)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorization.networks.contract import Colorizer
 from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
 
 AB_GAIN = 110.0
 """Lab units for each unit of the last layer: ab_norm of the releases that the paper builds on."""
 
 
-class ResNet18Colorizer(nn.Module):
+class ResNet18Colorizer(Colorizer):
     """ResNet-18 (no head), then five learned ×2 upsamplings, each with BatchNorm and ReLU.
 
     Paper section 2.2, figure 2: "every convolutional layer is followed by a batch normalization
     and ReLU", which cannot hold for the last one, since ab has both signs. The transposed
-    kernels are 4×4, a multiple of the stride, against checkerboards. 13.96 M parameters.
+    kernels are 4×4, a multiple of the stride, against checkerboards. 13.96 M parameters, 5.9 GFLOPs at
+    256².
     """
 
     def __init__(self) -> None:

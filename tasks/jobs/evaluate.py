@@ -18,8 +18,8 @@ from storage.ledger import record_file
 from storage.manifest import write_table
 from storage.shard_reader import ShardReader
 from tasks.jobs.items import ItemResult, WorkItem, commit_item
+from tasks.jobs.loading import open_split
 from tasks.jobs.models import load_colorizer
-from tasks.jobs.train import open_split
 
 RESULTS_NAME = "results.parquet"
 METHODS = ("gray", "constant", "photo mean", "expert")
@@ -40,12 +40,13 @@ class EvaluateItem(WorkItem):
 
 def evaluate_category(item: EvaluateItem) -> ItemResult:
     """Score every validation photo with every method; one row each in results.parquet."""
-    torch.set_num_threads(item.num_threads)
+    if item.num_threads:
+        torch.set_num_threads(item.num_threads)
     folder, shards = Path(item.folder), Path(item.shards)
     network, _ = load_colorizer(Path(item.trained) / WEIGHTS_NAME)
     network, precision = place(network), resolve_precision("auto")
-    constant = _mean_ab(open_split(shards, "train"))
-    val = open_split(shards, "val")
+    constant = _mean_ab(open_split(shards, "train").reader)
+    val = open_split(shards, "val").reader
     rows: list[dict[str, Any]] = []
     for stored in val.batches(_BATCH):
         L, ab_truth = decode_lab(stored)

@@ -1,79 +1,147 @@
-"""Batches of shards for torch: a stream that several loader processes share, or a split in memory.
+"""Batches of a split for training: a stream that several loader processes share, or all in memory.
 
-Step k of an epoch holds the same photos in the same order, whatever the number of processes and
-wherever the epoch began, so training resumes at a step.
+Step k of an epoch holds the same photos in the same order, whatever the source, the number of
+processes and the step at which the epoch was entered, so training resumes at a step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from colorization.feeding import PhotoBatch
+from storage.manifest import read_table
 from storage.shard_reader import ShardReader
+from tasks.jobs.preprocess import STORE_NAME
+
+EpochBatches = Callable[[int, int], Iterable[PhotoBatch]]
+"""(epoch, first step) → the batches of the epoch from that step on."""
+_DEVICE_SHARE = 0.5
+"""Of a GPU's free memory that a split may take."""
+_LOADERS = 4
+"""Loader processes that feed a GPU whose memory does not hold the split."""
 
 
-class ShardBatches(IterableDataset[Tensor]):
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The photos of one split and their labels."""
+
+    reader: ShardReader
+    labels: NDArray[np.int64]
+    """int64 (N,), as the reader's rows: index into `label_names`, −1 for a label not in it."""
+    label_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def batch(self, order: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Photos and labels of some rows. Returns uint8 (n, 3, S, S) and int64 (n,)."""
+        return self.reader.read(order), self.labels[np.searchsorted(self.reader.rows, order)]
+
+
+def open_split(preprocessed: Path, split: str, label_names: tuple[str, ...] = ()) -> Split:
+    """The photos of one split that rows.parquet lists.
+
+    label_names: of the training split; given none, those of this split. Raises DamagedError.
+    """
+    rows = read_table(preprocessed / "rows.parquet")
+    listed = rows.loc[rows["split"] == split].sort_values("row")
+    found = [str(label or "") for label in listed["label"]]
+    names = label_names or tuple(sorted(set(found)))
+    number = {name: i for i, name in enumerate(names)}
+    labels = np.array([number.get(label, -1) for label in found], np.int64)
+    reader = ShardReader(preprocessed / STORE_NAME, split, listed["row"].to_numpy(np.int64))
+    return Split(reader, labels, names)
+
+
+class ShardBatches(IterableDataset[PhotoBatch]):
     """Shuffled batches of a split, one epoch at a time.
 
-    Yields uint8 (≤ batch, 3, S, S). Of W loader processes, process w takes the steps that are
-    w modulo W, and `DataLoader` puts them back in order. Works with fork, spawn and forkserver.
+    Of W loader processes, process w takes the steps that are w modulo W, and `DataLoader` puts them
+    back in order. Works with fork, spawn and forkserver.
     """
 
-    def __init__(self, reader: ShardReader, batch: int, seed: int) -> None:
+    def __init__(self, split: Split, batch: int, seed: int) -> None:
         if batch < 1:
             raise ValueError(f"Expected a batch of 1 or more, got {batch}.")
-        self._reader, self._batch, self._seed = reader, batch, seed
+        self._split, self._batch, self._seed = split, batch, seed
         self._epoch, self._start = 0, 0
 
     def __len__(self) -> int:
         """Steps left in the epoch."""
-        return max(0, -(-len(self._reader) // self._batch) - self._start)
+        return max(0, -(-len(self._split) // self._batch) - self._start)
 
     def begin(self, epoch: int, start: int = 0) -> None:
         """Choose the epoch and the step to start at. Call it before each epoch."""
         self._epoch, self._start = epoch, start
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[PhotoBatch]:
         worker = get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
-        order = self._reader.epoch_order((self._seed, self._epoch))
+        order = self._split.reader.epoch_order((self._seed, self._epoch))
         steps = range(self._start + number, -(-len(order) // self._batch), count)
         for step in steps:
-            rows = order[step * self._batch : (step + 1) * self._batch]
-            yield torch.from_numpy(self._reader.read(rows))
+            stored, labels = self._split.batch(order[step * self._batch : (step + 1) * self._batch])
+            yield PhotoBatch(torch.from_numpy(stored), torch.from_numpy(labels))
 
 
 def stream_batches(
-    reader: ShardReader, batch: int, seed: int, *, num_workers: int = 0, start_method: str = "spawn"
-) -> tuple[ShardBatches, DataLoader[Tensor]]:
+    split: Split, batch: int, seed: int, *, num_workers: int = 0, start_method: str = "spawn"
+) -> tuple[ShardBatches, DataLoader[PhotoBatch]]:
     """A dataset and its loader; call `begin` on the first before iterating over the second.
 
     num_workers: loader processes; 0 reads in this one. start_method: fork, spawn or forkserver.
     """
-    dataset = ShardBatches(reader, batch, seed)
+    dataset = ShardBatches(split, batch, seed)
     options: dict[str, Any] = {"multiprocessing_context": start_method} if num_workers else {}
     return dataset, DataLoader(dataset, batch_size=None, num_workers=num_workers, **options)
 
 
 class MemoryBatches:
-    """Shuffled batches of a split that fits, held in memory or on a device.
+    """The same batches of a split that fits, held in memory or on a device.
 
-    device: where the split is kept, e.g. cpu or cuda; batches are yielded there, uint8
-    (≤ batch, 3, S, S). Shuffled over the whole split, not through a buffer.
+    device: where the split is kept, e.g. cpu or cuda; batches are yielded there.
     """
 
-    def __init__(self, reader: ShardReader, batch: int, seed: int, device: str = "cpu") -> None:
-        self._photos = torch.from_numpy(reader.load()).to(device)
+    def __init__(self, split: Split, batch: int, seed: int, device: str = "cpu") -> None:
+        self._reader = split.reader
+        self._photos = torch.from_numpy(split.reader.load()).to(device)
+        self._labels = torch.from_numpy(split.labels).to(device)
         self._batch, self._seed = batch, seed
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[PhotoBatch]:
         """The batches of one epoch from a step on."""
-        order = np.random.default_rng([self._seed, epoch]).permutation(len(self._photos))
+        order = self._reader.epoch_order((self._seed, epoch))
+        places = torch.from_numpy(np.searchsorted(self._reader.rows, order))
         for first in range(start * self._batch, len(order), self._batch):
-            rows = torch.from_numpy(order[first : first + self._batch]).to(self._photos.device)
-            yield self._photos[rows]
+            rows = places[first : first + self._batch].to(self._photos.device)
+            yield PhotoBatch(self._photos[rows], self._labels[rows])
+
+
+def epoch_batches(split: Split, batch: int, seed: int, device: str) -> EpochBatches:
+    """How a device is fed: a GPU from its own memory where the split fits, else by loader processes.
+
+    A CPU reads as it goes: a shard reader on one core outruns its networks forty times, and the
+    page cache is shared by all categories.
+    """
+    on_gpu = device.startswith("cuda")
+    if on_gpu and _split_bytes(split) < _DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return MemoryBatches(split, batch, seed, device).epoch
+    dataset, loader = stream_batches(split, batch, seed, num_workers=_LOADERS if on_gpu else 0)
+
+    def begin(epoch: int, start: int) -> Iterable[PhotoBatch]:
+        dataset.begin(epoch, start)
+        return loader if on_gpu else dataset
+
+    return begin
+
+
+def _split_bytes(split: Split) -> int:
+    return len(split) * 3 * split.reader.size**2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,9 +15,11 @@ from torch import Tensor, nn
 
 from colorization.errors import WeightsMismatchError
 from colorization.inference import MergedColorizer
-from colorization.networks import build_network
+from colorization.networks import NETWORK_NAMES, build_network
+from colorization.networks.contract import Colorizer
 from colorization.segmentation import Segmenter, build_segmenter
 from storage.checkpoints import load_checkpoint
+from storage.errors import DamagedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +36,55 @@ class ModelSpec:
     num_threads: int
 
 
-def load_colorizer(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state dict and its provenance, from safetensors, or from .pth without running pickle code.
+
+    Raises DamagedError for a broken file.
+    """
+    if path.suffix == ".safetensors":
+        checkpoint = load_checkpoint(path)
+        return tensors(checkpoint.tensors), checkpoint.metadata
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise DamagedError(
+            f"Expected a state dict of tensors in {path}, got: {str(error)[:200]}. Copy the file again."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsMismatchError(
+            f"Expected a state dict of tensors in {path}, got something else."
+        )
+    return dict(state), {}
+
+
+def identify_network(state: Mapping[str, Tensor], path: Path) -> str:
+    """The registered network that a state dict belongs to, by its keys and shapes.
+
+    Published releases do not say which network they hold. Raises WeightsMismatchError.
+    """
+    shapes = {key: value.shape for key, value in state.items()}
+    for name in NETWORK_NAMES:
+        with torch.device("meta"):
+            own = build_network(name).state_dict()
+        if shapes == {key: value.shape for key, value in own.items()}:
+            return name
+    raise WeightsMismatchError(
+        f"Expected weights of a network of {', '.join(NETWORK_NAMES)} in {path}, got the keys "
+        f"{', '.join(list(shapes)[:3])}, … of none of them."
+    )
+
+
+def load_colorizer(path: Path) -> tuple[Colorizer, dict[str, Any]]:
     """A trained colorizer in eval mode, and its provenance.
 
-    Raises DamagedError for a broken file, WeightsMismatchError for weights of another network.
+    path: our weights, or a published release of a registered network (.pth). Raises DamagedError
+    for a broken file, WeightsMismatchError for weights of another network.
     """
-    checkpoint = load_checkpoint(path)
-    name = checkpoint.metadata.get("network", "unknown")
-    network = build_network(name)
-    load_state(network, tensors(checkpoint.tensors), path, name)
-    return network.eval(), checkpoint.metadata
+    state, metadata = load_weights(path)
+    name = metadata.get("network") or identify_network(state, path)
+    network = build_network(name, num_classes=metadata.get("num_classes", 0))
+    load_state(network, state, path, name)
+    return network.eval(), {"network": name, **metadata}
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
@@ -74,7 +117,5 @@ def load_merged(spec: ModelSpec) -> MergedColorizer:
 
 
 def load_segmenter(name: str, path: Path) -> Segmenter:
-    """A segmenter from safetensors, or from torchvision's .pth without running any pickle code."""
-    if path.suffix == ".safetensors":
-        return build_segmenter(name, tensors(load_checkpoint(path).tensors))
-    return build_segmenter(name, torch.load(path, map_location="cpu", weights_only=True))
+    """A segmenter from safetensors or torchvision's .pth."""
+    return build_segmenter(name, load_weights(path)[0])

@@ -32,6 +32,7 @@ ROW_COLUMNS = (
     "row",
     "position",
     "path",
+    "label",
     "sha256",
     "variant",
     "resized",
@@ -141,7 +142,7 @@ def _row(
     variant: int,
     augmentation: Augmentation,
 ) -> dict[str, Any]:
-    """A row of rows.parquet, but for the path: the manifest knows where the photo lies today."""
+    """A row of rows.parquet, but for path and label: the manifest knows what they are today."""
     return {
         "split": item.split,
         "row": row,

@@ -10,8 +10,14 @@ from skimage.color import deltaE_ciede2000
 from skimage.metrics import peak_signal_noise_ratio
 
 from colorization.lab import lab_to_rgb
-from colorization.metrics import ab_rmse, colourfulness, delta_e_2000, psnr
-from colorization.scores import mean_scores, photo_scores
+from colorization.metrics import (
+    ab_rmse,
+    colourfulness,
+    colourfulness_absolute,
+    delta_e_2000,
+    psnr,
+)
+from colorization.scores import SCORE_NAMES, mean_scores, photo_scores
 
 
 def test_delta_e_equals_scikit_image_on_random_colours_and_grays():
@@ -73,9 +79,15 @@ def test_scores_of_gray_against_colour_are_those_of_the_metrics():
 
 
 def test_means_of_scores_count_photos_and_are_absent_without_any():
-    one = {"delta_e": 2.0, "ab_rmse": 1.0, "psnr": 20.0, "colourfulness": 4.0}
+    one = {name: float(2 + i) for i, name in enumerate(SCORE_NAMES)}
     means = mean_scores([one, {name: 3 * value for name, value in one.items()}])
-    assert means == {
-        "num_photos": 2, "delta_e": 4.0, "ab_rmse": 2.0, "psnr": 40.0, "colourfulness": 8.0
-    }  # fmt: skip
+    assert means == {"num_photos": 2} | {name: 2 * value for name, value in one.items()}
     assert mean_scores([]) == {"num_photos": 0}
+
+
+def test_the_two_definitions_of_colourfulness_differ_where_opponents_change_sign():
+    rgb = np.zeros((4, 4, 3), np.uint8)
+    rgb[:2, :, 0] = rgb[2:, :, 1] = 200  # red above, green below: R − G is ±200
+    assert colourfulness(rgb) == pytest.approx(200 + 0.3 * 100)
+    assert colourfulness_absolute(rgb) == pytest.approx(0.3 * math.hypot(200, 100))
+    assert colourfulness_absolute(np.full((4, 4, 3), 90, np.uint8)) == 0

@@ -1,80 +1,227 @@
-"""The loop learns, resumes bit for bit and stops at a diverged loss."""
+"""The loop learns with every network and loss, resumes bit for bit at any step, and names a NaN."""
 
 from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
-from colorization.errors import DivergedError
-from colorization.networks import build_network
+from colorization.errors import ConfigError, DivergedError
+from colorization.feeding import PhotoBatch, crop_and_flip, prefetch, to_tensors
+from colorization.networks import LABEL_NETWORKS, NETWORK_NAMES, build_network
+from colorization.objective import needs_statistics
 from colorization.recipes import build_recipe
+from colorization.statistics import colour_statistics
 from colorization.training import Trainer
 
 SMALL = {"crop": 0, "batch": 4, "precision": "fp32", "epochs": 2, "schedule": "constant"}
 
 
-def coloured_batch(seed: int = 0) -> np.ndarray:
-    """Four photos whose colour follows from their lightness."""
-    L = np.random.default_rng(seed).integers(0, 256, (4, 1, 8, 8)).repeat(8, 2).repeat(8, 3)
-    return np.concatenate([L, 128 + L // 8, 158 - L // 8], axis=1).astype(np.uint8)
+def coloured_batch(seed: int = 0, side: int = 64) -> PhotoBatch:
+    """Four photos whose colour follows from their lightness; labels 0, 1, 0, 1."""
+    cells = np.random.default_rng(seed).integers(0, 256, (4, 1, side // 8, side // 8))
+    L = cells.repeat(8, 2).repeat(8, 3)
+    stored = np.concatenate([L, 128 + L // 8, 158 - L // 8], axis=1).astype(np.uint8)
+    return PhotoBatch(torch.from_numpy(stored), torch.tensor([0, 1, 0, 1]))
 
 
 def trainer(network: str, seed: int = 0, **overrides) -> Trainer:
     torch.manual_seed(seed)
     recipe = build_recipe("starter", SMALL | {"network": network} | overrides)
-    return Trainer(build_network(network), recipe, steps_per_epoch=3)
-
-
-@pytest.mark.parametrize("network", ["resnet18", "unet18-layer3"])
-def test_the_loss_falls_over_twenty_steps(network):
-    losses: list[float] = []
-    trainer(network).train_epoch(
-        [coloured_batch()] * 20, np.random.default_rng(0), lambda _, loss: losses.append(loss)
+    batch = coloured_batch()
+    statistics = colour_statistics([(batch.stored.numpy(), batch.labels.numpy())], 2)
+    return Trainer(
+        build_network(network, num_classes=2 if recipe.objective.scene else 0),
+        recipe,
+        num_photos=12,
+        statistics=statistics if needs_statistics(recipe.objective) else None,
     )
-    assert len(losses) == 20
-    assert np.mean(losses[-3:]) < 0.5 * np.mean(losses[:3])
 
 
-def test_resuming_gives_the_weights_of_an_uninterrupted_run_bit_for_bit():
-    changes = {"schedule": "cosine", "crop": 32}
-    epochs = [[coloured_batch(3 * e + i) for i in range(3)] for e in range(2)]
-    whole = trainer("unet18-layer3", **changes)
-    whole.train_epoch(epochs[0], np.random.default_rng((5, 0)))
-    saved = {
-        k: ({n: t.clone() for n, t in v.items()} if k == "network" else v)
-        for k, v in whole.state_dict().items()
-    }
-    saved["optimizer"] = torch.load(_dump(saved["optimizer"]), weights_only=True)
-    whole.train_epoch(epochs[1], np.random.default_rng((5, 1)))
-    resumed = trainer("unet18-layer3", seed=99, **changes)
-    resumed.load_state_dict(saved)
-    resumed.train_epoch(epochs[1], np.random.default_rng((5, 1)))
-    assert resumed.step == whole.step == 6
-    for name, tensor in whole.network.state_dict().items():
-        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+def losses_of(trained: Trainer, num_steps: int = 20) -> list[float]:
+    losses: list[float] = []
+    trained.train_epoch([coloured_batch()] * num_steps, losses.append)
+    assert len(losses) == num_steps
+    return losses
+
+
+GENTLE = {"learning_rate": 3e-4, "final_learning_rate": 3e-4}
+OWN = {
+    "eccv16": GENTLE | {"loss": "classification"},
+    "siggraph17": GENTLE,
+    "iizuka16": {"batch": 2},
+}
+"""What the larger networks are trained with; the others take the starter's rate and loss."""
+
+
+@pytest.mark.parametrize("network", NETWORK_NAMES)
+def test_every_network_learns_in_twenty_steps(network):
+    losses = losses_of(trainer(network, **OWN.get(network, {})))
+    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize(
+    ("network", "overrides"),
+    [
+        ("hypercolumn", {"loss": "classification"}),
+        ("unet18-layer3", {"loss": "l2"}),
+        ("unet18-layer3", {"loss": "l1", "ema": 0.9, "clip_norm": 1.0}),
+        ("unet18-layer3", {"semantic_prior": 5.0}),
+        ("unet18-layer3", {"colourfulness": 0.5}),
+        ("unet18-layer3", {"adversarial": 1.0}),
+    ],
+)
+def test_every_loss_falls(network, overrides):
+    losses = losses_of(trainer(network, **overrides))
+    assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+
+
+def test_the_scene_head_learns_the_labels():
+    trained = trainer("iizuka16", scene=5.0)
+    losses = losses_of(trained, 6)
+    assert losses[-1] < losses[0]
+    assert trained.network.classifier[-1].weight.grad.abs().sum() > 0
+
+
+def test_siggraph_classifies_its_529_bins():
+    losses = losses_of(trainer("siggraph17", loss="classification", **GENTLE), 6)
+    assert losses[-1] < losses[0]
+
+
+EVERYTHING = {
+    "crop": 32,
+    "horizontal_flip": 0.5,
+    "schedule": "cosine",
+    "ema": 0.9,
+    "clip_norm": 1.0,
+    "adversarial": 0.5,
+    "colourfulness": 0.1,
+    "semantic_prior": 0.1,
+}
+
+
+def epoch_of(epoch: int, start: int = 0) -> Iterator[PhotoBatch]:
+    for step in range(start, 3):
+        yield coloured_batch(3 * epoch + step)
+
+
+def saved(state: dict) -> dict:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("network", "overrides"),
+    [
+        ("unet18-layer3", EVERYTHING),
+        ("resnet18-trunk", {"fresh_each_epoch": True}),
+        ("siggraph17", {"hints": 3.0, "loss": "classification"}),
+    ],
+)
+def test_resuming_at_any_step_gives_the_state_of_an_uninterrupted_run(network, overrides):
+    num_epochs = 1 if network == "siggraph17" else 2
+    whole = trainer(network, **overrides)
+    states = []
+    for epoch in range(num_epochs):
+        whole.train_epoch(epoch_of(epoch), lambda _: states.append(saved(whole.state_dict())))
+    for state in states[1::2]:
+        resumed = trainer(network, seed=99, **overrides)
+        resumed.load_state_dict(copy.deepcopy(state))
+        while resumed.position.epoch < num_epochs:
+            position = resumed.position
+            resumed.train_epoch(epoch_of(position.epoch, position.epoch_step))
+        assert resumed.position == whole.position
+        mine, theirs = resumed.published.state_dict(), whole.published.state_dict()
+        assert all(torch.equal(tensor, theirs[name]) for name, tensor in mine.items())
+
+
+def test_the_mean_loss_of_a_resumed_epoch_is_that_of_the_whole_one():
+    whole = trainer("unet18-layer3")
+    states = []
+    result = whole.train_epoch(epoch_of(0), lambda _: states.append(saved(whole.state_dict())))
+    resumed = trainer("unet18-layer3", seed=99)
+    resumed.load_state_dict(states[1])
+    rest = resumed.train_epoch(epoch_of(0, 2))
+    assert (rest.loss, rest.num_photos) == (result.loss, result.num_photos) != (0, 0)
 
 
 def test_a_diverged_loss_stops_training_and_names_the_learning_rate():
     broken = trainer("unet18-layer3")
     torch.nn.init.constant_(broken.network.head.weight, float("nan"))
+    assert not broken.is_finite()
     with pytest.raises(DivergedError, match="Lower learning_rate"):
-        broken.train_epoch([coloured_batch()], np.random.default_rng(0))
+        broken.train_epoch([coloured_batch()])
 
 
 def test_crops_are_cut_at_random_and_mirrored_with_their_recipe():
-    sizes: list[tuple[int, ...]] = []
-    cropped = trainer("unet18-layer3", crop=32, horizontal_flip=1.0)
-    cropped.network.register_forward_pre_hook(lambda _, args: sizes.append(args[0].shape))
-    result = cropped.train_epoch([coloured_batch()], np.random.default_rng(0))
-    assert sizes == [(4, 1, 32, 32)]
-    assert result.num_photos == 4
+    recipe = build_recipe("starter", {"crop": 32, "horizontal_flip": 1.0})
+    batch = coloured_batch()
+    batch.labels[:] = torch.arange(4)
+    cropped = crop_and_flip(batch, recipe, np.random.default_rng(0))
+    assert cropped.stored.shape == (4, 3, 32, 32) and cropped.labels.tolist() == [0, 1, 2, 3]
+    for photo, crop in zip(batch.stored, cropped.stored, strict=True):
+        windows = photo.flip(-1).unfold(1, 32, 1).unfold(2, 32, 1)
+        found = (windows == crop[:, None, None]).all(dim=0).all(dim=-1).all(dim=-1)
+        assert found.sum() >= 1
 
 
-def _dump(value):
-    import io
+def test_the_moving_average_follows_the_weights_and_is_what_predicts():
+    averaged = trainer("unet18-layer3", ema=0.5)
+    averaged.train_epoch([coloured_batch()] * 30)
+    still = trainer("unet18-layer3", ema=0.5)
+    still.network.load_state_dict(averaged.network.state_dict())
+    gap = [
+        (a - b).abs().max().item()
+        for a, b in zip(averaged.published.parameters(), averaged.network.parameters(), strict=True)
+    ]
+    assert 0 < max(gap) < 0.1
+    assert averaged.published is not averaged.network
+    for a, b in zip(averaged.published.buffers(), averaged.network.buffers(), strict=True):
+        assert torch.equal(a, b)
 
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    buffer.seek(0)
-    return buffer
+
+def test_stored_lab_becomes_l_norm_and_ab():
+    stored = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None].expand(3, 4, 4)[None]
+    L_norm, ab = to_tensors(stored)
+    assert L_norm.unique().item() == -0.5
+    assert ab[0, :, 0, 0].tolist() == [127.0, -77.0]
+
+
+def test_prefetch_keeps_order_passes_errors_on_and_ends_its_thread():
+    assert list(prefetch(range(50), depth=3)) == list(range(50))
+
+    def broken() -> Iterator[int]:
+        yield 1
+        raise OSError("disk")
+
+    seen = prefetch(broken())
+    assert next(seen) == 1
+    with pytest.raises(OSError, match="disk"):
+        next(seen)
+    import threading
+
+    endless = prefetch(iter(int, 1))
+    next(endless)
+    endless.close()
+    assert not [t for t in threading.enumerate() if t.name == "prefetch"]
+
+
+def test_an_objective_without_what_it_needs_is_refused():
+    recipe = build_recipe("starter", {"perceptual": 1.0})
+    with pytest.raises(ConfigError, match="perceptual_weights"):
+        Trainer(build_network("unet18-layer3"), recipe, num_photos=4)
+    recipe = build_recipe("starter", {"semantic_prior": 1.0})
+    with pytest.raises(ValueError, match="statistics"):
+        Trainer(build_network("unet18-layer3"), recipe, num_photos=4)
+
+
+def test_only_networks_that_learn_labels_take_them():
+    assert LABEL_NETWORKS == ("iizuka16",)
+    assert "classifier.2.weight" in build_network("iizuka16", num_classes=3).state_dict()
+    assert not any("classifier" in key for key in build_network("iizuka16").state_dict())

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.checkpoints import checkpoint_hash, load_checkpoint, save_checkpoint
+from storage.checkpoints import check_whole, load_checkpoint, save_checkpoint
 from storage.errors import DamagedError, OutputError
 from storage.fingerprint import hash_file, hash_module, hash_value
 from storage.ledger import (
@@ -166,6 +166,13 @@ def test_weights_cut_short_are_damaged(tmp_path, kept):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(DamagedError, match="Expected safetensors weights"):
         load_checkpoint(path)
+    with pytest.raises(DamagedError, match="cut short"):
+        check_whole(path)
+
+
+def test_whole_weights_are_whole(tmp_path):
+    save_checkpoint(tmp_path / "weights.safetensors", tensors(), {}, half=True)
+    check_whole(tmp_path / "weights.safetensors")
 
 
 def test_missing_or_foreign_weights_are_damaged(tmp_path):
@@ -173,7 +180,7 @@ def test_missing_or_foreign_weights_are_damaged(tmp_path):
     for load, path in (
         (load_checkpoint, tmp_path / "w.safetensors"),
         (load_checkpoint, tmp_path / "none"),
-        (checkpoint_hash, tmp_path / "none"),
+        (check_whole, tmp_path / "w.safetensors"),
     ):
         with pytest.raises(DamagedError):
             load(path)

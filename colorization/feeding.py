@@ -1,0 +1,99 @@
+"""What is fed to a network while it learns: batches of photos, cropped, mirrored, ready in time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorization.lab import AB_OFFSET, L_CENTRE, L_MAX, L_SPREAD
+from colorization.recipes import Recipe
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoBatch:
+    """Photos of one step, on any device."""
+
+    stored: Tensor
+    """uint8 (N, 3, S, S): stored Lab."""
+    labels: Tensor
+    """int64 (N,)."""
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
+def to_tensors(stored: Tensor) -> tuple[Tensor, Tensor]:
+    """Stored Lab to network tensors, on its own device.
+
+    stored: uint8 (N, 3, H, W). Returns L_norm float32 (N, 1, H, W), channels_last, and ab float32
+    (N, 2, H, W).
+    """
+    lab = stored.float()
+    L_norm = (lab[:, :1] * (L_MAX / 255) - L_CENTRE) / L_SPREAD
+    return L_norm.contiguous(memory_format=torch.channels_last), lab[:, 1:] - AB_OFFSET
+
+
+def crop_and_flip(batch: PhotoBatch, recipe: Recipe, rng: np.random.Generator) -> PhotoBatch:
+    """The recipe's random crop and mirror of each photo."""
+    side = batch.stored.shape[-1]
+    size = min(recipe.crop or side, side)
+    if size == side and not recipe.horizontal_flip:
+        return batch
+    corners = rng.integers(0, side - size + 1, (len(batch), 2)).tolist()
+    mirrored = (rng.random(len(batch)) < recipe.horizontal_flip).tolist()
+    out = batch.stored.new_empty(len(batch), 3, size, size)
+    for i, ((top, left), mirror) in enumerate(zip(corners, mirrored, strict=True)):
+        crop = batch.stored[i, :, top : top + size, left : left + size]
+        out[i] = crop.flip(-1) if mirror else crop
+    return PhotoBatch(out, batch.labels)
+
+
+def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+    """The items, made ready by a thread while the caller works; at most `depth` wait.
+
+    An error of the iterable is raised where the item would have come. Leaving the iteration early
+    stops the thread.
+    """
+    ready: queue.Queue[tuple[str, object]] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+
+    def put(kind: str, value: object) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put((kind, value), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:  # noqa: BLE001 - raised again by the consumer
+            put("error", error)
+
+    thread = threading.Thread(target=work, daemon=True, name="prefetch")
+    thread.start()
+    try:
+        while True:
+            kind, value = ready.get()
+            if kind == "end":
+                return
+            if isinstance(value, BaseException):
+                raise value
+            yield value  # type: ignore[misc]
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,45 @@
+"""What every colorizer network does, and what some say beside ab while they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from colorization.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a network says of a batch while it learns."""
+
+    ab: Tensor
+    """float32 (N, 2, H, W), Lab units."""
+    bin_logits: Tensor | None = None
+    """float32 (N, Q, h, w): scores of the network's ab bins, at its own resolution."""
+    scene_logits: Tensor | None = None
+    """float32 (N, C): scores of the photo's label."""
+
+
+class Colorizer(nn.Module):
+    """L_norm float32 (N, 1, H, W), −0.5..0.5, any H, W ≥ 32, → ab float32 (N, 2, H, W), Lab units."""
+
+    bins: str | None = None
+    """Which ab bins the network classifies, a name of `colorization.bins`; None: it regresses ab."""
+    takes_hints = False
+    """Whether `outputs` and `forward` take hints, float32 (N, 3, H, W): a, b and mask."""
+
+    def outputs(self, L_norm_N1HW: Tensor, hints_N3HW: Tensor | None = None) -> Outputs:
+        """ab, and what the losses need beside it."""
+        return Outputs(ab=self(L_norm_N1HW))
+
+    def load_encoder(self, state: Mapping[str, Tensor]) -> None:
+        """Start the encoder from torchvision's resnet18 weights. Raises ConfigError without one."""
+        encoder = getattr(self, "encoder", None)
+        if encoder is None:
+            raise ConfigError(
+                f"Expected a network with a ResNet-18 encoder, got {type(self).__name__}. "
+                'Use train.init = "scratch", or another network.'
+            )
+        encoder.load_backbone(state)

@@ -1,0 +1,123 @@
+"""What people look at while a colorizer learns: progress, TensorBoard, curves, sample sheets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tensorboardX import SummaryWriter
+
+from colorization.lab import decode_lab, fit_chroma, lab_to_rgb
+from colorization.training import Trainer
+from storage.curves import training_curves
+from storage.ledger import write_bytes
+from storage.sheets import contact_sheet
+from tasks.jobs.loading import Split
+
+PROGRESS_NAME, CURVES_NAME = "progress.json", "curves.png"
+EVENTS_FOLDER, SAMPLES_FOLDER = "tensorboard", "samples"
+_PROGRESS_SECONDS = 1.0
+_CURVE_SECONDS = 20.0
+_SCALAR_STEPS = 10
+_NUM_SAMPLES = 6
+
+
+class TrainingWatch:
+    """Writes into the step's folder. Nothing here is durable on purpose, or decides anything."""
+
+    def __init__(self, folder: Path, title: str, val: Split) -> None:
+        self._folder, self._title, self._val = folder, title, val
+        self._events: SummaryWriter | None = None
+        self._told = self._drawn = 0.0
+
+    def on_step(self, trainer: Trainer, loss: float, val: float | None) -> None:
+        """Tell the driver how far training is, at most once a second, and TensorBoard the loss."""
+        position = trainer.position
+        if position.step % _SCALAR_STEPS == 0:
+            events = self._open_events(position.step)
+            events.add_scalar("loss/step", loss, position.step)
+            events.add_scalar("rate", trainer.optimizer.param_groups[0]["lr"], position.step)
+        last = position.step >= trainer.num_steps
+        if time.monotonic() - self._told < _PROGRESS_SECONDS and not last:
+            return
+        self._told = time.monotonic()
+        state = {
+            "epoch": position.epoch + 1,
+            "epochs": trainer.recipe.epochs,
+            "step": position.step,
+            "steps": trainer.num_steps,
+            "loss": loss,
+            "val": val,
+        }
+        temporary = self._folder / f".{PROGRESS_NAME}.partial"
+        temporary.write_text(json.dumps(state))
+        temporary.replace(self._folder / PROGRESS_NAME)
+
+    def on_epoch(
+        self, trainer: Trainer, history: list[dict[str, Any]], *, sheet: bool, last: bool
+    ) -> None:
+        """Scores for TensorBoard; curves when they are some time old; a sheet where it is due."""
+        events = self._open_events(trainer.position.step)
+        for name, value in history[-1].items():
+            if isinstance(value, int | float) and name != "epoch":
+                events.add_scalar(f"epoch/{name}", value, history[-1]["epoch"])
+        events.flush()
+        if last or time.monotonic() - self._drawn > _CURVE_SECONDS:
+            self._drawn = time.monotonic()
+            curves = training_curves(self._title, history)
+            write_bytes(self._folder / CURVES_NAME, curves)
+        if (sheet or last) and len(self._val):
+            name = f"epoch-{history[-1]['epoch']:04d}.png"
+            write_bytes(self._folder / SAMPLES_FOLDER / name, sample_sheet(trainer, self._val))
+
+    def close(self) -> None:
+        """Let go of the event file."""
+        if self._events is not None:
+            self._events.close()
+
+    def _open_events(self, step: int) -> SummaryWriter:
+        """Events after `step` that an interrupted process left are no longer shown."""
+        if self._events is None:
+            folder = str(self._folder / EVENTS_FOLDER)
+            self._events = SummaryWriter(folder, purge_step=step, write_to_disk=True)
+        return self._events
+
+
+def watched_files(folder: Path) -> list[Path]:
+    """All that was written for people, but for the progress."""
+    found = [folder / CURVES_NAME]
+    found += sorted((folder / SAMPLES_FOLDER).glob("*.png"))
+    return [path for path in found if path.exists()]
+
+
+def sample_sheet(trainer: Trainer, val: Split) -> bytes:
+    """Some validation photos, gray, as colorized and as they are. Returns a PNG's bytes."""
+    rows = val.reader.rows
+    picked = np.unique(
+        np.linspace(0, len(rows) - 1, min(_NUM_SAMPLES, len(rows))).round().astype(int)
+    )
+    stored = val.reader.read(rows[picked])
+    L, ab_truth = decode_lab(stored)
+    ab = trainer.predict(stored)
+    lines = []
+    for i in range(len(stored)):
+        pictures = [
+            _rgb(L[i, 0], colours) for colours in (np.zeros_like(ab[i]), ab[i], ab_truth[i])
+        ]
+        lines.append((f"photo {rows[picked[i]]}", pictures))
+    return contact_sheet(("gray", f"epoch {trainer.position.epoch}", "truth"), lines)
+
+
+def _rgb(L: NDArray[np.float32], ab: NDArray[np.float32]) -> NDArray[Any]:
+    colours = np.ascontiguousarray(np.moveaxis(ab, 0, -1))
+    return lab_to_rgb(L, fit_chroma(L, colours))
+
+
+def card_table(values: Mapping[str, Any]) -> str:
+    """Markdown rows of names and values."""
+    return "\n".join(f"| {key} | {value} |" for key, value in values.items())
