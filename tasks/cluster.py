@@ -75,7 +75,7 @@ class Cluster:
                 for number in range(self.slots.processes)
             },
             security=security,
-            silence_logs=logging.ERROR,
+            silence_logs=logging.CRITICAL,
         )
         return Client(self._local, set_as_default=False)
 
@@ -93,7 +93,7 @@ def _worker_options(slots: Slots, number: int) -> dict[str, Any]:
     return {
         "nthreads": 1,
         "dashboard": False,
-        "silence_logs": logging.ERROR,
+        "silence_logs": logging.CRITICAL,
         "memory_limit": system.MEMORY_LIMIT // slots.processes,
         "env": gpu,
     }

@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import colorization
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError, ModelMissingError
-from storage.checkpoints import check_whole
+from storage.checkpoints import WEIGHTS_NAME, check_whole
+from storage.fingerprint import hash_file
+from storage.workspace import Workspace
 
 IMAGENET_ENCODER = "torchvision:resnet18"
 _STARTER = Path(colorization.__file__).parent / "starter"
@@ -106,3 +109,74 @@ def fetch(name: str) -> Path:
             f"Expected to download {weights.url}, got: {error}. Copy the file to {target} instead."
         ) from error
     return target
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a colorizer's weights file says of itself."""
+
+    path: Path
+    network: str
+    parameters: int
+    gflops: float
+    """At 256 × 256, 10⁹ operations."""
+    num_bytes: int
+    sha256: str
+    provenance: Mapping[str, Any]
+    """As its trainer recorded it; empty for published releases."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "path": str(self.path),
+            "network": self.network,
+            "parameters": self.parameters,
+            "gflops": round(self.gflops, 2),
+            "bytes": self.num_bytes,
+            "sha256": self.sha256,
+            "provenance": dict(self.provenance),
+        }
+
+
+def find_model(name: str, workspace: Workspace | None = None) -> Path:
+    """A weights file by path, by `starter:CATEGORY`, or by a category trained in the workspace.
+
+    Raises ModelMissingError.
+    """
+    if name.startswith("starter:") and name.split(":", 1)[1] in CATEGORY_NAMES:
+        return require(starter_file(name.split(":", 1)[1]))
+    trained = workspace.current("train", name) / WEIGHTS_NAME if workspace else None
+    if name in CATEGORY_NAMES and trained is not None and trained.is_file():
+        return trained.resolve()
+    if name in CATEGORY_NAMES:
+        raise ModelMissingError(
+            f"Expected trained weights of {name}, found none; `chromaflow train --only {name}` "
+            f"makes them, or name starter:{name} or a file."
+        )
+    path = Path(name)
+    if not path.is_file():
+        known = ", ".join(f"starter:{category}" for category in CATEGORY_NAMES)
+        raise ModelMissingError(
+            f"Expected a weights file, a trained category, or one of {known}; got {name}, which is "
+            "no file. `chromaflow models list` lists what is here."
+        )
+    return path
+
+
+def describe_model(path: Path) -> ModelInfo:
+    """Load a colorizer and measure it. Raises DamagedError and WeightsMismatchError."""
+    from colorization.cost import network_cost
+    from tasks.jobs.models import load_colorizer
+
+    network, metadata = load_colorizer(path)
+    cost = network_cost(network)
+    provenance = {key: value for key, value in metadata.items() if key != "network"}
+    return ModelInfo(
+        path=path,
+        network=metadata["network"],
+        parameters=cost.parameters,
+        gflops=cost.gflops,
+        num_bytes=path.stat().st_size,
+        sha256=hash_file(path),
+        provenance=provenance,
+    )

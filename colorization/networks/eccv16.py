@@ -43,8 +43,8 @@ class Eccv16Colorizer(Colorizer):
         )
         self.model_out = nn.Conv2d(313, 2, 1, bias=False)
         centres = torch.from_numpy(bin_centres(self.bins))
-        self.model_out.weight.data = (centres.T / AB_NORM)[:, :, None, None].contiguous()
-        self.model_out.weight.requires_grad_(False)
+        weight = (centres.T / AB_NORM)[:, :, None, None].contiguous()
+        self.model_out.weight = nn.Parameter(weight, requires_grad=False)
 
     def forward(self, L_norm_N1HW: Tensor) -> Tensor:
         """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units."""

@@ -81,6 +81,7 @@ def train_category(item: TrainItem) -> ItemResult:
             f"{len(train)}. Add photos, or lower [train] min_photos; `chromaflow status` lists "
             "what was refused."
         )
+    folder.mkdir(parents=True, exist_ok=True)
     trainer = build_trainer(item, train)
     state = TrainingState(folder)
     state.restore(trainer)

@@ -8,13 +8,24 @@ import numpy as np
 import pytest
 import torch
 
+from colorization.feeding import PhotoBatch
 from storage.shard_reader import ShardReader
 from storage.shards import ShardWriter, create_array
-from tasks.jobs.loading import MemoryBatches, ShardBatches, stream_batches
+from tasks.jobs.loading import (
+    MemoryBatches,
+    ShardBatches,
+    Split,
+    epoch_batches,
+    stream_batches,
+)
+
+
+def same(one: PhotoBatch, other: PhotoBatch) -> bool:
+    return torch.equal(one.stored, other.stored) and torch.equal(one.labels, other.labels)
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
+def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     store = tmp_path_factory.mktemp("loading") / "lab.zarr"
     photos = np.random.default_rng(0).integers(0, 256, (700, 3, 8, 8), np.uint8)
     create_array(store, "train", 3, 8)
@@ -24,51 +35,70 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ShardReader:
             writer.add(row, photos[row])
         writer.write()
     rows = np.delete(np.arange(700), [5, 300])
-    return ShardReader(store, "train", rows)
+    return Split(ShardReader(store, "train", rows), rows % 3, ("a", "b", "c"))
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_two_loader_processes_give_the_steps_of_one_in_order(
-    reader: ShardReader, start_method: str
+    split: Split, start_method: str
 ) -> None:
-    reader.photo(0)  # an open file that a fork would share
-    dataset, loader = stream_batches(reader, 48, 7, num_workers=2, start_method=start_method)
-    alone = ShardBatches(reader, 48, 7)
+    split.reader.photo(0)  # an open file that a fork would share
+    dataset, loader = stream_batches(split, 48, 7, num_workers=2, start_method=start_method)
+    alone = ShardBatches(split, 48, 7)
     for epoch, start in ((0, 0), (1, 5)):
         dataset.begin(epoch, start)
         alone.begin(epoch, start)
         expected = list(alone)
         assert len(expected) == len(dataset) == 15 - start
         for batch, other in zip(loader, expected, strict=True):
-            assert torch.equal(batch, other)
+            assert same(batch, other)
 
 
-def test_an_epoch_from_a_step_on_is_the_rest_of_the_whole_one(reader: ShardReader) -> None:
-    batches = ShardBatches(reader, 64, 7)
+def test_an_epoch_from_a_step_on_is_the_rest_of_the_whole_one(split: Split) -> None:
+    batches = ShardBatches(split, 64, 7)
     batches.begin(2)
     whole = list(batches)
     batches.begin(2, start=8)
-    assert all(torch.equal(a, b) for a, b in zip(batches, whole[8:], strict=True))
+    assert all(same(a, b) for a, b in zip(batches, whole[8:], strict=True))
     batches.begin(3)
-    assert not torch.equal(next(iter(batches)), whole[0])
+    assert not same(next(iter(batches)), whole[0])
 
 
-def test_a_split_in_memory_holds_each_photo_once_an_epoch(reader: ShardReader) -> None:
-    memory = MemoryBatches(reader, 50, 7)
-    whole = torch.cat(list(memory.epoch(1)))
-    assert whole.shape == (698, 3, 8, 8)
-    stored = {photo.tobytes() for photo in reader.load()}
-    assert {photo.numpy().tobytes() for photo in whole} == stored
-    assert torch.equal(torch.cat(list(memory.epoch(1, start=9))), whole[450:])
+def test_a_split_in_memory_gives_the_steps_of_the_stream(split: Split) -> None:
+    memory = MemoryBatches(split, 50, 7)
+    stream = ShardBatches(split, 50, 7)
+    stream.begin(1)
+    whole = list(memory.epoch(1))
+    assert all(same(a, b) for a, b in zip(whole, stream, strict=True))
+    assert all(same(a, b) for a, b in zip(memory.epoch(1, start=9), whole[9:], strict=True))
+    stored = {photo.tobytes() for photo in split.reader.load()}
+    assert {photo.numpy().tobytes() for batch in whole for photo in batch.stored} == stored
 
 
-def test_a_batch_of_none_is_refused(reader: ShardReader) -> None:
+def test_labels_go_with_their_photos(split: Split) -> None:
+    photos = {
+        photo.tobytes(): row
+        for photo, row in zip(split.reader.load(), split.reader.rows, strict=True)
+    }
+    for batch in ShardBatches(split, 64, 7):
+        rows = [photos[photo.numpy().tobytes()] for photo in batch.stored]
+        assert batch.labels.tolist() == [row % 3 for row in rows]
+
+
+def test_a_cpu_is_fed_as_the_stream_is(split: Split) -> None:
+    batches = epoch_batches(split, 64, 7, "cpu")
+    stream = ShardBatches(split, 64, 7)
+    stream.begin(2, 4)
+    assert all(same(a, b) for a, b in zip(batches(2, 4), stream, strict=True))
+
+
+def test_a_batch_of_none_is_refused(split: Split) -> None:
     with pytest.raises(ValueError, match="1 or more"):
-        ShardBatches(reader, 0, 7)
+        ShardBatches(split, 0, 7)
 
 
 @pytest.mark.gpu
-def test_a_split_on_the_device_stays_there(reader: ShardReader) -> None:
-    memory = MemoryBatches(reader, 50, 7, device="cuda")
-    assert all(batch.is_cuda for batch in memory.epoch(0))
+def test_a_split_on_the_device_stays_there(split: Split) -> None:
+    memory = MemoryBatches(split, 50, 7, device="cuda")
+    assert all(batch.stored.is_cuda for batch in memory.epoch(0))
     assert Path("/dev/nvidia0").exists()

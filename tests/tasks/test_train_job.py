@@ -1,0 +1,261 @@
+"""One category's training: killed, diverged, stopped early, started from files, refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from training_items import dump_item, training_item, write_split
+
+from colorization.errors import DivergedError, WeightsMismatchError
+from colorization.networks import build_network
+from colorization.training import Trainer
+from storage.checkpoints import load_checkpoint
+from storage.errors import DamagedError, UsageError
+from tasks.jobs.models import load_colorizer
+from tasks.jobs.train import TrainItem, train_category
+from tasks.jobs.training_state import TrainingState
+
+SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))
+ROOT = Path(__file__).parents[2]
+CHILD = Path(__file__).parent / "training_items.py"
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_split(tmp_path_factory.mktemp("shards"), 40)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def train_and_die(item: TrainItem, after_steps: int) -> bool:
+    """Train in a process that dies after so many steps; whether it did."""
+    words = [sys.executable, str(CHILD), dump_item(item), str(after_steps)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.parametrize("num_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.timeout(900)
+def test_weights_of_a_training_killed_at_random_steps_are_those_of_a_whole_one(
+    tmp_path: Path, shards: Path, num_kills: int
+) -> None:
+    rng = random.Random(SEED + num_kills)
+    extra = {"horizontal_flip": 0.5, "clip_norm": 5.0, "epochs": 2 * num_kills}
+    item = training_item(tmp_path / "whole", shards, **extra)
+    train_category(item)
+    killed = training_item(tmp_path / "killed", shards, checkpoint_seconds=0.15, **extra)
+    kills = 0
+    while kills < num_kills:
+        # 20 steps a kill on average; some of them fall between two checkpoints and are done again
+        assert train_and_die(killed, rng.randint(0, 24)), "it ended before the last kill"
+        kills += 1
+    assert not (tmp_path / "killed/weights.safetensors").exists()
+    train_category(killed)
+    assert len(load_history(tmp_path / "killed")) == 2 * num_kills
+    for name in ("weights.safetensors", "last.safetensors"):
+        assert sha256(tmp_path / "killed" / name) == sha256(tmp_path / "whole" / name), SEED
+    for column in ("loss", "delta_e", "colourfulness_absolute"):
+        assert (
+            load_history(tmp_path / "killed")[column] == load_history(tmp_path / "whole")[column]
+        ).all()
+    assert not list((tmp_path / "killed").rglob("*.pt")) + list(tmp_path.rglob("*.partial"))
+    print(f"{kills} kills, the same weights; seed {SEED}")
+
+
+def load_history(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "metrics.parquet")
+
+
+def test_what_a_training_leaves_behind(tmp_path: Path, shards: Path) -> None:
+    result = train_category(training_item(tmp_path, shards))
+    assert result.num_photos == 40
+    record = json.loads((tmp_path / "done/weights.json").read_text())
+    kept = {file["path"] for file in record["files"] + record["extras"]}
+    assert kept == {
+        "weights.safetensors",
+        "last.safetensors",
+        "metrics.parquet",
+        "card.md",
+        "curves.png",
+        "samples/epoch-0002.png",
+        "samples/epoch-0004.png",
+    }
+    history = load_history(tmp_path)
+    best = history.loc[history["delta_e"].idxmin()]
+    metadata = load_checkpoint(tmp_path / "weights.safetensors").metadata
+    assert metadata["metrics"]["epoch"] == best["epoch"]
+    assert metadata["metrics"]["delta_e"] == best["delta_e"] < best["gray_delta_e"]
+    assert (metadata["license"], metadata["num_train"]) == ("CC0-1.0", 40)
+    card = (tmp_path / "card.md").read_text()
+    assert "| license | CC0-1.0 |" in card and f"| published epoch | {int(best['epoch'])} |" in card
+    with Image.open(tmp_path / "samples/epoch-0004.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)[40:200]
+    assert np.ptp(pixels[:, 8:232], axis=2).max() <= 3, "the first column is gray"
+    assert np.ptp(pixels[:, 480:], axis=2).max() > 20, "the last one is the truth"
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.width > 1000
+    events = list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+    assert len(events) == 1 and b"epoch/delta_e" in events[0].read_bytes()
+
+
+def test_a_recipe_may_publish_the_last_epoch(tmp_path: Path, shards: Path) -> None:
+    train_category(training_item(tmp_path, shards, publish="last", epochs=3))
+    published = load_checkpoint(tmp_path / "weights.safetensors").metadata["metrics"]
+    best = load_checkpoint(tmp_path / "best.safetensors").metadata["metrics"]
+    assert published["epoch"] == 3 and best["delta_e"] <= published["delta_e"]
+
+
+def test_training_stops_when_nothing_gets_better(tmp_path: Path, shards: Path) -> None:
+    rates = {"learning_rate": 1e-12, "final_learning_rate": 1e-12, "ema": 0.0}
+    train_category(training_item(tmp_path, shards, epochs=50, patience=2, **rates))
+    history = load_history(tmp_path)
+    best = history["delta_e"].idxmin()
+    assert len(history) == best + 3 < 50
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, at: dict[int, int]) -> None:
+    """Make the loss NaN when step s is tried for the first at[s] times."""
+    train_step = Trainer._train_step
+
+    def poisoned(self: Trainer, *args: object) -> float:
+        if at.get(self.position.step, 0) > 0:
+            at[self.position.step] -= 1
+            with torch.no_grad():
+                next(self.network.parameters()).fill_(float("nan"))
+        return train_step(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "_train_step", poisoned)
+
+
+def test_a_nan_goes_back_to_the_last_good_state_with_a_lower_rate_twice(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {3: 1, 25: 1})
+    train_category(training_item(tmp_path, shards))
+    metadata = load_checkpoint(tmp_path / "weights.safetensors").metadata
+    assert [row["step"] for row in metadata["rollbacks"]] == [3, 25]
+    assert [row["to"] for row in metadata["rollbacks"]] == [0, 20]
+    assert metadata["rollbacks"][1]["rate_factor"] == pytest.approx(0.09)
+    assert len(load_history(tmp_path)) == 4
+    assert "| returns to an earlier state | 2 |" in (tmp_path / "card.md").read_text()
+
+
+def test_a_third_nan_fails_clearly_and_keeps_the_checkpoint(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {25: 9})
+    with pytest.raises(DivergedError, match="tried with 2 lower rates, down to 0.09"):
+        train_category(training_item(tmp_path, shards))
+    assert not (tmp_path / "weights.safetensors").exists()
+    assert sorted((tmp_path / "checkpoints").glob("*.json"))
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, shards: Path
+) -> None:
+    item = training_item(tmp_path / "a", shards)
+    train_category(training_item(tmp_path / "whole", shards))
+    assert train_and_die(training_item(tmp_path / "a", shards, checkpoint_seconds=0.0), 33)
+    newest = max((tmp_path / "a/checkpoints").glob("0*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    train_category(item)
+    name = "weights.safetensors"
+    assert sha256(tmp_path / "a" / name) == sha256(tmp_path / "whole" / name)
+
+
+@pytest.mark.parametrize("num_photos", [0, 3])
+def test_too_few_photos_are_refused_with_what_to_do(tmp_path: Path, num_photos: int) -> None:
+    few = write_split(tmp_path / "few", num_photos, 1)
+    with pytest.raises(UsageError, match=rf"8 or more .* birds, got {num_photos}.*min_photos"):
+        train_category(training_item(tmp_path / "out", few))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_category_without_validation_photos_is_trained_to_its_last_epoch(tmp_path: Path) -> None:
+    alone = write_split(tmp_path / "alone", 12, 0)
+    train_category(training_item(tmp_path / "out", alone, epochs=2))
+    metadata = load_checkpoint(tmp_path / "out/weights.safetensors").metadata
+    assert metadata["metrics"]["epoch"] == 2 and "delta_e" not in metadata["metrics"]
+
+
+def test_labels_are_learned_where_the_network_can_and_there_are_two(
+    tmp_path: Path, shards: Path
+) -> None:
+    item = training_item(tmp_path / "out", shards, network="iizuka16", scene=0.1, epochs=1, ema=0.0)
+    train_category(item)
+    network, metadata = load_colorizer(tmp_path / "out/weights.safetensors")
+    assert metadata["num_classes"] == 2 and network.classifier[-1].out_features == 2
+    one = write_split(tmp_path / "one", 1, 0)
+    with pytest.raises(UsageError, match="two or more labels"):
+        train_category(
+            training_item(tmp_path / "x", one, network="iizuka16", scene=0.1, min_photos=1)
+        )
+
+
+def test_a_published_release_is_recognised_by_its_keys(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    for name in ("eccv16", "siggraph17", "resnet18-trunk"):
+        network = build_network(name)
+        torch.save(network.state_dict(), tmp_path / f"{name}.pth")
+        loaded, metadata = load_colorizer(tmp_path / f"{name}.pth")
+        assert metadata["network"] == name
+        for key, value in network.state_dict().items():
+            assert torch.equal(loaded.state_dict()[key], value)
+
+
+def test_foreign_truncated_and_unsafe_weights_are_refused(tmp_path: Path, shards: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "foreign.pth")
+    with pytest.raises(WeightsMismatchError, match="of none of them"):
+        load_colorizer(tmp_path / "foreign.pth")
+    torch.save(build_network("resnet18-trunk").state_dict(), tmp_path / "trunk.pth")
+    start = {"init": "file", "init_weights": str(tmp_path / "trunk.pth")}
+    with pytest.raises(WeightsMismatchError, match="unet18-layer3 in .*trunk.pth"):
+        train_category(training_item(tmp_path / "out", shards, **start))
+    whole = (tmp_path / "trunk.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DamagedError, match="Copy the file again"):
+        load_colorizer(tmp_path / "cut.pth")
+    torch.save({"x": os.system}, tmp_path / "unsafe.pth")
+    with pytest.raises(DamagedError):
+        load_colorizer(tmp_path / "unsafe.pth")
+
+
+def test_training_goes_on_from_a_file_of_the_same_network(tmp_path: Path, shards: Path) -> None:
+    train_category(training_item(tmp_path / "first", shards))
+    start = {"init": "file", "init_weights": str(tmp_path / "first/weights.safetensors")}
+    still = {"learning_rate": 1e-12, "final_learning_rate": 1e-12, "epochs": 1, "ema": 0.0}
+    train_category(training_item(tmp_path / "second", shards, **start, **still))
+    first, second = (
+        load_checkpoint(tmp_path / name / "weights.safetensors").tensors
+        for name in ("first", "second")
+    )
+    gaps = [np.abs(first[k] - second[k]).max() for k in first if k.endswith("conv1.weight")]
+    assert max(gaps) < 1e-6
+
+
+def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, shards: Path) -> None:
+    from tasks.jobs.loading import open_split
+    from tasks.jobs.train import build_trainer
+
+    trainer = build_trainer(training_item(tmp_path, shards), open_split(shards, "train"))
+    with torch.no_grad():
+        next(trainer.network.parameters()).fill_(float("inf"))
+    with pytest.raises(DivergedError, match="finite weights"):
+        TrainingState(tmp_path).save(trainer)
+    assert not list(tmp_path.rglob("*.pt"))

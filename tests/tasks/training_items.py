@@ -1,0 +1,99 @@
+"""Small preprocessed splits and training items, for tests and for the process that they kill."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from colorization.recipes import build_recipe
+from storage.manifest import write_table
+from storage.shards import ShardWriter, create_array
+from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
+from tasks.jobs.train import TrainItem, train_category
+
+SIDE = 32
+
+
+def write_split(folder: Path, num_train: int, num_val: int = 6) -> Path:
+    """A preprocess step's folder: photos whose colour follows from their lightness, two labels."""
+    rows: list[dict[str, Any]] = []
+    rng = np.random.default_rng(3)
+    for split, count in (("train", num_train), ("val", num_val)):
+        create_array(folder / STORE_NAME, split, 1, SIDE)
+        writer = ShardWriter(folder / STORE_NAME, split, 0)
+        for row in range(count):
+            L = rng.integers(0, 256, (1, SIDE // 4, SIDE // 4)).repeat(4, 1).repeat(4, 2)
+            stored = np.concatenate([L, 128 + L // 8, 158 - L // 8]).astype(np.uint8)
+            writer.add(row, stored)
+            rows.append({"split": split, "row": row, "label": "ab"[row % 2]})
+        writer.write()
+    write_table(folder / "rows.parquet", rows, ROW_COLUMNS)
+    return folder
+
+
+def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
+    """Four epochs of a small network in fp32; `changes` are of the item or of its recipe."""
+    recipe = {
+        "network": "unet18-layer3",
+        "precision": "fp32",
+        "epochs": 4,
+        "batch": 4,
+        "crop": 0,
+        "ema": 0.9,
+    }
+    fields: dict[str, Any] = {
+        "name": "weights",
+        "folder": str(folder),
+        "category": "birds",
+        "shards": str(shards),
+        "data_digest": "0" * 64,
+        "seed": 5,
+        "init": "scratch",
+        "init_weights": None,
+        "perceptual_weights": None,
+        "license": "CC0-1.0",
+        "min_photos": 8,
+        "num_threads": 1,
+        "device": "cpu",
+        "checkpoint_seconds": 60.0,
+        "sheet_every": 2,
+    }
+    own = {key: value for key, value in changes.items() if key in fields}
+    recipe |= {key: value for key, value in changes.items() if key not in fields}
+    built = build_recipe("starter", recipe).to_dict()
+    return TrainItem(recipe=built, **(fields | own))
+
+
+def dump_item(item: TrainItem) -> str:
+    """An item as JSON, for another process."""
+    return json.dumps(asdict(item))
+
+
+def main() -> None:
+    """Train the item of the first argument; SIGKILL this process after so many steps of its own."""
+    import os
+    import signal
+
+    from colorization.training import Trainer
+
+    item, deadly = TrainItem(**json.loads(sys.argv[1])), int(sys.argv[2])
+    steps, train_step = 0, Trainer._train_step
+
+    def counted(self: Trainer, *args: Any) -> float:
+        nonlocal steps
+        if steps == deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        steps += 1
+        return train_step(self, *args)
+
+    Trainer._train_step = counted  # type: ignore[method-assign]
+    train_category(item)
+
+
+if __name__ == "__main__":
+    main()
