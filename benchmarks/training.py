@@ -1,0 +1,267 @@
+"""Photos a second of training beside the authors' loop and beside synthetic tensors, in one run.
+
+    python benchmarks/training.py [FOLDER] [--device auto|cpu|cuda] [--rounds 4] [--compile]
+
+Makes JPEGs of about 1.4 megapixels from the photos in FOLDER (or from those that scikit-image
+carries) and takes turns, a block at a time, between processes that each train one network:
+
+    authors        the trunk as their loop trains it: fp32, contiguous, each photo decoded, cropped,
+                   brought to Lab by scikit-image at every visit, no worker
+    ours           the trunk by recipe `authors`: shards, prefetch, channels_last, bf16 where native
+    synthetic      the same steps on tensors that are in memory already
+    paper          recipe `paper` from shards, and its own synthetic twin
+
+Each runs in its own natural environment: ours in that of our Dask workers (docs/decisions/006).
+Medians of the blocks' ratios are printed last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from preprocess import make_photos
+from skimage.color import rgb2gray, rgb2lab
+from torchvision import transforms
+
+from colorization.feeding import PhotoBatch
+from colorization.networks import build_network
+from colorization.recipes import Recipe, build_recipe
+from colorization.training import Position, Trainer
+from storage.manifest import write_table
+from storage.shards import create_array
+from tasks.cluster import WORKER_ENVIRONMENT
+from tasks.config import PreprocessConfig
+from tasks.jobs.loading import epoch_batches, open_split
+from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard
+from tasks.slots import available_cores, visible_gpus
+
+_PHOTOS = 512
+_BATCH = 64
+_STEPS = {"authors": 1, "cpu": 4, "cuda": 40}
+"""Steps a block: the authors' loop takes seconds a step."""
+_PAPER_PHOTOS = 2000 * 50
+"""The recipe of the paper over 2,000 photos."""
+
+
+def main() -> None:
+    """Make photos and shards, start the processes, take turns, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="colour photos to enlarge")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--compile", action="store_true", help="torch.compile in `ours`")
+    arguments = parser.parse_args()
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if visible_gpus() else "cpu"
+    print(f"device: {torch.cuda.get_device_name() if device == 'cuda' else 'CPU, no GPU is used'}")
+    work = Path(tempfile.mkdtemp(prefix="chromaflow-bench-"))
+    try:
+        write_shards(work, make_photos(work / "photos", arguments.folder, _PHOTOS))
+        measure(work, device, arguments.rounds, arguments.compile)
+    finally:
+        shutil.rmtree(work)
+
+
+def write_shards(work: Path, rows: list[dict[str, Any]]) -> None:
+    """A preprocess step's folder of the photos, all for training."""
+    config = PreprocessConfig()
+    create_array(work / STORE_NAME, "train", _PHOTOS // 256, config.size)
+    listed: list[dict[str, Any]] = []
+    for shard in range(_PHOTOS // 256):
+        item = ShardItem(
+            name=f"train-{shard:06d}",
+            folder=str(work),
+            source=str(work / "photos"),
+            photos=tuple(rows[256 * shard : 256 * (shard + 1)]),
+            config={name: getattr(config, name) for name in config.__slots__},
+            split="train",
+            shard=shard,
+        )
+        preprocess_shard(item)
+        record = json.loads((work / "done" / f"{item.name}.json").read_text())
+        listed += [row | {"path": "", "label": ""} for row in record["rows"]]
+    write_table(work / "rows.parquet", listed, ROW_COLUMNS)
+
+
+def measure(work: Path, device: str, rounds: int, compiled: bool) -> None:
+    """Take turns and print."""
+    ways = ["authors", "ours", "synthetic", "paper", "paper-synthetic"]
+    processes = {way: _start(way, work, device, compiled) for way in ways}
+    blocks: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+    for number in range(rounds + 1):
+        for way in ways:
+            block = _ask(processes[way])
+            if number:  # the first warms up
+                blocks[way].append(block)
+    for process in processes.values():
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait()
+    for way, found in blocks.items():
+        rate = statistics.median(block["rate"] for block in found)
+        waited = statistics.median(block["waited"] for block in found)
+        peak = max(block["peak_mb"] for block in found)
+        print(f"{way:<16} {rate:8.1f} photos/s, waiting {100 * waited:5.2f}%, peak {peak:,.0f} MB")
+    paper = statistics.median(block["rate"] for block in blocks["paper"])
+    seconds = _PAPER_PHOTOS / paper
+    print(f"recipe paper, 2,000 photos x 50 epochs at that rate: {seconds / 60:.1f} min")
+    print(f"paper at {_ratio(blocks, 'paper', 'paper-synthetic'):.3f} of its synthetic rate")
+    waited = statistics.median(block["waited"] for block in blocks["ours"])
+    print(
+        f"{_ratio(blocks, 'ours', 'authors'):.2f} times the authors' loop; waiting for data "
+        f"{100 * waited:.2f}% of the step; {_ratio(blocks, 'ours', 'synthetic'):.3f} of the "
+        "synthetic rate"
+    )
+
+
+def _ratio(blocks: dict[str, list[dict[str, float]]], above: str, below: str) -> float:
+    pairs = zip(blocks[above], blocks[below], strict=True)
+    return statistics.median(a["rate"] / b["rate"] for a, b in pairs)
+
+
+def _start(way: str, work: Path, device: str, compiled: bool) -> subprocess.Popen[str]:
+    environment = dict(os.environ)
+    if way != "authors":
+        environment |= WORKER_ENVIRONMENT
+    words = [sys.executable, __file__, "--block", way, str(work), device, str(int(compiled))]
+    return subprocess.Popen(
+        words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def _ask(process: subprocess.Popen[str]) -> dict[str, float]:
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    block: dict[str, float] = json.loads(process.stdout.readline())
+    return block
+
+
+def serve_blocks(way: str, work: Path, device: str, compiled: bool) -> None:
+    """In a process of one way: run a block for each line on stdin, answer with its figures."""
+    torch.set_num_threads(available_cores())
+    blocks = (
+        authors_loop(work, device) if way == "authors" else our_loop(way, work, device, compiled)
+    )
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        num_photos, waited = next(blocks)
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        if device == "cuda":
+            peak = torch.cuda.max_memory_allocated() / 1e6
+        figures = {"rate": num_photos / seconds, "waited": waited / seconds, "peak_mb": peak}
+        print(json.dumps(figures), flush=True)
+
+
+def our_loop(way: str, work: Path, device: str, compiled: bool) -> Iterator[tuple[int, float]]:
+    """Blocks of our trainer: from shards, or from tensors in memory."""
+    name = "paper" if way.startswith("paper") else "authors"
+    recipe = build_recipe(name, {"epochs": 10_000, "compile": compiled and name == "authors"})
+    synthetic = way.endswith("synthetic")
+    if synthetic:
+        recipe = build_recipe(name, {"epochs": 10_000, "crop": 0, "horizontal_flip": 0.0})
+    trainer = Trainer(build_network(recipe.network), recipe, num_photos=_PHOTOS, device=device)
+    steps = _steps(
+        trainer, _synthetic(recipe, name, device) if synthetic else _stored(work, device)
+    )
+    per_block = _STEPS[device] if name == "authors" else max(1, _STEPS[device] // 2)
+    while True:
+        waited = sum(next(steps) for _ in range(per_block))
+        if device == "cuda":
+            torch.cuda.synchronize()
+        yield per_block * _BATCH, waited
+
+
+def _steps(
+    trainer: Trainer, batches: Callable[[Trainer, int], Iterator[PhotoBatch]]
+) -> Iterator[float]:
+    """One step of the real loop at a time; yields the seconds that it waited for data."""
+    from colorization.feeding import prefetch
+
+    epoch = 0
+    trainer.network.train()
+    while True:
+        trainer.position = Position(epoch=epoch)
+        prepared = prefetch(trainer._prepared(batches(trainer, epoch)))
+        while True:
+            asked = time.perf_counter()
+            found = next(prepared, None)
+            waited = time.perf_counter() - asked
+            if found is None:
+                break
+            trainer._train_step(*found)
+            yield waited
+        epoch += 1
+
+
+def _stored(work: Path, device: str) -> Callable[[Trainer, int], Iterator[PhotoBatch]]:
+    batches = epoch_batches(open_split(work, "train"), _BATCH, 0, device)
+    return lambda trainer, epoch: iter(batches(epoch, 0))
+
+
+def _synthetic(
+    recipe: Recipe, name: str, device: str
+) -> Callable[[Trainer, int], Iterator[PhotoBatch]]:
+    side = 224 if name == "authors" else 256
+    stored = torch.randint(0, 256, (_BATCH, 3, side, side), dtype=torch.uint8, device=device)
+    batch = PhotoBatch(stored, torch.zeros(_BATCH, dtype=torch.int64, device=device))
+    return lambda trainer, epoch: iter([batch] * (_PHOTOS // _BATCH))
+
+
+def authors_loop(work: Path, device: str) -> Iterator[tuple[int, float]]:
+    """Blocks of the authors' loop, by its description in facts/colorization.md."""
+    prepare = transforms.Compose(
+        [transforms.Resize(256), transforms.RandomCrop(224), transforms.RandomHorizontalFlip()]
+    )
+    trunk = build_network("resnet18-trunk")
+    network = torch.nn.Sequential(trunk.midlevel_resnet, trunk.upsample).to(device).train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-5)
+    paths = sorted((work / "photos").glob("*.jpg"))
+    rng = np.random.default_rng(0)
+    while True:
+        waited = 0.0
+        for _ in range(_STEPS["authors"]):
+            started = time.perf_counter()
+            pairs = [_load(paths[i], prepare) for i in rng.choice(len(paths), _BATCH)]
+            gray = torch.stack([pair[0] for pair in pairs]).to(device)
+            ab = torch.stack([pair[1] for pair in pairs]).to(device)
+            waited += time.perf_counter() - started
+            loss = torch.nn.functional.mse_loss(network(gray), ab)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            float(loss.detach())
+        yield _STEPS["authors"] * _BATCH, waited
+
+
+def _load(path: Path, prepare: transforms.Compose) -> tuple[torch.Tensor, torch.Tensor]:
+    image = prepare(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))
+    rgb = np.asarray(transforms.functional.adjust_saturation(image, 1.5))
+    ab = (rgb2lab(rgb)[:, :, 1:] + 128) / 255
+    gray = torch.from_numpy(rgb2gray(rgb)).float()[None]
+    return gray, torch.from_numpy(ab.transpose(2, 0, 1)).float()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--block"]:
+        serve_blocks(sys.argv[2], Path(sys.argv[3]), sys.argv[4], sys.argv[5] == "1")
+    else:
+        main()
