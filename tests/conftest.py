@@ -106,6 +106,7 @@ size = 64
 [train]
 recipe = "starter"
 init = "starter"
+min_photos = 4
 [train.overrides]
 learning_rate = 1e-5
 epochs = 2

@@ -1,0 +1,150 @@
+"""Training as a user sees it: what is refused and how, categories apart, models for other programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from command import chromaflow, computed
+
+from colorization.networks import build_network
+from storage.checkpoints import save_checkpoint
+from tasks.models import starter_file
+
+pytestmark = pytest.mark.usefixtures("shared_server")
+UNTIL = ("--until", "train")
+
+
+def weights_of(project: Path) -> dict[str, str]:
+    found = (project.parent / "workspace/current/train").glob("*/weights.safetensors")
+    return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def test_a_failed_category_stops_no_other_and_is_retried_alone(
+    project: Path, make_photo: Any
+) -> None:
+    photos = project.parent / "photos/people"
+    for path in sorted(photos.iterdir())[3:]:
+        path.unlink()
+    code, out, err = chromaflow("run", "--config", project, "--json", *UNTIL)
+    result = json.loads(out)
+    assert code == 2, err
+    assert {failure["step"] for failure in result["failures"]} == {"train/people"}
+    assert "4 or more usable training photos of people" in result["failures"][0]["error"]
+    assert "min_photos" in result["failures"][0]["error"]
+    before = weights_of(project)
+    assert set(before) == {"places"}
+    for i in range(3, 14):
+        make_photo(photos / f"{i:02d}.png", seed=i)
+    steps = computed(project, *UNTIL, "--only", "people")
+    assert steps["train/people"]["computed"] == 1 and "train/places" not in steps
+    after = weights_of(project)
+    assert set(after) == {"people", "places"} and after["places"] == before["places"]
+
+
+def test_a_category_without_photos_is_refused_and_the_others_are_trained(project: Path) -> None:
+    for path in (project.parent / "photos/people").iterdir():
+        path.unlink()
+    code, out, err = chromaflow("run", "--config", project, "--json", *UNTIL)
+    assert code == 2, err
+    failed = {failure["step"]: failure["error"] for failure in json.loads(out)["failures"]}
+    assert "Expected usable photos of people in " in failed["preprocess/people"]
+    assert set(weights_of(project)) == {"places"}
+
+
+def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
+    project: Path, tmp_path: Path
+) -> None:
+    computed(project, *UNTIL, "--only", "places")
+    before, text = weights_of(project), project.read_text()
+    words = ("train", "--config", project, "--only", "places")
+
+    project.write_text(text.replace("epochs = 2", 'epochs = 2\nnetwork = "vgg16"'))
+    code, _, err = chromaflow(*words)
+    assert code == 2 and "resnet18, resnet18-trunk, unet18, unet18-layer3, eccv16" in err
+
+    torch.save(build_network("resnet18-trunk").state_dict(), tmp_path / "trunk.pth")
+    from_file = text.replace('init = "starter"', 'init = "file"\ninit_weights = "{}"')
+    project.write_text(from_file.format("trunk.pth"))
+    code, _, err = chromaflow(*words)
+    assert code == 3 and "Expected weights of unet18-layer3 in " in err and "trunk.pth" in err
+
+    whole = starter_file("places").path.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    project.write_text(from_file.format("cut.safetensors"))
+    code, _, err = chromaflow(*words)
+    assert code == 7 and "cut short" in err and "Copy it again" in err
+
+    project.write_text(from_file.format("none.safetensors"))
+    code, _, err = chromaflow(*words)
+    assert code == 2 and "none.safetensors" in err
+
+    project.write_text(text.replace('init = "starter"', 'init = "imagenet"'))
+    code, _, err = chromaflow(*words)
+    assert code == 3 and "chromaflow models fetch torchvision:resnet18" in err
+    assert weights_of(project) == before
+
+
+def test_the_plan_shows_how_32_cores_are_shared_by_four_categories(
+    project: Path, make_photo: Any
+) -> None:
+    for category in ("birds", "animals"):
+        make_photo(project.parent / "photos" / category / "a.png")
+    more = '[datasets]\nbirds = "photos/birds"\nanimals = "photos/animals"'
+    text = project.read_text().replace("[datasets]", more)
+    project.write_text(text + '[compute]\ncores = 32\ndevice = "cpu"\n')
+    code, out, err = chromaflow("plan", "--config", project, "--json")
+    assert code == 0, err
+    shared = {row["step"]: row["slots"] for row in json.loads(out) if "slots" in row}
+    assert len(shared) == 4
+    for slots in shared.values():
+        assert (slots["processes"], slots["threads"], slots["rounds"]) == (4, 8, 1)
+    assert "training: 4 processes × 8 threads on CPU" in chromaflow("plan", "--config", project)[2]
+
+
+def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Path) -> None:
+    code, out, err = chromaflow("models", "show", "starter:birds", "--json")
+    assert code == 0, err
+    shown = json.loads(out)
+    assert shown["network"] == "unet18-layer3" and shown["parameters"] == 3_397_986
+    assert shown["provenance"]["category"] == "birds"
+    output = tmp_path / "birds.onnx"
+    code, out, err = chromaflow("models", "export", "starter:birds", output, "--json")
+    assert code == 0, err
+    assert json.loads(out)["max_difference"] < 0.05
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(output), providers=["CPUExecutionProvider"])
+    L_norm = np.linspace(-0.5, 0.5, 90 * 70, dtype=np.float32).reshape(1, 1, 90, 70)
+    assert session.run(None, {"L_norm": L_norm})[0].shape == (1, 2, 90, 70)
+
+    save_checkpoint(tmp_path / "odd.safetensors", {"x": np.zeros(3, np.float32)}, {}, half=False)
+    code, _, err = chromaflow("models", "export", tmp_path / "odd.safetensors", tmp_path / "o.onnx")
+    assert code == 3 and "of none of them" in err
+    assert not (tmp_path / "o.onnx").exists()
+    code, _, err = chromaflow("models", "export", "starter:birds", output, "--format", "caffe")
+    assert code == 2 and "onnx, torchscript, torch-export" in err
+    code, _, err = chromaflow("models", "show", "people", "--config", project)
+    assert code == 3 and "chromaflow train --only people" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_name", ["onnx", "torchscript", "torch-export"])
+@pytest.mark.parametrize(
+    "network",
+    ["resnet18", "resnet18-trunk", "unet18", "eccv16", "siggraph17", "iizuka16", "hypercolumn"],
+)
+def test_every_network_is_exported_in_every_format(
+    tmp_path: Path, network: str, format_name: str
+) -> None:
+    from tasks.export import export_model
+
+    torch.manual_seed(0)
+    torch.save(build_network(network).state_dict(), tmp_path / "w.pth")
+    exported = export_model(tmp_path / "w.pth", tmp_path / "out", format_name)
+    assert exported.network == network and exported.max_difference < 1e-3
