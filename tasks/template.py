@@ -28,8 +28,9 @@ horizontal_flip = 0.5
 vertical_flip = 0.5
 
 [train]
-recipe = "default"          # default, paper, starter
-init = "scratch"            # scratch, encoder (with encoder_weights = "file"), starter
+recipe = "default"          # default, paper, authors, starter
+init = "scratch"            # scratch, imagenet, starter; encoder or file with a weights file
+license = "as the training photos allow; not stated"   # for the card of the weights
 
 [train.overrides]
 epochs = 10

@@ -101,6 +101,7 @@ places = "photos/places"
 path = "gray"
 [ingest]
 val_share = 0.3
+twin_distance = -1
 [preprocess]
 size = 64
 [train]
