@@ -174,10 +174,11 @@ def serve_blocks(way: str, work: Path, device: str, compiled: bool) -> None:
 def our_loop(way: str, work: Path, device: str, compiled: bool) -> Iterator[tuple[int, float]]:
     """Blocks of our trainer: from shards, or from tensors in memory."""
     name = "paper" if way.startswith("paper") else "authors"
-    recipe = build_recipe(name, {"epochs": 10_000, "compile": compiled and name == "authors"})
     synthetic = way.endswith("synthetic")
+    overrides: dict[str, Any] = {"epochs": 10_000, "compile": compiled and name == "authors"}
     if synthetic:
-        recipe = build_recipe(name, {"epochs": 10_000, "crop": 0, "horizontal_flip": 0.0})
+        overrides |= {"crop": 0, "horizontal_flip": 0.0}
+    recipe = build_recipe(name, overrides)
     trainer = Trainer(build_network(recipe.network), recipe, num_photos=_PHOTOS, device=device)
     steps = _steps(
         trainer, _synthetic(recipe, name, device) if synthetic else _stored(work, device)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from colorization.errors import ConfigError
+from colorization.errors import ConfigError, DeviceMissingError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -23,6 +23,18 @@ def has_native_bf16(device: str = "cpu") -> bool:
     capability = torch.backends.cpu.get_cpu_capability()
     flags = _cpu_flags()
     return capability.startswith("AVX512") and bool({"avx512_bf16", "amx_bf16"} & flags)
+
+
+def resolve_device(device: str) -> str:
+    """'auto' to 'cuda' where torch can use a GPU, else 'cpu'. Raises DeviceMissingError for cuda."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise DeviceMissingError(
+            f"Expected a GPU that torch {torch.__version__} can use, found none. Update the driver, "
+            'or set [compute] device = "auto" or "cpu".'
+        )
+    return device
 
 
 def resolve_precision(precision: str, device: str = "cpu") -> str:

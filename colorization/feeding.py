@@ -31,6 +31,20 @@ class PhotoBatch:
         return len(self.stored)
 
 
+def num_steps(num_photos: int, batch: int) -> int:
+    """Steps of an epoch. A photo that would be alone in the last one joins the step before.
+
+    BatchNorm has nothing to normalise a single photo of 32 × 32 pixels by.
+    """
+    return max(1, -(-num_photos // batch) - (num_photos % batch == 1))
+
+
+def step_rows(num_photos: int, batch: int, step: int) -> slice:
+    """Which places in an epoch's order a step takes."""
+    last = step == num_steps(num_photos, batch) - 1
+    return slice(step * batch, num_photos if last else (step + 1) * batch)
+
+
 def to_tensors(stored: Tensor) -> tuple[Tensor, Tensor]:
     """Stored Lab to network tensors, on its own device.
 

@@ -14,7 +14,7 @@ def draw_hints(ab: Tensor, mean_number: float, rng: np.random.Generator) -> Tens
 
     ab: float32 (N, 2, H, W), Lab units. mean_number: of patches a photo; the number is geometric,
     so many photos get none. Positions are Gaussian around the centre. Returns float32 (N, 3, H, W):
-    a, b and mask.
+    a, b, and 1 where there is a hint.
     """
     photos, _, height, width = ab.shape
     hints = ab.new_zeros(photos, 3, height, width)

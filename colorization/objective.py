@@ -48,6 +48,7 @@ class TrainingLoss(nn.Module):
         super().__init__()
         self.objective = objective
         self.perceptual = perceptual
+        self.ab_from_bins = network.ab_from_bins
         self.target = statistics.colourfulness if statistics else 0.0
         if objective.perceptual and perceptual is None:
             raise ConfigError(
@@ -93,7 +94,10 @@ class TrainingLoss(nn.Module):
             assert outputs.bin_logits is not None
             codes = self.get_buffer("code_index"), self.get_buffer("code_share")
             weight = self.get_buffer("bin_weight")
-            return bin_cross_entropy(outputs.bin_logits, truth, codes, weight, o.temperature)
+            entropy = bin_cross_entropy(outputs.bin_logits, truth, codes, weight, o.temperature)
+            if self.ab_from_bins:
+                return entropy
+            return entropy + huber(ab, truth, o.huber_beta)  # ab has a head of its own to teach
         if o.loss == "huber":
             return huber(ab, truth, o.huber_beta)
         return {"l2": l2, "l1": l1}[o.loss](ab, truth)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from colorization.networks.contract import Colorizer
 from colorization.recipes import Optimization
 
 
@@ -28,13 +29,13 @@ def scheduled_rate(optimization: Optimization, step: int, num_steps: int) -> flo
     return float(high * 10.0 ** -min(int(progress * num_plateaus), num_plateaus - 1))
 
 
-def build_optimizer(network: nn.Module, optimization: Optimization) -> torch.optim.Optimizer:
+def build_optimizer(network: Colorizer, optimization: Optimization) -> torch.optim.Optimizer:
     """Adam or AdamW in two groups: encoder, and the rest."""
     encoder: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            (encoder if name.startswith("encoder.") else rest).append(parameter)
+            (encoder if name.startswith(network.encoder_prefix) else rest).append(parameter)
     groups: list[dict[str, Any]] = [{"params": rest, "lr_factor": 1.0}]
     if encoder:
         groups.append({"params": encoder, "lr_factor": optimization.encoder_lr_factor})

@@ -37,7 +37,8 @@ class Objective:
     """What training minimises: a loss on colours, and terms beside it. A weight of 0 leaves a term out."""
 
     loss: str = "l2"
-    """l2 (paper section 2.1), l1 or huber on ab in Lab units; classification of ab bins."""
+    """l2 (paper section 2.1), l1 or huber on ab in Lab units; classification of ab bins, with huber
+    beside it where the network's ab does not come from them (siggraph17, as Zhang et al. 2017)."""
     huber_beta: float = 5.0
     """Where huber turns from square to straight, in Lab units."""
     temperature: float = 0.38
@@ -184,6 +185,18 @@ RECIPE_KEYS = tuple(
 """All fields of a recipe, as configs name them."""
 
 
+_DEFAULTS: dict[str, Any] = Recipe(network="resnet18").to_dict()
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    """Raise ConfigError where a value is not of its default's kind; a whole number may be a share."""
+    allowed = (int, float) if isinstance(default, float) else (type(default),)
+    if isinstance(value, bool) != isinstance(default, bool) or not isinstance(value, allowed):
+        raise ConfigError(
+            f"Expected {key} as {type(default).__name__}, got {value!r} ({type(value).__name__})."
+        )
+
+
 def build_recipe_from(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields replaced, named flat. Raises ConfigError naming the allowed ones."""
     for key in overrides:
@@ -193,6 +206,8 @@ def build_recipe_from(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
     def of(names: set[str]) -> dict[str, Any]:
         return {key: value for key, value in overrides.items() if key in names}
 
+    for key, value in overrides.items():
+        _check_type(key, value, _DEFAULTS[key])
     try:
         return replace(
             recipe,

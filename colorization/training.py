@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import DivergedError
-from colorization.feeding import PhotoBatch, crop_and_flip, prefetch, to_tensors
+from colorization.feeding import PhotoBatch, crop_and_flip, num_steps, prefetch, to_tensors
 from colorization.hints import draw_hints
 from colorization.losses import discriminator_loss, generator_loss
 from colorization.networks.contract import Colorizer
@@ -85,7 +85,7 @@ class Trainer:
         self.network = place(network, device)
         self.recipe, self.seed, self.device = recipe, seed, device
         self.precision = resolve_precision(recipe.precision, device)
-        self.steps_per_epoch = -(-num_photos // recipe.batch)
+        self.steps_per_epoch = num_steps(num_photos, recipe.batch)
         self.num_steps = self.steps_per_epoch * recipe.epochs
         self.position = Position()
         self.loss = TrainingLoss(recipe.objective, network, statistics, perceptual).to(device)
@@ -200,6 +200,10 @@ class Trainer:
     def predict(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
         """ab of stored Lab's L. stored: uint8 (N, 3, H, W). Returns float32 (N, 2, H, W)."""
         return predict_ab(self.published, stored, self.precision, self.device)
+
+    def resume_precision(self, precision: str) -> None:
+        """Go on in the precision of a saved state. Raises ConfigError for fp16 off a GPU."""
+        self.precision = resolve_precision(precision, self.device)
 
     def is_finite(self) -> bool:
         """Whether no weight is NaN or infinite; a state of which one is must not be kept."""

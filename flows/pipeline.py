@@ -17,7 +17,15 @@ from tasks.colorize import colorize
 from tasks.config import Workflow, load_workflow
 from tasks.evaluate import evaluate
 from tasks.execute import Run
-from tasks.graph import build_steps, left_out, plan, select, stage_slots, with_workers
+from tasks.graph import (
+    build_steps,
+    left_out,
+    plan,
+    select,
+    stage_slots,
+    training_slots,
+    with_workers,
+)
 from tasks.ingest import ingest
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
@@ -70,6 +78,7 @@ def run_stages(
     decisions = plan(every_step)
     record = open_run(workflow, decisions, steps)
     upstream = left_out(decisions, steps)
+    training = training_slots(workflow, [decisions[step.name] for step in steps], force)
     with record.workspace.lock(), open_terminal() as terminal:
         digests = {name: skipped(decision).digest for name, decision in upstream.items()}
         result = RunResult(run_id=record.run_id)
@@ -77,7 +86,8 @@ def run_stages(
             wanted = [step for step in steps if step.stage == stage]
             ready = [step for step in wanted if not result.blocks(step)]
             if ready:
-                slots = stage_slots(workflow, stage, len(ready))
+                shared = training if stage == "train" else None
+                slots = shared or stage_slots(workflow, stage, len(ready))
                 with stage_cluster(workflow.compute, slots) as cluster:
                     run = Run(workflow, terminal, cluster, digests, force)
                     _run_stage(ready, run, result)

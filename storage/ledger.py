@@ -6,16 +6,18 @@ Order of every commit: temp file in the same folder → fsync → rename → fsy
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.errors import OutputError
+from storage.errors import LockedError, OutputError
 from storage.fingerprint import hash_bytes, hash_file
 
 PARTIAL = ".partial"
@@ -76,6 +78,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock file; the system frees it when the holder dies.
+
+    what: it guards, for the message. patience: seconds to wait for the holder. Raises LockedError.
+    """
+    deadline = time.monotonic() + patience
+    with path.open("a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    continue
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise LockedError(
+                    f"Expected to be alone in {what}, but process {holder} works there. "
+                    "Wait for it, or work in another folder."
+                ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def write_bytes(path: Path, content: bytes) -> None:

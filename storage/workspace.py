@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -10,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import LockedError, OutputError
-from storage.ledger import sync_folder
+from storage.errors import OutputError
+from storage.ledger import exclusive, sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +69,5 @@ class Workspace:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the workspace; the system frees it when the holder dies. Raises LockedError."""
-        with (self.root / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                holder = file.read().strip() or "unknown"
-                raise LockedError(
-                    f"Expected to be alone in {self.root}, but process {holder} works there. "
-                    "Wait for it, or work in another folder."
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        with exclusive(self.root / ".lock", str(self.root)):
             yield

@@ -160,7 +160,7 @@ class TrainConfig:
                 f'a file exactly when init = "{init}"',
                 getattr(self, key),
             )
-        _expect(self.min_photos >= 1, "train.min_photos", "1 or more", self.min_photos)
+        _expect(self.min_photos >= 2, "train.min_photos", "2 or more", self.min_photos)
         recipe = self.build_recipe()
         _expect(
             (recipe.objective.perceptual > 0) == bool(self.perceptual_weights),
@@ -181,7 +181,7 @@ class TrainConfig:
 
     def result_parts(self) -> dict[str, Any]:
         """What decides the weights and their card, for the fingerprint; files count by their hash."""
-        kept = {name: getattr(self, name) for name in ("init", "license", "min_photos", "seed")}
+        kept = {name: getattr(self, name) for name in ("init", "license", "seed")}
         return self.build_recipe().to_dict() | kept
 
 
@@ -214,7 +214,8 @@ class ColorizeConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeConfig:
-    """[compute]: how the machine is shared. It changes no output, so it enters no fingerprint."""
+    """[compute]: how the machine is shared. It enters no fingerprint: it changes no photo and no shard,
+    of trained weights the order of sums, and with the device their precision, which the card says."""
 
     workers: int = 0
     """Dask worker processes; 0 for one a core."""

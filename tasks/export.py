@@ -71,7 +71,7 @@ def export_model(weights: Path, output: Path, format_name: str) -> Exported:
     with atomic_path(output) as temporary, _quiet():
         answer = writers[format_name](network, temporary)
         difference = _largest_difference(network, answer)
-        if difference > TOLERANCE:
+        if not difference <= TOLERANCE:  # NaN is a difference too
             raise DamagedError(
                 f"Expected answers of {format_name} within {TOLERANCE} of ours in ab, got a "
                 f"difference of {difference:.3f}. Export in another format: {', '.join(FORMATS)}."
@@ -131,7 +131,7 @@ def _largest_difference(network: Colorizer, answer: Answer) -> float:
     with torch.inference_mode():
         photos = [_photo(size) for size in _CHECK_SIZES]
         gaps = [np.abs(answer(photo) - network(photo).numpy()).max() for photo in photos]
-    return float(max(gaps))
+    return float(np.max(gaps))
 
 
 def _photo(size: tuple[int, int]) -> Tensor:

@@ -206,18 +206,22 @@ def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:
-    """How the machine is shared among a stage's steps. Raises DeviceMissingError."""
-    if stage == "train":
-        return plan_training(num_steps, workflow.compute)
-    if stage == "evaluate":
+    """How the machine is shared among the steps of a stage other than train."""
+    if stage in ("train", "evaluate"):  # of train: only where nothing is left to train
         return plan_training(num_steps, replace(workflow.compute, device="cpu"))
     return plan_photos(workflow.compute)
 
 
-def training_slots(workflow: Workflow, decisions: Iterable[Decision]) -> Slots | None:
-    """How the categories that a run would train share the machine; None where it trains none."""
-    num_steps = sum(d.step.stage == "train" and d.action != "skip" for d in decisions)
-    return stage_slots(workflow, "train", num_steps) if num_steps else None
+def training_slots(
+    workflow: Workflow, decisions: Iterable[Decision], force: Iterable[str] = ()
+) -> Slots | None:
+    """How the categories that a run would train share the machine; None where it trains none.
+
+    force: stages that are computed whatever the decisions say. Raises DeviceMissingError.
+    """
+    forced = "train" in force
+    trained = [d for d in decisions if d.step.stage == "train" and (forced or d.action != "skip")]
+    return plan_training(len(trained), workflow.compute) if trained else None
 
 
 def with_workers(workflow: Workflow, workers: int) -> Workflow:

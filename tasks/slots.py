@@ -12,6 +12,7 @@ from typing import Any
 from colorization.errors import DeviceMissingError
 from tasks.config import ComputeConfig
 
+_PLACES = {"cpu": "CPU", "cuda": "the workers' GPUs", "auto": "the workers' GPUs or CPUs"}
 _THREAD_GAIN = 0.9
 """t threads train t to this power times as fast as one."""
 
@@ -24,7 +25,7 @@ class Slots:
     threads: int
     """torch threads of each; 0 for all that it may use (on machines that we do not know)."""
     device: str
-    """cpu or cuda."""
+    """cpu, cuda, or auto: what each worker finds."""
     gpus: tuple[str, ...] = ()
     """What CUDA_VISIBLE_DEVICES holds in each process; empty on CPUs."""
     rounds: int = 1
@@ -41,7 +42,7 @@ class Slots:
         }
 
     def __str__(self) -> str:
-        where = f"GPU {', '.join(self.gpus)}" if self.gpus else "CPU"
+        where = f"GPU {', '.join(self.gpus)}" if self.gpus else _PLACES[self.device]
         turns = "" if self.rounds == 1 else f", {self.rounds} rounds"
         return f"{self.processes} processes × {self.threads or 'all'} threads on {where}{turns}"
 
@@ -61,14 +62,13 @@ def plan_training(
     """
     num_jobs = max(num_jobs, 1)
     cores = cores or compute.cores or available_cores()
+    if compute.scheduler:  # its workers look for themselves
+        return Slots(compute.workers or num_jobs, compute.threads, compute.device)
     found = visible_gpus() if gpus is None and compute.device != "cpu" else (gpus or ())
     if compute.device == "cuda" and not found:
         raise DeviceMissingError(
             'Expected a GPU for compute.device = "cuda", found none. Use "auto" or "cpu".'
         )
-    if compute.scheduler:
-        device = "cuda" if compute.device == "cuda" else "cpu"
-        return Slots(compute.workers or num_jobs, compute.threads, device)
     if found and compute.device != "cpu":
         processes = min(num_jobs, len(found), compute.workers or len(found))
         threads = compute.threads or max(1, cores // processes)
@@ -105,7 +105,10 @@ def visible_gpus() -> tuple[str, ...]:
     if command is None:
         return ()
     query = [command, "--query-gpu=index", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    try:
+        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:  # a driver that does not answer is of no use
+        return ()
     return tuple(found.stdout.split()) if found.returncode == 0 else ()
 
 

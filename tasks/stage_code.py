@@ -93,6 +93,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "colorization.training",
             "tasks.jobs.items",
             "tasks.jobs.train",
+            "tasks.jobs.training_results",
             "tasks.jobs.training_state",
         ),
     ),

@@ -16,7 +16,7 @@ from colorization.categories import CATEGORY_NAMES
 from storage.ledger import read_json
 from storage.manifest import read_rows
 from storage.workspace import Workspace
-from tasks.models import ModelFile, segmenter_file, starter_file
+from tasks.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
 from tasks.stage_code import STAGE_NAMES
 from tasks.verification import read_success
 
@@ -71,7 +71,8 @@ def known_models() -> list[ModelFile]:
     """Every model the package knows by name."""
     names = ("starter", "torchvision:deeplabv3_resnet101", "torchvision:lraspp_mobilenet_v3_large")
     names = (*names, "torchvision:deeplabv3_mobilenet_v3_large")
-    return [*(starter_file(name) for name in CATEGORY_NAMES), *(segmenter_file(n) for n in names)]
+    starters = [starter_file(name) for name in CATEGORY_NAMES]
+    return [*starters, *(segmenter_file(name) for name in names), imagenet_encoder()]
 
 
 def _model(model: ModelFile) -> tuple[str, str, bool]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from storage.manifest import read_table
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.graph import training_files
 from tasks.jobs.items import ItemResult
-from tasks.jobs.train import METRICS_NAME, TrainItem, train_category
+from tasks.jobs.train import TrainItem, train_category
+from tasks.jobs.training_results import METRICS_NAME
+from tasks.jobs.training_state import CHECKPOINTS_NAME
 from tasks.jobs.training_watch import CURVES_NAME, PROGRESS_NAME, SAMPLES_FOLDER
 from tasks.progress import StepProgress
 from tasks.stages import StageRef, Step, digest_of
@@ -49,7 +53,7 @@ def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
                 license=train.license,
                 min_photos=train.min_photos,
                 num_threads=run.cluster.slots.threads,
-                device=run.cluster.slots.device,
+                device=compute.device if run.cluster.slots.device != "cpu" else "cpu",
                 checkpoint_seconds=compute.checkpoint_seconds,
                 sheet_every=compute.sheet_every,
             )
@@ -79,7 +83,9 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
 
     def poll() -> None:
         shown = None
-        while not finished.wait(_POLL_SECONDS):
+        last = False
+        while not last:
+            last = finished.wait(_POLL_SECONDS)
             state = read_json(folder / PROGRESS_NAME)
             if state is not None and state != shown:
                 shown = state
@@ -87,7 +93,8 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
                 note += f" val ΔE {state['val']:.2f}" if state["val"] else ""
                 progress.set(state["step"], note, total=state["steps"])
 
-    thread = threading.Thread(target=poll, daemon=True)
+    # the thread runs in this task's context, without which Prefect would not know whose progress it is
+    thread = threading.Thread(target=copy_context().run, args=(poll,), daemon=True)
     thread.start()
     try:
         yield lambda result: None
@@ -98,6 +105,7 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
 
 def _finish(folder: Path, records: dict[str, Record]) -> Published:
     (folder / PROGRESS_NAME).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS_NAME, ignore_errors=True)
     record = records["weights"]
     rollbacks = {"rollbacks": record["rollbacks"]} if record["rollbacks"] else {}
     counts = {"done": record["num_photos"], "epochs": record["epochs"], **rollbacks}

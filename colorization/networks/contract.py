@@ -1,4 +1,7 @@
-"""What every colorizer network does, and what some say beside ab while they learn."""
+"""What every colorizer network does, and what some say beside ab while they learn.
+
+Legend of shape suffixes in this package: N photos, H, W pixels; the digit is the number of channels.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,12 @@ class Colorizer(nn.Module):
 
     bins: str | None = None
     """Which ab bins the network classifies, a name of `colorization.bins`; None: it regresses ab."""
+    ab_from_bins = False
+    """Whether ab is the mean of the bins, so that classifying them teaches the whole network."""
+    encoder_prefix = "encoder."
+    """Of the parameters that `encoder_lr_factor` slows down."""
     takes_hints = False
-    """Whether `outputs` and `forward` take hints, float32 (N, 3, H, W): a, b and mask."""
+    """Whether `outputs` and `forward` take hints, float32 (N, 3, H, W): a, b, and 1 where there is a hint."""
 
     def outputs(self, L_norm_N1HW: Tensor, hints_N3HW: Tensor | None = None) -> Outputs:
         """ab, and what the losses need beside it."""

@@ -22,6 +22,7 @@ class Eccv16Colorizer(Colorizer):
     """
 
     bins = "gamut313"
+    ab_from_bins = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,6 +22,7 @@ class HypercolumnColorizer(Colorizer):
     """
 
     bins = "gamut313"
+    ab_from_bins = True
 
     def __init__(self) -> None:
         super().__init__()

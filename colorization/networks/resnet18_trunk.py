@@ -25,6 +25,8 @@ class ResNet18TrunkColorizer(Colorizer):
     state dicts, which load by key.
     """
 
+    encoder_prefix = "midlevel_resnet."
+
     def __init__(self) -> None:
         super().__init__()
         backbone = resnet18(weights=None)

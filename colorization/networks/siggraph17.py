@@ -49,7 +49,7 @@ class Siggraph17Colorizer(Colorizer):
     def forward(self, L_norm_N1HW: Tensor, hints_N3HW: Tensor | None = None) -> Tensor:
         """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units.
 
-        hints: float32 (N, 3, H, W): a and b in Lab units and the mask, 0 where there is no hint.
+        hints: float32 (N, 3, H, W): a and b in Lab units, and 1 where there is a hint, else 0.
         """
         return self._run(L_norm_N1HW, hints_N3HW)[0]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from colorization.compute import resolve_device
 from colorization.errors import DivergedError
 from colorization.lab import decode_lab
 from colorization.networks import LABEL_NETWORKS, build_network
@@ -22,25 +22,24 @@ from colorization.recipes import Recipe
 from colorization.scores import colourfulness_of, mean_scores, photo_scores
 from colorization.statistics import ColourStatistics, colour_statistics
 from colorization.training import Trainer
-from storage.checkpoints import CARD_NAME, WEIGHTS_NAME, save_checkpoint
 from storage.errors import UsageError
-from storage.ledger import record_file, write_bytes
-from storage.manifest import write_table
+from storage.ledger import exclusive, record_file
 from tasks.jobs.items import ItemResult, WorkItem, commit_item
 from tasks.jobs.loading import Split, epoch_batches, open_split
 from tasks.jobs.models import load_state, load_weights
+from tasks.jobs.training_results import write_results
 from tasks.jobs.training_state import TrainingState
-from tasks.jobs.training_watch import TrainingWatch, card_table, watched_files
+from tasks.jobs.training_watch import TrainingWatch, watched_files
+from tasks.slots import available_cores
 
-METRICS_NAME = "metrics.parquet"
-OTHER_WEIGHTS = {"best": "last.safetensors", "last": "best.safetensors"}
-"""By what the recipe publishes as weights.safetensors: the file of the other epoch."""
 _EVAL_BATCH = 16
 _STATISTICS_PHOTOS = 2048
+_LARGEST_AB = 1e4
+_LOCK_NAME = ".training.lock"
+_PATIENCE = 30.0
+"""Seconds that the workers of a killed run may take to end."""
 _MOST_ROLLBACKS = 2
 _ROLLBACK_FACTOR = 0.3
-_TIMES = ("seconds", "wait_share")
-"""Columns of the history that differ from run to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +69,8 @@ def train_category(item: TrainItem) -> ItemResult:
 
     Raises UsageError for too few photos, DivergedError when lower rates did not help either.
     """
-    if item.num_threads:
-        torch.set_num_threads(item.num_threads)
+    torch.set_num_threads(item.num_threads or available_cores())
+    item = replace(item, device=resolve_device(item.device))
     folder = Path(item.folder)
     train = open_split(Path(item.shards), "train")
     val = open_split(Path(item.shards), "val", train.label_names)
@@ -82,6 +81,13 @@ def train_category(item: TrainItem) -> ItemResult:
             "what was refused."
         )
     folder.mkdir(parents=True, exist_ok=True)
+    # a job on another machine may outlive the run that sent it, and must not have a rival
+    with exclusive(folder / _LOCK_NAME, f"the training of {item.category} in {folder}", _PATIENCE):
+        return _train(item, train, val)
+
+
+def _train(item: TrainItem, train: Split, val: Split) -> ItemResult:
+    folder = Path(item.folder)
     trainer = build_trainer(item, train)
     state = TrainingState(folder)
     state.restore(trainer)
@@ -94,11 +100,10 @@ def train_category(item: TrainItem) -> ItemResult:
                 _one_epoch(item, trainer, state, watch, batches, val, known)
             except DivergedError as error:
                 trainer = _go_back(item, train, trainer, state, error)
+        watch.finish(trainer, state.history)
     finally:
         watch.close()
-    return _finish(
-        item, trainer, state, num_train=len(train), num_classes=_num_classes(item, train)
-    )
+    return _finish(item, trainer, state, train)
 
 
 def build_trainer(item: TrainItem, train: Split) -> Trainer:
@@ -120,11 +125,20 @@ def build_trainer(item: TrainItem, train: Split) -> Trainer:
 
 
 def validate(trainer: Trainer, val: Split) -> dict[str, Any]:
-    """Mean scores over the validation split; empty without photos."""
+    """Mean scores over the validation split; empty without photos.
+
+    Raises DivergedError for colours that are none: the last step of an epoch may have diverged.
+    """
     scores = []
     for stored in val.reader.batches(_EVAL_BATCH):
         L, ab_truth = decode_lab(stored)
         ab = trainer.predict(stored)
+        if not np.abs(ab).max() < _LARGEST_AB:
+            raise DivergedError(
+                f"Expected ab within ±{_LARGEST_AB:.0f}, got {np.abs(ab).max():.3g} after step "
+                f"{trainer.position.step}. Lower learning_rate "
+                f"(now {trainer.recipe.optimization.learning_rate}) and train again."
+            )
         scores += [photo_scores(*photo) for photo in zip(L, ab, ab_truth, strict=True)]
     return mean_scores(scores) if scores else {}
 
@@ -173,12 +187,7 @@ def _one_epoch(
     if scores:
         state.keep_best(trainer, scores["delta_e"])
     state.save(trainer)
-    watch.on_epoch(
-        trainer,
-        state.history,
-        sheet=position.epoch % item.sheet_every == 0,
-        last=_is_finished(trainer, state),
-    )
+    watch.on_epoch(trainer, state.history, sheet=position.epoch % item.sheet_every == 0)
 
 
 def _is_finished(trainer: Trainer, state: TrainingState) -> bool:
@@ -245,99 +254,33 @@ def _statistics(train: Split) -> ColourStatistics:
     return colour_statistics((train.batch(part) for part in parts), len(train.label_names))
 
 
-def _finish(
-    item: TrainItem, trainer: Trainer, state: TrainingState, num_train: int, num_classes: int
-) -> ItemResult:
+def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Split) -> ItemResult:
     """Publish the weights that the recipe asks for, the others beside them, metrics and card."""
-    folder, recipe, history = Path(item.folder), trainer.recipe, state.history
-    last = trainer.published.state_dict()
-    best = state.best_weights() or last
-    best_epoch = state.best["epoch"] if state.best else history[-1]["epoch"]
-    chosen, other = (best, last) if recipe.publish == "best" else (last, best)
-    epoch, other_epoch = best_epoch, history[-1]["epoch"]
-    if recipe.publish == "last":
-        epoch, other_epoch = other_epoch, epoch
+    folder = Path(item.folder)
     metadata = {
         "kind": "colorizer",
-        "network": recipe.network,
-        "num_classes": num_classes,
+        "network": trainer.recipe.network,
+        "num_classes": _num_classes(item, train),
         "category": item.category,
-        "recipe": recipe.to_dict(),
+        "recipe": trainer.recipe.to_dict(),
         "init": item.init,
         "seed": item.seed,
         "device": torch.device(item.device).type,
         "precision": trainer.precision,
         "data_digest": item.data_digest,
-        "num_train": num_train,
+        "num_train": len(train),
         "license": item.license,
         "rollbacks": state.rollbacks,
     }
-    metrics = {row["epoch"]: _lasting(row) for row in history}
-    _save_weights(folder / WEIGHTS_NAME, chosen, metadata | {"metrics": metrics[epoch]})
-    other_path = folder / OTHER_WEIGHTS[recipe.publish]
-    _save_weights(other_path, other, metadata | {"metrics": metrics[other_epoch]})
-    columns = list(dict.fromkeys(key for row in history for key in row))
-    write_table(folder / METRICS_NAME, history, columns)
-    card = model_card(metadata | {"metrics": metrics[epoch], "epochs_trained": len(history)})
-    write_bytes(folder / CARD_NAME, card.encode())
-    extras = [folder / METRICS_NAME, folder / CARD_NAME, other_path, *watched_files(folder)]
+    weights, *others = write_results(folder, trainer, state, metadata)
     result = commit_item(
         item,
-        files=[record_file(folder, folder / WEIGHTS_NAME)],
-        extras=[record_file(folder, path) for path in extras],
-        num_photos=num_train,
+        files=[record_file(folder, weights)],
+        extras=[record_file(folder, path) for path in (*others, *watched_files(folder))],
+        num_photos=len(train),
         quarantined=[],
-        epochs=len(history),
+        epochs=len(state.history),
         rollbacks=len(state.rollbacks),
     )
     state.clear()
     return result
-
-
-def _lasting(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key not in _TIMES}
-
-
-def _save_weights(path: Path, state: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-    weights = {key: value.cpu().numpy() for key, value in state.items()}
-    save_checkpoint(path, weights, metadata, half=False)
-
-
-def model_card(metadata: dict[str, Any]) -> str:
-    """The card beside a weights file, from the same provenance that its header holds."""
-    facts = {
-        "network": metadata["network"],
-        "starts from": metadata["init"],
-        "training photos": metadata["num_train"],
-        "data digest": metadata["data_digest"],
-        "epochs trained": metadata["epochs_trained"],
-        "published epoch": metadata["metrics"]["epoch"],
-        "returns to an earlier state": len(metadata["rollbacks"]),
-        "seed": metadata["seed"],
-        "device": metadata["device"],
-        "precision": metadata["precision"],
-        "license": metadata["license"],
-    }
-    return f"""# Colorizer for {metadata["category"]}
-
-| field | value |
-|---|---|
-{card_table(facts)}
-
-## Recipe
-
-| key | value |
-|---|---|
-{card_table(metadata["recipe"])}
-
-## Metrics of the published epoch on the validation split
-
-| metric | value |
-|---|---|
-{card_table(metadata["metrics"])}
-
-## Limits
-
-Colours are conjecture: the network has seen only photos of this category, and a gray photo
-does not hold the truth. Do not use its output as evidence of historical colour.
-"""

@@ -17,7 +17,7 @@ from colorization.errors import DivergedError
 from colorization.training import Trainer
 from storage.ledger import atomic_path, damage, read_json, record_file, write_json
 
-_FOLDER = "checkpoints"
+CHECKPOINTS_NAME = "checkpoints"
 _KEPT = 2
 
 
@@ -42,34 +42,49 @@ class TrainingState:
                 f"Lower learning_rate (now {trainer.recipe.optimization.learning_rate}) and train again."
             )
         name = f"{trainer.position.step:08d}-{len(self.rollbacks)}"
-        path = self.folder / _FOLDER / f"{name}.pt"
+        path = self.folder / CHECKPOINTS_NAME / f"{name}.pt"
         _save(path, trainer.state_dict())
-        facts = {"history": self.history, "best": self.best, "rollbacks": self.rollbacks}
+        facts = {
+            "history": self.history,
+            "best": self.best,
+            "rollbacks": self.rollbacks,
+            "precision": trainer.precision,
+            "num_threads": torch.get_num_threads(),
+        }
         record = record_file(self.folder, path).to_dict() | facts
         write_json(path.with_suffix(".json"), record)
         self._drop_old()
 
     def restore(self, trainer: Trainer) -> bool:
-        """Load the newest checkpoint whose bytes are as recorded; False where there is none."""
+        """Load the newest checkpoint whose bytes are as recorded; False where there is none.
+
+        Precision and number of threads become those of the checkpoint, so that the result does not
+        depend on where training was taken up again. Raises ConfigError where that cannot be.
+        """
         for record_path in self._records():
-            record = read_json(record_path)
-            if record is None or damage(self.folder, record):
+            path, record = record_path.with_suffix(".pt"), read_json(record_path)
+            if record is None or self._is_damaged(record):
+                record_path.unlink()  # it would count as newer than what is saved from now on
+                path.unlink(missing_ok=True)
                 continue
-            if record["best"] and damage(self.folder, record["best"]["file"]):
-                continue
-            path = record_path.with_suffix(".pt")
             trainer.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            trainer.resume_precision(record["precision"])
+            torch.set_num_threads(record["num_threads"])
             self.history, self.best = record["history"], record["best"]
             self.rollbacks = record["rollbacks"]
             return True
         return False
 
+    def _is_damaged(self, record: dict[str, Any]) -> bool:
+        files = [record, *([record["best"]["file"]] if record["best"] else [])]
+        return any(damage(self.folder, file) for file in files)
+
     def keep_best(self, trainer: Trainer, delta_e: float) -> bool:
         """Keep the published weights if their validation ΔE00 is the lowest yet."""
-        if self.best is not None and delta_e >= self.best["delta_e"]:
+        if self.best is not None and not delta_e < self.best["delta_e"]:
             return False
         epoch = trainer.position.epoch
-        path = self.folder / _FOLDER / f"best-{epoch:05d}.pt"
+        path = self.folder / CHECKPOINTS_NAME / f"best-{epoch:05d}.pt"
         _save(path, trainer.published.state_dict())
         file = record_file(self.folder, path).to_dict()
         self.best = {"epoch": epoch, "delta_e": delta_e, "file": file}
@@ -85,20 +100,20 @@ class TrainingState:
 
     def clear(self) -> None:
         """Remove all checkpoints: the weights are published."""
-        for path in (self.folder / _FOLDER).glob("*"):
+        for path in (self.folder / CHECKPOINTS_NAME).glob("*"):
             path.unlink()
 
     def _records(self) -> list[Path]:
         """Of checkpoints, newest first."""
-        return sorted((self.folder / _FOLDER).glob("*.json"), reverse=True)
+        return sorted((self.folder / CHECKPOINTS_NAME).glob("*.json"), reverse=True)
 
     def _drop_old(self) -> None:
         for old in self._records()[_KEPT:]:
             old.unlink()
             old.with_suffix(".pt").unlink(missing_ok=True)
         bests = [(read_json(record) or {}).get("best") for record in self._records()]
-        needed = {best["file"]["path"] for best in bests if best}
-        for path in (self.folder / _FOLDER).glob("best-*.pt"):
+        needed = {best["file"]["path"] for best in (*bests, self.best) if best}
+        for path in (self.folder / CHECKPOINTS_NAME).glob("best-*.pt"):
             if path.relative_to(self.folder).as_posix() not in needed:
                 path.unlink()
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from tensorboardX import SummaryWriter
 from colorization.lab import decode_lab, fit_chroma, lab_to_rgb
 from colorization.training import Trainer
 from storage.curves import training_curves
-from storage.ledger import write_bytes
+from storage.ledger import write_bytes, write_json
 from storage.sheets import contact_sheet
 from tasks.jobs.loading import Split
 
@@ -28,7 +26,7 @@ _NUM_SAMPLES = 6
 
 
 class TrainingWatch:
-    """Writes into the step's folder. Nothing here is durable on purpose, or decides anything."""
+    """Writes into the step's folder. Nothing here decides anything; a full disk ends it all the same."""
 
     def __init__(self, folder: Path, title: str, val: Split) -> None:
         self._folder, self._title, self._val = folder, title, val
@@ -54,24 +52,31 @@ class TrainingWatch:
             "loss": loss,
             "val": val,
         }
-        temporary = self._folder / f".{PROGRESS_NAME}.partial"
-        temporary.write_text(json.dumps(state))
-        temporary.replace(self._folder / PROGRESS_NAME)
+        write_json(self._folder / PROGRESS_NAME, state)
 
-    def on_epoch(
-        self, trainer: Trainer, history: list[dict[str, Any]], *, sheet: bool, last: bool
-    ) -> None:
+    def on_epoch(self, trainer: Trainer, history: list[dict[str, Any]], *, sheet: bool) -> None:
         """Scores for TensorBoard; curves when they are some time old; a sheet where it is due."""
         events = self._open_events(trainer.position.step)
         for name, value in history[-1].items():
             if isinstance(value, int | float) and name != "epoch":
                 events.add_scalar(f"epoch/{name}", value, history[-1]["epoch"])
         events.flush()
-        if last or time.monotonic() - self._drawn > _CURVE_SECONDS:
+        if time.monotonic() - self._drawn > _CURVE_SECONDS:
             self._drawn = time.monotonic()
-            curves = training_curves(self._title, history)
-            write_bytes(self._folder / CURVES_NAME, curves)
-        if (sheet or last) and len(self._val):
+            self._draw_curves(history)
+        if sheet:
+            self._draw_sheet(trainer, history)
+
+    def finish(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+        """The last curves and the last sheet, also of a training that ended before it was killed."""
+        self._draw_curves(history)
+        self._draw_sheet(trainer, history)
+
+    def _draw_curves(self, history: list[dict[str, Any]]) -> None:
+        write_bytes(self._folder / CURVES_NAME, training_curves(self._title, history))
+
+    def _draw_sheet(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
+        if len(self._val):
             name = f"epoch-{history[-1]['epoch']:04d}.png"
             write_bytes(self._folder / SAMPLES_FOLDER / name, sample_sheet(trainer, self._val))
 
@@ -116,8 +121,3 @@ def sample_sheet(trainer: Trainer, val: Split) -> bytes:
 def _rgb(L: NDArray[np.float32], ab: NDArray[np.float32]) -> NDArray[Any]:
     colours = np.ascontiguousarray(np.moveaxis(ab, 0, -1))
     return lab_to_rgb(L, fit_chroma(L, colours))
-
-
-def card_table(values: Mapping[str, Any]) -> str:
-    """Markdown rows of names and values."""
-    return "\n".join(f"| {key} | {value} |" for key, value in values.items())

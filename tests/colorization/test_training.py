@@ -11,8 +11,16 @@ import pytest
 import torch
 
 from colorization.errors import ConfigError, DivergedError
-from colorization.feeding import PhotoBatch, crop_and_flip, prefetch, to_tensors
+from colorization.feeding import (
+    PhotoBatch,
+    crop_and_flip,
+    num_steps,
+    prefetch,
+    step_rows,
+    to_tensors,
+)
 from colorization.networks import LABEL_NETWORKS, NETWORK_NAMES, build_network
+from colorization.networks.iizuka16 import Iizuka16Colorizer
 from colorization.objective import needs_statistics
 from colorization.recipes import build_recipe
 from colorization.statistics import colour_statistics
@@ -44,7 +52,10 @@ def trainer(network: str, seed: int = 0, **overrides) -> Trainer:
 
 def losses_of(trained: Trainer, num_steps: int = 20, side: int = 64) -> list[float]:
     losses: list[float] = []
-    trained.train_epoch([coloured_batch(side=side)] * num_steps, losses.append)
+    batch = coloured_batch(side=side)
+    if isinstance(trained.network, Iizuka16Colorizer):  # it sees each photo at 224², too
+        batch = PhotoBatch(batch.stored[:2], batch.labels[:2])
+    trained.train_epoch([batch] * num_steps, losses.append)
     assert len(losses) == num_steps
     return losses
 
@@ -87,9 +98,28 @@ def test_the_scene_head_learns_the_labels():
     assert trained.network.classifier[-1].weight.grad.abs().sum() > 0
 
 
-def test_siggraph_classifies_its_529_bins():
-    losses = losses_of(trainer("siggraph17", loss="classification", **GENTLE), 6, side=32)
+def test_siggraph_classifies_its_529_bins_and_learns_its_colours_beside_them():
+    trained = trainer("siggraph17", loss="classification", **GENTLE)
+    losses = losses_of(trained, 6, side=32)
     assert losses[-1] < losses[0]
+    assert all(p.grad is not None for p in trained.network.parameters()), "no part is left out"
+
+
+@pytest.mark.parametrize("network", ["unet18", "resnet18-trunk"])
+def test_pretrained_encoders_learn_more_slowly(network):
+    groups = trainer(network, encoder_lr_factor=0.3).optimizer.param_groups
+    assert [group["lr_factor"] for group in groups] == [1.0, 0.3]
+    assert sum(len(group["params"]) for group in groups) == len(
+        list(build_network(network).parameters())
+    )
+
+
+def test_steps_of_an_epoch_take_each_photo_once_and_none_alone():
+    for num_photos in range(1, 40):
+        steps = num_steps(num_photos, 8)
+        taken = [list(range(num_photos))[step_rows(num_photos, 8, step)] for step in range(steps)]
+        assert sum(taken, []) == list(range(num_photos))
+        assert num_photos == 1 or min(len(part) for part in taken) > 1
 
 
 EVERYTHING = {

@@ -159,7 +159,7 @@ def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(
 ) -> None:
     text = project.read_text()
     project.write_text(
-        text.replace("epochs = 2", "epochs = 40").replace('[archive]\npath = "gray"\n', "")
+        text.replace("epochs = 2", "epochs = 12").replace('[archive]\npath = "gray"\n', "")
     )
     workspace = project.parent / "workspace"
     process = start("run", "--config", project, "--until", "train", "--only", "people")
@@ -178,7 +178,7 @@ def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(
     assert code == 0, err
     steps = {step["step"]: step for step in json.loads(out)["steps"]}
     assert steps["preprocess/people"]["computed"] == 0
-    assert steps["train/people"]["counts"]["epochs"] == 40
+    assert steps["train/people"]["counts"]["epochs"] == 12
     assert shard_hashes(workspace) == before
     assert records == {p: p.stat().st_mtime_ns for p in records}
 

@@ -43,7 +43,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
             {"train": {"init": "imagenet", "overrides": {"network": "eccv16"}}},
             "resnet18, resnet18-trunk, unet18, unet18-layer3, hypercolumn",
         ),
-        ({"train": {"min_photos": 0}}, "1 or more"),
+        ({"train": {"min_photos": 1}}, "2 or more"),
         ({"compute": {"device": "gpu"}}, "auto, cpu, cuda"),
         ({"compute": {"threads": -1}}, "0 or more"),
         ({"colorize": {"merge": "max"}}, "soft, hard"),

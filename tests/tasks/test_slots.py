@@ -46,6 +46,9 @@ def test_what_the_config_says_wins() -> None:
     assert plan_training(4, ComputeConfig(device="cpu", cores=32)) == Slots(4, 8, "cpu")
     elsewhere = ComputeConfig(device="cpu", scheduler="tcp://10.0.0.1:8786")
     assert plan_training(4, elsewhere, cores=2).threads == 0
+    other = ComputeConfig(device="cuda", scheduler="tcp://10.0.0.1:8786")
+    assert plan_training(4, other, cores=2, gpus=()).device == "cuda", "its workers look themselves"
+    assert str(plan_training(4, other)) == "4 processes × all threads on the workers' GPUs"
     assert plan_photos(ComputeConfig(workers=3), cores=32) == Slots(3, 10, "cpu")
 
 

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from colorization.errors import DivergedError, WeightsMismatchError
 from colorization.networks import build_network
 from colorization.training import Trainer
 from storage.checkpoints import load_checkpoint
-from storage.errors import DamagedError, UsageError
+from storage.errors import DamagedError, LockedError, UsageError
+from storage.ledger import exclusive
 from tasks.jobs.models import load_colorizer
 from tasks.jobs.train import TrainItem, train_category
 from tasks.jobs.training_state import TrainingState
@@ -166,6 +168,7 @@ def test_a_third_nan_fails_clearly_and_keeps_the_checkpoint(
     assert sorted((tmp_path / "checkpoints").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     tmp_path: Path, shards: Path
 ) -> None:
@@ -177,6 +180,62 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     train_category(item)
     name = "weights.safetensors"
     assert sha256(tmp_path / "a" / name) == sha256(tmp_path / "whole" / name)
+
+
+def test_colours_that_are_none_at_the_end_of_an_epoch_are_a_divergence_too(
+    tmp_path: Path, shards: Path
+) -> None:
+    """One step an epoch: no later step of it would find the loss not finite."""
+    rates = {"learning_rate": 1e12, "final_learning_rate": 1e12, "batch": 64, "ema": 0.0}
+    with pytest.raises(DivergedError, match="tried with 2 lower rates"):
+        train_category(training_item(tmp_path, shards, **rates))
+
+
+def test_a_damaged_best_epoch_is_passed_over_and_later_states_are_kept(
+    tmp_path: Path, shards: Path
+) -> None:
+    train_category(training_item(tmp_path / "whole", shards))
+    item = training_item(tmp_path / "a", shards, checkpoint_seconds=0.0)
+    assert train_and_die(item, 33)
+    folder = tmp_path / "a/checkpoints"
+    for best in folder.glob("best-*.pt"):
+        best.write_bytes(best.read_bytes()[:-100])
+    assert train_and_die(item, 15), "it began again, and is killed again"
+    assert max(int(path.name.split("-")[0]) for path in folder.glob("0*.json")) == 15
+    train_category(item)
+    for name in ("weights.safetensors", "last.safetensors"):
+        assert sha256(tmp_path / "a" / name) == sha256(tmp_path / "whole" / name)
+
+
+def test_a_training_that_is_under_way_has_no_rival(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.jobs.train._PATIENCE", 0.0)
+    with (
+        exclusive(tmp_path / ".training.lock", "it"),
+        pytest.raises(LockedError, match="alone in the training of birds"),
+    ):
+        train_category(training_item(tmp_path, shards))
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("network", ["unet18", "resnet18"])
+def test_a_photo_that_would_be_alone_in_the_last_step_is_not(tmp_path: Path, network: str) -> None:
+    odd = write_split(tmp_path / "odd", 9, 2)
+    item = training_item(tmp_path / "out", odd, network=network, batch=8, epochs=1)
+    train_category(item)
+    assert load_history(tmp_path / "out")["loss"].notna().all()
+
+
+def test_a_state_is_taken_up_with_the_threads_that_it_was_saved_with(
+    tmp_path: Path, shards: Path
+) -> None:
+    item = training_item(tmp_path, shards, checkpoint_seconds=0.0)
+    assert train_and_die(item, 5)
+    record = json.loads(max((tmp_path / "checkpoints").glob("*.json")).read_text())
+    assert (record["num_threads"], record["precision"]) == (1, "fp32")
+    train_category(replace(item, num_threads=2))
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("num_photos", [0, 3])
@@ -194,10 +253,9 @@ def test_a_category_without_validation_photos_is_trained_to_its_last_epoch(tmp_p
     assert metadata["metrics"]["epoch"] == 2 and "delta_e" not in metadata["metrics"]
 
 
-def test_labels_are_learned_where_the_network_can_and_there_are_two(
-    tmp_path: Path, shards: Path
-) -> None:
-    item = training_item(tmp_path / "out", shards, network="iizuka16", scene=0.1, epochs=1, ema=0.0)
+def test_labels_are_learned_where_the_network_can_and_there_are_two(tmp_path: Path) -> None:
+    few = write_split(tmp_path / "few", 8, 1)
+    item = training_item(tmp_path / "out", few, network="iizuka16", scene=0.1, epochs=1, ema=0.0)
     train_category(item)
     network, metadata = load_colorizer(tmp_path / "out/weights.safetensors")
     assert metadata["num_classes"] == 2 and network.classifier[-1].out_features == 2
