@@ -15,8 +15,8 @@ class ResNet18Colorizer(Colorizer):
     Paper section 2.2, figure 2: "every convolutional layer is followed by a batch normalization
     and ReLU", which cannot hold for the last one, since ab has both signs. The transposed
     kernels are 4×4, a multiple of the stride, against checkerboards. The last layer answers in Lab
-    units: with a factor of 110 behind it, Adam's steps of 1e-2 killed the features in one epoch. 13.96 M parameters, 5.9 GFLOPs at
-    256².
+    units: with a factor of 110 behind it, Adam's steps of 1e-2 killed the features in one epoch.
+    13.96 M parameters, 5.9 GFLOPs at 256².
     """
 
     def __init__(self) -> None:
