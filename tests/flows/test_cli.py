@@ -154,9 +154,7 @@ def test_a_stage_run_alone_reads_what_the_plan_means_not_what_ran_last(project: 
     assert (workspace / "current/preprocess/people").resolve() == folders[0] != folders[1]
 
 
-def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(
-    project: Path, ephemeral_server: None
-) -> None:
+def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(project: Path) -> None:
     text = project.read_text()
     project.write_text(
         text.replace("epochs = 2", "epochs = 12").replace('[archive]\npath = "gray"\n', "")

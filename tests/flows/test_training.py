@@ -25,18 +25,22 @@ def weights_of(project: Path) -> dict[str, str]:
     return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
-def test_a_failed_category_stops_no_other_and_is_retried_alone(
+def test_failed_categories_stop_no_other_and_are_retried_alone(
     project: Path, make_photo: Any
 ) -> None:
     photos = project.parent / "photos/people"
     for path in sorted(photos.iterdir())[3:]:
         path.unlink()
+    (project.parent / "photos/birds").mkdir()
+    more = project.read_text().replace("[datasets]", '[datasets]\nbirds = "photos/birds"')
+    project.write_text(more)
     code, out, err = chromaflow("run", "--config", project, "--json", *UNTIL)
-    result = json.loads(out)
     assert code == 2, err
-    assert {failure["step"] for failure in result["failures"]} == {"train/people"}
-    assert "4 or more usable training photos of people" in result["failures"][0]["error"]
-    assert "min_photos" in result["failures"][0]["error"]
+    failed = {failure["step"]: failure["error"] for failure in json.loads(out)["failures"]}
+    assert set(failed) == {"preprocess/birds", "train/birds", "train/people"}
+    assert "Expected usable photos of birds in " in failed["preprocess/birds"]
+    assert "4 or more usable training photos of people" in failed["train/people"]
+    assert "min_photos" in failed["train/people"]
     before = weights_of(project)
     assert set(before) == {"places"}
     for i in range(3, 14):
@@ -45,16 +49,6 @@ def test_a_failed_category_stops_no_other_and_is_retried_alone(
     assert steps["train/people"]["computed"] == 1 and "train/places" not in steps
     after = weights_of(project)
     assert set(after) == {"people", "places"} and after["places"] == before["places"]
-
-
-def test_a_category_without_photos_is_refused_and_the_others_are_trained(project: Path) -> None:
-    for path in (project.parent / "photos/people").iterdir():
-        path.unlink()
-    code, out, err = chromaflow("run", "--config", project, "--json", *UNTIL)
-    assert code == 2, err
-    failed = {failure["step"]: failure["error"] for failure in json.loads(out)["failures"]}
-    assert "Expected usable photos of people in " in failed["preprocess/people"]
-    assert set(weights_of(project)) == {"places"}
 
 
 def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(

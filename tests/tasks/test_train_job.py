@@ -191,6 +191,7 @@ def test_colours_that_are_none_at_the_end_of_an_epoch_are_a_divergence_too(
         train_category(training_item(tmp_path, shards, **rates))
 
 
+@pytest.mark.slow
 def test_a_damaged_best_epoch_is_passed_over_and_later_states_are_kept(
     tmp_path: Path, shards: Path
 ) -> None:
