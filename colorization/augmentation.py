@@ -87,18 +87,6 @@ def crop_and_flip(pixels: NDArray[Any], augmentation: Augmentation) -> NDArray[A
     return crop
 
 
-def saturate_lab(lab: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Scale chroma in Lab; L stays as it is, so the network's input does not change.
-
-    lab: float32 (3, H, W). factor ≥ 0. Returns float32 (3, H, W), ab clipped to −128..127.
-    """
-    if factor == 1:
-        return lab
-    saturated = lab * np.array([1, factor, factor], np.float32)[:, None, None]
-    np.clip(saturated[1:], -128, 127, out=saturated[1:])
-    return saturated
-
-
 def saturate_hsv(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
     """Scale saturation in HSV (A. R. Smith 1978); hue and value stay, lightness changes.
 

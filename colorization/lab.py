@@ -177,9 +177,13 @@ def lab_to_rgb(L: Float, ab: Float, dtype: type[np.uint8] | type[np.uint16] = np
     return table[(linear * (len(table) - 1) + 0.5).astype(np.int32)]
 
 
-def encode_lab(lab: Float) -> NDArray[np.uint8]:
-    """Lab to its stored form. lab: float32 (3, H, W). Returns uint8 (3, H, W): L·255/100, a+128, b+128."""
-    stored: Float = lab * _STORED_SCALE
+def encode_lab(lab: Float, saturation: float = 1.0) -> NDArray[np.uint8]:
+    """Lab to its stored form, a and b multiplied by `saturation` on the way.
+
+    lab: float32 (3, H, W). Returns uint8 (3, H, W): L·255/100, a+128, b+128.
+    """
+    scale = _STORED_SCALE * np.array([1, saturation, saturation], np.float32)[:, None, None]
+    stored: Float = lab * scale
     stored += _STORED_OFFSET + np.float32(0.5)  # truncated below: rounding at half rint's cost
     return np.clip(stored, 0, 255, out=stored).astype(np.uint8)
 

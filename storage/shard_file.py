@@ -34,16 +34,14 @@ def photo_encoder() -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
 
 
-def shard_content(frames: Mapping[int, bytes]) -> bytes:
-    """The bytes of a whole shard file. frames: by place, 0..255; other places are holes."""
+def shard_index(places: Mapping[int, tuple[int, int]]) -> bytes:
+    """What ends a shard file, after its frames. places: 0..255 → offset and length; else holes."""
     index = np.full((PHOTOS_PER_SHARD, 2), _ABSENT, "<u8")
-    offset = 0
-    for place, frame in sorted(frames.items()):
-        index[place] = offset, len(frame)
-        offset += len(frame)
+    for place, extent in places.items():
+        index[place] = extent
     tail = index.tobytes()
-    checksum = google_crc32c.value(tail).to_bytes(_CHECKSUM_BYTES, "little")
-    return b"".join([*(frames[place] for place in sorted(frames)), tail, checksum])
+    checksum: int = google_crc32c.value(tail)
+    return tail + checksum.to_bytes(_CHECKSUM_BYTES, "little")
 
 
 @dataclass

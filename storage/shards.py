@@ -9,20 +9,27 @@ a zarr shard. Readers: `storage.shard_reader`.
 
 from __future__ import annotations
 
+import hashlib
+import os
+import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from storage.ledger import FileRecord, write_recorded
+from storage.ledger import PARTIAL, FileRecord, atomic_path
 from storage.shard_file import (
     PHOTOS_PER_SHARD,
     ZSTD_LEVEL,
     Stored,
     photo_encoder,
-    shard_content,
+    shard_index,
 )
+
+_WRITE_BYTES = 4 << 20
+"""Frames are written in pieces of about this size."""
 
 
 def shard_of(row: int) -> int:
@@ -52,16 +59,24 @@ def shard_path(store: Path, split: str, shard: int) -> Path:
 
 
 class ShardWriter:
-    """Gathers the photos of one shard, compressed, and writes them at once.
+    """Compresses the photos of one shard and writes them while more are made.
 
-    A shard file left by a killed writer is replaced, never merged.
+    Frames go to a temporary file in the order in which they are added, so add rows in order; a
+    thread writes and syncs them, so that the disk works while the processor does. A shard file left
+    by a killed writer is replaced, never merged.
     """
 
     def __init__(self, store: Path, split: str, shard: int) -> None:
         self._path, self._root = shard_path(store, split, shard), store.parent
         self._first_row = shard * PHOTOS_PER_SHARD
-        self._frames: dict[int, bytes] = {}
         self._encoder = photo_encoder()
+        self._places: dict[int, tuple[int, int]] = {}
+        self._waiting: list[bytes] = []
+        self._length = self._num_waiting = 0
+        self._digest = hashlib.sha256()
+        self._temporary = self._path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+        self._disk = ThreadPoolExecutor(1, "shard")
+        self._jobs: list[Future[None]] = []
 
     def holds(self, row: int) -> bool:
         """Whether a row of the split belongs to this shard."""
@@ -70,10 +85,36 @@ class ShardWriter:
     def add(self, row: int, photo: Stored) -> None:
         """Keep one photo. row: of the split. photo: uint8 (3, S, S). Rows left out are holes."""
         assert self.holds(row), row
-        self._frames[row - self._first_row] = self._encoder.compress(
-            np.ascontiguousarray(photo).data
-        )
+        frame = self._encoder.compress(np.ascontiguousarray(photo).data)
+        self._places[row - self._first_row] = self._length, len(frame)
+        self._queue(frame)
+        if self._num_waiting >= _WRITE_BYTES:
+            self._send()
 
     def write(self) -> FileRecord:
         """Make it durable. Returns its record relative to the store's parent. Raises OutputError."""
-        return write_recorded(self._root, self._path, shard_content(self._frames))
+        self._queue(shard_index(self._places))
+        self._send()
+        with atomic_path(self._path) as temporary, self._disk:
+            for job in self._jobs:
+                job.result()
+            self._temporary.replace(temporary)
+        name = self._path.relative_to(self._root).as_posix()
+        return FileRecord(name, self._length, self._digest.hexdigest())
+
+    def _queue(self, content: bytes) -> None:
+        self._waiting.append(content)
+        self._length += len(content)
+        self._num_waiting += len(content)
+
+    def _send(self) -> None:
+        content, self._waiting, self._num_waiting = b"".join(self._waiting), [], 0
+        self._jobs.append(self._disk.submit(self._put, content))
+
+    def _put(self, content: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._temporary.open("ab") as file:
+            file.write(content)
+            file.flush()
+            os.fdatasync(file.fileno())
+        self._digest.update(content)

@@ -17,7 +17,6 @@ from colorization.augmentation import (
     crop_and_flip,
     draw_augmentation,
     saturate_hsv,
-    saturate_lab,
 )
 from colorization.lab import encode_lab, rgb_to_lab
 from storage.manifest import HEADER_COLUMNS, Quarantined
@@ -132,7 +131,7 @@ def stored_photo(
     crop = crop_and_flip(rgb, augmentation)
     if config["saturation_space"] == "hsv":
         return encode_lab(rgb_to_lab(saturate_hsv(crop, augmentation.saturation)))
-    return encode_lab(saturate_lab(rgb_to_lab(crop), augmentation.saturation))
+    return encode_lab(rgb_to_lab(crop), augmentation.saturation)
 
 
 def _row(

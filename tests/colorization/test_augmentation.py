@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skimage.color import hsv2rgb, rgb2hsv
 
 from colorization.augmentation import (
     centre_crop,
     crop_and_flip,
     draw_augmentation,
-    saturate_hsv,
-    saturate_lab,
 )
+from colorization.lab import encode_lab
 
 
 def draw(**changes):
@@ -59,19 +57,9 @@ def test_a_photo_smaller_than_the_crop_is_refused():
         draw(height=63)
 
 
-def test_saturating_scales_chroma_clips_it_and_keeps_lightness():
-    lab = np.array([[[50, 20]], [[10, 100]], [[-20, -120]]], np.float32)
-    expected = np.array([[[50, 20]], [[15, 127]], [[-30, -128]]], np.float32)
-    np.testing.assert_array_equal(saturate_lab(lab, 1.5), expected)
-    np.testing.assert_array_equal(saturate_lab(lab, 1.0), lab)
-
-
-@pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.3, 4.0])
-def test_saturating_in_hsv_is_that_of_scikit_image(factor):
-    rgb = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    rgb[0, :5] = 0
-    rgb[1, :5] = 77
-    hsv = rgb2hsv(rgb)
-    hsv[..., 1] = np.minimum(hsv[..., 1] * factor, 1)
-    expected = hsv2rgb(hsv) * 255
-    assert np.abs(saturate_hsv(rgb, factor) - expected).max() <= 0.51
+def test_saturation_in_lab_scales_a_and_b_on_the_way_to_the_stored_form_and_leaves_L():
+    lab = np.stack([np.full((2, 2), v, np.float32) for v in (60.0, 20.0, -30.0)])
+    stored = encode_lab(lab, 1.5)
+    assert stored[:, 0, 0].tolist() == [153, 128 + 30, 128 - 45]
+    assert encode_lab(lab, 9.0)[:, 0, 0].tolist() == [153, 255, 0]
+    np.testing.assert_array_equal(encode_lab(lab, 1.0), encode_lab(lab))
