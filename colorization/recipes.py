@@ -208,15 +208,12 @@ def build_recipe_from(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
 
     for key, value in overrides.items():
         _check_type(key, value, _DEFAULTS[key])
-    try:
-        return replace(
-            recipe,
-            objective=replace(recipe.objective, **of(_OBJECTIVE)),
-            optimization=replace(recipe.optimization, **of(_OPTIMIZATION)),
-            **of(set(RECIPE_KEYS) - _OBJECTIVE - _OPTIMIZATION),
-        )
-    except TypeError as error:
-        raise ConfigError(f"Expected fitting types in the recipe, got: {error}.") from error
+    return replace(
+        recipe,
+        objective=replace(recipe.objective, **of(_OBJECTIVE)),
+        optimization=replace(recipe.optimization, **of(_OPTIMIZATION)),
+        **of(set(RECIPE_KEYS) - _OBJECTIVE - _OPTIMIZATION),
+    )
 
 
 RECIPES = {

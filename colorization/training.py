@@ -85,8 +85,7 @@ class Trainer:
         self.network = place(network, device)
         self.recipe, self.seed, self.device = recipe, seed, device
         self.precision = resolve_precision(recipe.precision, device)
-        self.steps_per_epoch = num_steps(num_photos, recipe.batch)
-        self.num_steps = self.steps_per_epoch * recipe.epochs
+        self.num_steps = num_steps(num_photos, recipe.batch) * recipe.epochs
         self.position = Position()
         self.loss = TrainingLoss(recipe.objective, network, statistics, perceptual).to(device)
         self.optimizer = build_optimizer(self.network, recipe.optimization)

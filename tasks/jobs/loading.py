@@ -149,11 +149,11 @@ def epoch_batches(split: Split, batch: int, seed: int, device: str) -> EpochBatc
 
 def _load(split: Split, device: str) -> Tensor:
     """The whole split on a device, a few photos at a time. Returns uint8 (N, 3, S, S)."""
-    rows, size = split.reader.rows, split.reader.size
-    photos = torch.empty(len(rows), 3, size, size, dtype=torch.uint8, device=device)
-    for first in range(0, len(rows), _LOADED_AT_ONCE):
-        part = split.reader.read(rows[first : first + _LOADED_AT_ONCE])
-        photos[first : first + len(part)] = torch.from_numpy(part).to(device)
+    size = split.reader.size
+    photos = torch.empty(len(split), 3, size, size, dtype=torch.uint8, device=device)
+    parts = split.reader.batches(_LOADED_AT_ONCE)
+    for place, part in zip(photos.split(_LOADED_AT_ONCE), parts, strict=True):
+        place.copy_(torch.from_numpy(part))
     return photos
 
 

@@ -55,8 +55,8 @@ class TrainingState:
         write_json(path.with_suffix(".json"), record)
         self._drop_old()
 
-    def restore(self, trainer: Trainer) -> bool:
-        """Load the newest checkpoint whose bytes are as recorded; False where there is none.
+    def restore(self, trainer: Trainer) -> None:
+        """Load the newest checkpoint whose bytes are as recorded, if there is one.
 
         Precision and number of threads become those of the checkpoint, so that the result does not
         depend on where training was taken up again. Raises ConfigError where that cannot be.
@@ -72,23 +72,21 @@ class TrainingState:
             torch.set_num_threads(record["num_threads"])
             self.history, self.best = record["history"], record["best"]
             self.rollbacks = record["rollbacks"]
-            return True
-        return False
+            return
 
     def _is_damaged(self, record: dict[str, Any]) -> bool:
         files = [record, *([record["best"]["file"]] if record["best"] else [])]
         return any(damage(self.folder, file) for file in files)
 
-    def keep_best(self, trainer: Trainer, delta_e: float) -> bool:
+    def keep_best(self, trainer: Trainer, delta_e: float) -> None:
         """Keep the published weights if their validation ΔE00 is the lowest yet."""
         if self.best is not None and not delta_e < self.best["delta_e"]:
-            return False
+            return
         epoch = trainer.position.epoch
         path = self.folder / CHECKPOINTS_NAME / f"best-{epoch:05d}.pt"
         _save(path, trainer.published.state_dict())
         file = record_file(self.folder, path).to_dict()
         self.best = {"epoch": epoch, "delta_e": delta_e, "file": file}
-        return True
 
     def best_weights(self) -> dict[str, Tensor] | None:
         """The state dict of the best epoch, or None where nothing was validated."""
