@@ -21,7 +21,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -47,6 +46,7 @@ from storage.manifest import write_table
 from storage.shards import create_array
 from tasks.cluster import WORKER_ENVIRONMENT
 from tasks.config import PreprocessConfig
+from tasks.jobs.items import peak_mb
 from tasks.jobs.loading import epoch_batches, open_split
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard
 from tasks.slots import available_cores, visible_gpus
@@ -164,7 +164,7 @@ def serve_blocks(way: str, work: Path, device: str, compiled: bool) -> None:
         started = time.perf_counter()
         num_photos, waited = next(blocks)
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        peak = peak_mb()
         if device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 1e6
         figures = {"rate": num_photos / seconds, "waited": waited / seconds, "peak_mb": peak}

@@ -6,7 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -18,7 +17,7 @@ from storage.outputs import check_collisions
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.colorize import ColorizeItem, colorize_chunk
-from tasks.jobs.items import ItemResult
+from tasks.jobs.items import ItemResult, spread_evenly
 from tasks.jobs.models import ModelSpec
 from tasks.jobs.sheet import SheetItem, draw_sheet
 from tasks.models import expert_files, require, segmenter_file
@@ -63,8 +62,7 @@ def _items(
         ColorizeItem(name=f"{number:06d}", photos=tuple(rows), **common)
         for number, rows in sorted(by_chunk.items())
     ]
-    picked = np.linspace(0, len(manifest) - 1, min(config.sheet, len(manifest))).round().astype(int)
-    photos = tuple(manifest[i] for i in picked)
+    photos = tuple(manifest[i] for i in spread_evenly(len(manifest), config.sheet))
     truth = str(archive.truth) if archive.truth else None
     return [*chunks, SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, **common)]
 

@@ -21,6 +21,7 @@ from storage.sheets import contact_sheet, outlined
 from storage.sources import open_source
 from storage.workspace import Workspace
 from tasks.config import Workflow
+from tasks.jobs.items import spread_evenly
 from tasks.jobs.preprocess import STORE_NAME
 from tasks.stages import source_of
 
@@ -69,7 +70,7 @@ def preview_shards(
         raise UsageError(f"Expected a split with photos of {', '.join(SPLITS)}; got {split!r}.")
     if num_photos < 1:
         raise UsageError(f"Expected 1 photo or more on the sheet, got {num_photos}.")
-    picked = np.linspace(0, len(rows) - 1, min(num_photos, len(rows))).round().astype(int)
+    picked = spread_evenly(len(rows), num_photos)
     reader = ShardReader(folder / STORE_NAME, split, np.array([row["row"] for row in rows]))
     pictures = [_pictures(workspace, category, reader, rows[i]) for i in picked]
     path = output or workspace.root / "previews" / f"shards-{category}-{split}.png"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from storage.errors import PhotoError
 from storage.fingerprint import hash_bytes
@@ -79,8 +82,21 @@ def commit_item(
 
 
 def peak_mb() -> float:
-    """Largest resident memory of this process so far, in MB (Linux reports KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """Largest resident memory of this process so far, in MB.
+
+    Not by getrusage where Linux can say it: its ru_maxrss begins at that of the parent process.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024 / 1e6
+    except (OSError, ValueError, IndexError):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def spread_evenly(count: int, most: int) -> list[int]:
+    """Places of at most `most` out of `count`, evenly spread from the first to the last."""
+    return [round(place) for place in np.linspace(0, count - 1, min(most, count)).tolist()]
 
 
 def read_photo(item: PhotoItem, photo: Mapping[str, Any]) -> bytes:

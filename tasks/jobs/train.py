@@ -24,7 +24,7 @@ from colorization.statistics import ColourStatistics, colour_statistics
 from colorization.training import Trainer
 from storage.errors import UsageError
 from storage.ledger import exclusive, record_file
-from tasks.jobs.items import ItemResult, WorkItem, commit_item
+from tasks.jobs.items import ItemResult, WorkItem, commit_item, spread_evenly
 from tasks.jobs.loading import Split, epoch_batches, open_split
 from tasks.jobs.models import load_state, load_weights
 from tasks.jobs.training_results import write_results
@@ -249,7 +249,7 @@ def _num_classes(item: TrainItem, train: Split) -> int:
 def _statistics(train: Split) -> ColourStatistics:
     """Of at most some thousand photos, evenly spread."""
     rows = train.reader.rows
-    picked = rows[np.unique(np.linspace(0, len(rows) - 1, _STATISTICS_PHOTOS).round().astype(int))]
+    picked = rows[spread_evenly(len(rows), _STATISTICS_PHOTOS)]
     parts = np.array_split(picked, -(-len(picked) // 64))
     return colour_statistics((train.batch(part) for part in parts), len(train.label_names))
 

@@ -15,6 +15,7 @@ from colorization.training import Trainer
 from storage.curves import training_curves
 from storage.ledger import write_bytes, write_json
 from storage.sheets import contact_sheet
+from tasks.jobs.items import spread_evenly
 from tasks.jobs.loading import Split
 
 PROGRESS_NAME, CURVES_NAME = "progress.json", "curves.png"
@@ -102,11 +103,8 @@ def watched_files(folder: Path) -> list[Path]:
 
 def sample_sheet(trainer: Trainer, val: Split) -> bytes:
     """Some validation photos, gray, as colorized and as they are. Returns a PNG's bytes."""
-    rows = val.reader.rows
-    picked = np.unique(
-        np.linspace(0, len(rows) - 1, min(_NUM_SAMPLES, len(rows))).round().astype(int)
-    )
-    stored = val.reader.read(rows[picked])
+    rows = val.reader.rows[spread_evenly(len(val.reader.rows), _NUM_SAMPLES)]
+    stored = val.reader.read(rows)
     L, ab_truth = decode_lab(stored)
     ab = trainer.predict(stored)
     lines = []
@@ -114,7 +112,7 @@ def sample_sheet(trainer: Trainer, val: Split) -> bytes:
         pictures = [
             _rgb(L[i, 0], colours) for colours in (np.zeros_like(ab[i]), ab[i], ab_truth[i])
         ]
-        lines.append((f"photo {rows[picked[i]]}", pictures))
+        lines.append((f"photo {rows[i]}", pictures))
     return contact_sheet(("gray", f"epoch {trainer.position.epoch}", "truth"), lines)
 
 
