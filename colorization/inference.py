@@ -1,7 +1,7 @@
 """One gray photo of any size to ab at its full size, through segmenter, experts and merge.
 
-L at full size → network size (short side 256, aspect kept, reflect-padded to a multiple of 32)
-→ weights → experts → merge in ab → bicubic to full size. L itself is never resampled.
+L → network size (short side 256, aspect kept, reflect-padded to a multiple of 32) → weights →
+experts → merge in ab → full size, in `colorization.full_size`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORY_NAMES, REST
 from colorization.compute import autocast, place, resolve_precision
-from colorization.lab import Float, Pixels, fit_chroma, lab_to_rgb, normalize_L
+from colorization.full_size import colour_strips, reduced_L
+from colorization.lab import Float, Pixels, normalize_L
 from colorization.merging import drop_absent, merge, refine_weights
 from colorization.segmentation import Segmenter
 
 MULTIPLE = 32
-STRIP_PIXELS = 1 << 20
-"""Lab → RGB works on strips of about this many pixels, so its temporaries stay near 60 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class MergedColorizer:
 
     @torch.inference_mode()
     def predict(self, L: Float) -> Prediction:
-        """Colours of one photo at network size. L: float32 (H, W), 0..100."""
+        """Colours of one photo at network size. L: float32 (H, W), 0..100, of any size."""
         L_11hw = _network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
         padded, (height, width) = _pad(L_11hw)
         weight = self.segmenter(padded)[..., :height, :width]
@@ -88,13 +86,21 @@ class MergedColorizer:
             shares=dict(zip(CATEGORY_NAMES, shares, strict=True)),
         )
 
-    def colorize(self, L: Float, dtype: type[np.uint8] | type[np.uint16]) -> Pixels:
-        """Colour one photo. L: float32 (H, W), 0..100, at full size. Returns (H, W, 3) of dtype."""
-        rgb = np.empty((*L.shape, 3), dtype)
-        for rows, ab in full_size_strips(self.predict(L).ab, L.shape):
-            L_strip = L[rows]
-            rgb[rows] = lab_to_rgb(L_strip, fit_chroma(L_strip, ab), dtype)
-        return rgb
+    def colorize(
+        self,
+        pixels: Pixels,
+        dtype: type[np.uint8] | type[np.uint16],
+        *,
+        alpha: Pixels | None = None,
+        keep_toning: bool = False,
+    ) -> Iterator[Pixels]:
+        """Colour one photo. Yields its strips, (rows, W, 3) of `dtype`, from top to bottom.
+
+        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded, at full size. alpha:
+        (H, W), for the networks only. keep_toning: see `colour_strips`.
+        """
+        ab = self.predict(reduced_L(pixels, alpha, self.short_side)).ab
+        return colour_strips(pixels, ab, dtype, keep_toning=keep_toning)
 
 
 def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:
@@ -103,21 +109,6 @@ def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:
     weight = L_N1HW.new_zeros(photos, len(CATEGORY_NAMES), height, width)
     weight[:, CATEGORY_NAMES.index(REST)] = 1
     return weight
-
-
-def full_size_strips(
-    ab_12hw: Tensor, shape: tuple[int, ...]
-) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """Bring ab to full size bicubically (34.7 dB, against nearest's 33.5), strip by strip.
-
-    ab: float32 (1, 2, h, w). shape: (H, W). Yields row slices and float32 (rows, W, 2).
-    """
-    height, width = shape
-    full = F.interpolate(ab_12hw, size=(height, width), mode="bicubic", align_corners=False)
-    rows = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        strip = slice(top, min(top + rows, height))
-        yield strip, full[0, :, strip].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def _network_size(L_11HW: Tensor, short_side: int) -> Tensor:

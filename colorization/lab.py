@@ -127,10 +127,15 @@ def gray_to_L(gray: Pixels) -> Float:
     return table[gray]
 
 
+def rgb_to_luminance(rgb: Pixels) -> NDArray[np.float64]:
+    """Y of an sRGB photo, white 1. rgb: uint8 or uint16, (H, W, 3). Returns float64 (H, W)."""
+    weights = _RGB_TO_XYZ[1] / _RGB_TO_XYZ[1].sum()
+    return np.asarray(_linear(rgb) @ weights, np.float64)
+
+
 def rgb_to_L(rgb: Pixels) -> Float:
     """Lightness of an sRGB photo. rgb: uint8 or uint16, (H, W, 3). Returns float32 (H, W)."""
-    luminance = _linear(rgb) @ _RGB_TO_RELATIVE[1]
-    return (116 * _cube_root(luminance) - 16).astype(np.float32)
+    return (116 * _cube_root(rgb_to_luminance(rgb)) - 16).astype(np.float32)
 
 
 def _lab_to_linear(L: Float, ab: Float) -> Float:

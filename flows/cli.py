@@ -137,29 +137,77 @@ app.command("evaluate")(_stage_command("evaluate", "Score the experts beside bas
 
 @app.command()
 def colorize(
-    archive: Annotated[Path, typer.Argument(metavar="IN", help="Folder of gray photos.")],
+    archive: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="Folder, BagIt bag, .zip, .tar, pattern or URL of gray photos; - for a list on stdin.",
+        ),
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Where colour goes.")],
     models: Annotated[
         Path | None, typer.Option(help="A chromaflow.toml with trained experts.")
     ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only these, as in .gitignore; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Not these, as in .gitignore; repeatable.")
+    ] = None,
     segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
     merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
+    toning: Annotated[
+        str | None, typer.Option(help="Of sepia: neutral replaces it, keep adds to it.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(help="Colour ALREADY_COLOR, BILEVEL or ANIMATED too; repeatable."),
+    ] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="jpeg, png, tiff or webp; else as the original.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help='Draw "AI colorized": corner or border.')
+    ] = None,
+    sidecar: Annotated[bool, typer.Option("--sidecar", help="Write an XMP beside each.")] = False,
+    bag: Annotated[bool, typer.Option("--bag", help="Make OUT a BagIt bag.")] = False,
     force: Force = False,
     workers: Workers = 0,
     as_json: Json = False,
 ) -> None:
-    """Colour every photo of a folder; originals are never touched."""
-    from tasks.archive import archive_workflow
+    """Colour every photo of an archive; originals are never touched."""
+    from tasks.archive import archive_location, archive_workflow
     from tasks.graph import build_steps
 
-    workflow = archive_workflow(archive, output, models=models, segmenter=segmenter, merge=merge)
-    build_steps(workflow)
-    parameters: dict[str, Any] = {
-        "archive": str(archive),
-        "output": str(output),
-        "models": str(models) if models else None,
+    settings = {
         "segmenter": segmenter,
         "merge": merge,
+        "toning": toning,
+        "accept": accept,
+        "format": format_name,
+        "label": label,
+        "sidecar": sidecar,
+    }
+    parameters: dict[str, Any] = {
+        "archive": archive_location(archive, output),
+        "include": include,
+        "exclude": exclude,
+        "bag": bag,
+        "settings": settings,
+    }
+    workflow = archive_workflow(
+        parameters["archive"],
+        output,
+        models=models,
+        include=include or (),
+        exclude=exclude or (),
+        bag=bag,
+        settings=settings,
+    )
+    build_steps(workflow)
+    parameters |= {
+        "output": str(output),
+        "models": str(models) if models else None,
         "force": force,
         "workers": workers,
     }
@@ -188,23 +236,53 @@ def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Check every file of the current outputs against its record; exit 7 if one is damaged."""
-    from storage.errors import DamagedError
+def verify(
+    output: Annotated[
+        Path | None, typer.Argument(metavar="[OUT]", help="The OUT of `chromaflow colorize`.")
+    ] = None,
+    originals: Annotated[
+        str | None, typer.Option(help="Where its photos are: compares lightness too.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Check every file against its record, and what is in OUT; exit 7 if one is damaged."""
+    from storage.errors import DamagedError, UsageError
+
+    if originals and not output:
+        raise UsageError("Expected OUT beside --originals, got none.")
+    report = _verify_output(output, originals) if output else _verify_config(config)
+    if as_json:
+        _print_json(report)
+    else:
+        for row in report["damaged"]:
+            _say(f"damaged {row['step']} {row['item']}: {row['problem']}")
+        _say(f"{len(report['damaged'])} damaged in {len(report['steps'])} steps")
+    if report["damaged"]:
+        _say("Run the same command that made them again: it makes what is damaged anew.")
+        raise typer.Exit(DamagedError.exit_code)
+
+
+def _verify_config(config: Path) -> dict[str, Any]:
     from storage.workspace import Workspace
     from tasks.config import load_workflow
     from tasks.verification import verify_workspace
 
     steps, damaged = verify_workspace(Workspace(load_workflow(config).workspace))
-    if as_json:
-        _print_json({"steps": steps, "damaged": damaged})
-    else:
-        for row in damaged:
-            _say(f"damaged {row['step']} {row['item']}: {row['problem']}")
-        _say(f"{len(damaged)} damaged in {len(steps)} steps")
-    if damaged:
-        _say("`chromaflow run` makes them again.")
-        raise typer.Exit(DamagedError.exit_code)
+    return {"steps": steps, "damaged": damaged}
+
+
+def _verify_output(output: Path, originals: str | None) -> dict[str, Any]:
+    from tasks.outputs_check import verify_outputs
+
+    report = verify_outputs(output, originals)
+    _say(f"{report.num_outputs} outputs decoded")
+    if report.num_compared:
+        _say(
+            f"{report.num_compared} compared: gray within {report.max_codes} code values where "
+            f"lossless, mean |ΔL*| {report.mean_L:.3f} where lossy"
+        )
+    return report.to_dict()
 
 
 @show_app.command("shards")
@@ -247,11 +325,27 @@ def doctor(config: Config = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def explain(code: Annotated[str, typer.Argument(help="e.g. TRUNCATED")]) -> None:
-    """Say what a quarantine code means and what to do."""
+    """Say what a reason code means and what to do."""
     from storage.errors import explain_reason
 
     reason = explain_reason(code)
     _say(f"{reason.code}: {reason.meaning}\n{reason.remedy}")
+
+
+@app.command()
+def formats(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="docs/formats.md, on stdout.")
+    ] = False,
+) -> None:
+    """List the picture formats: what is read of each, and how its colour is written."""
+    from storage.formats import FORMATS, formats_page
+
+    if markdown:
+        typer.echo(formats_page(), nl=False)
+        return
+    for format_ in FORMATS.values():
+        _say(f"{format_.name:<9} read: {format_.reads}\n{'':<9} written: {format_.writes}")
 
 
 @models_app.command("list")

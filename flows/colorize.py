@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 
@@ -17,24 +18,29 @@ def colorize_flow(
     archive: str,
     output: str,
     models: str | None = None,
-    segmenter: str | None = None,
-    merge: str | None = None,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    bag: bool = False,
+    settings: dict[str, Any] | None = None,
     force: bool = False,
     workers: int = 0,
 ) -> RunResult:
-    """Colour every photo of a folder.
+    """Colour every photo of an archive.
 
-    archive: the folder. output: where the mirrored tree goes; its state is kept in
-    output/.chromaflow. models: a chromaflow.toml whose trained experts to use; default: the
-    starter's. segmenter, merge: override the config's. force: colour again what is done.
-    workers: Dask processes.
+    archive: a folder, BagIt bag, zip or tar, a pattern, a URL, or list:FILE. output: where the
+    mirrored tree goes; its state is kept in output/.chromaflow. models: a chromaflow.toml whose
+    trained experts to use; default: the starter's. include, exclude: patterns as in .gitignore. bag:
+    make the output a BagIt bag. settings: fields of [colorize] to replace. force: colour again what
+    is done. workers: Dask processes.
     """
     workflow = archive_workflow(
-        Path(archive),
+        archive,
         Path(output),
         models=Path(models) if models else None,
-        segmenter=segmenter,
-        merge=merge,
+        include=include or (),
+        exclude=exclude or (),
+        bag=bag,
+        settings=settings,
     )
     workflow = with_workers(workflow, workers)
     return run_stages(workflow, "ingest", "colorize", [], ["colorize"] if force else [])

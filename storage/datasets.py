@@ -7,14 +7,14 @@ splits are kept: train, val, and test where there is one.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from storage.archives import is_archive_name
 from storage.catalogue import Arranged, Catalogue, Entry
 from storage.entries import Listing, Problem, SourceFile
 from storage.errors import UsageError
-from storage.sources import Source, has_companion_name
+from storage.sources import Source, has_companion_name, select_files
 
 _ANIMALS = {
     "cane": "dog",
@@ -53,15 +53,20 @@ class _Layout:
     """Names under which its archives are published; read where they lie in a folder."""
 
 
-def arrange(source: Source, layout: str = "auto") -> Arranged:
+def arrange(
+    source: Source,
+    layout: str = "auto",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> Arranged:
     """The entries of a dataset in the source's order.
 
-    layout: a name of `LAYOUTS`, or auto. Raises UsageError for an unknown layout, for a dataset
+    layout: a name of `LAYOUTS`, or auto. include, exclude: see `select_files`. Raises UsageError for an unknown layout, for a dataset
     without photos of that layout, and for a list file that is missing or wrong.
     """
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"Expected a layout of auto, {', '.join(LAYOUTS)}; got {layout!r}.")
-    listing = source.listing()
+    listing = select_files(source.listing(), include, exclude)
     chosen = LAYOUTS[layout] if layout != "auto" else _detect(source, listing)
     catalogue = Catalogue(source, listing, chosen.archives)
     arranged = chosen.arrange(catalogue)

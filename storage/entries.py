@@ -1,9 +1,10 @@
-"""What a listing of a source is made of."""
+"""What a listing of a source is made of, and how patterns match its paths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,18 @@ def duplicate_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list
         else:
             first[file.path] = file
     return list(first.values()), problems
+
+
+def num_left(parts: Sequence[str], globs: Sequence[str]) -> Iterator[int]:
+    """How many last parts of a path are left over, once for each way its first fit all `globs`.
+
+    0 among them: the whole path fits; more: a folder that it lies in does. A glob is fnmatch's, of
+    one part; `**` fits any number of parts, none too.
+    """
+    if not globs:
+        yield len(parts)
+    elif globs[0] == "**":
+        for start in range(len(parts) + 1):
+            yield from num_left(parts[start:], globs[1:])
+    elif parts and fnmatchcase(parts[0], globs[0]):
+        yield from num_left(parts[1:], globs[1:])

@@ -50,6 +50,8 @@ class Reason:
     remedy: str
     policy: bool = False
     """A filter of the config dropped it: nothing failed, and the run may still exit 0."""
+    acceptable: bool = False
+    """Whether `[colorize] accept` may name it."""
 
 
 REASONS = {
@@ -60,7 +62,7 @@ REASONS = {
         ),
         Reason(
             "NOT_A_PHOTO",
-            "The content is none of JPEG, PNG, TIFF, WebP or BMP, whatever the name says.",
+            "The content is none of the formats that are known, whatever the name says.",
             "Remove it from the folder, or copy it again.",
         ),
         Reason(
@@ -74,7 +76,7 @@ REASONS = {
         Reason(
             "UNSUPPORTED_FORMAT",
             "The content is a picture, but in a format that is not read here.",
-            "Convert it to JPEG, PNG, TIFF, WebP or BMP.",
+            "Convert it to TIFF or PNG; `chromaflow formats` lists what is read.",
         ),
         Reason(
             "NEAR_GRAY",
@@ -127,8 +129,8 @@ REASONS = {
         ),
         Reason(
             "NOT_REGULAR",
-            "A member of the archive is a link, a device or a sparse file.",
-            "Pack the photo itself.",
+            "It is a link, a folder, a device or a sparse file, not a photo file.",
+            "Name or pack the photo itself.",
         ),
         Reason(
             "DUPLICATE_NAME",
@@ -153,13 +155,44 @@ REASONS = {
         ),
         Reason(
             "MULTI_PAGE",
-            "The file holds several pages or frames, and one would be lost.",
-            "Split it into one file a page, e.g. with `tiffsplit`.",
+            "The file holds several pages, and all but one would be lost.",
+            "Split it into one file a page, e.g. with `tiffsplit`; or keep TIFF as output format.",
         ),
         Reason(
             "UNSUPPORTED_MODE",
-            "The pixel layout (CMYK, float, over 16 bits) has no defined lightness here.",
-            "Convert it to gray or RGB with 8 or 16 bits.",
+            "The pixel layout has no defined lightness here, or the output format cannot hold it.",
+            "Convert it to gray or RGB with 8 or 16 bits; or keep the original's output format.",
+        ),
+        Reason(
+            "RANGE",
+            "Float or 32-bit samples do not say which values are black and white.",
+            "Set the tags SMinSampleValue and SMaxSampleValue, or convert it to 16 bits.",
+        ),
+        Reason(
+            "CODEC_MISSING",
+            "The format needs a package that is not installed.",
+            "Install what the detail names, then `run` again.",
+        ),
+        Reason(
+            "ALREADY_COLOR",
+            "The photo has colours beyond an even toning.",
+            "Nothing to do; or `--accept ALREADY_COLOR` to colour it anew from its lightness.",
+            policy=True,
+            acceptable=True,
+        ),
+        Reason(
+            "BILEVEL",
+            "The picture has one bit a pixel: black and white without grays.",
+            "Nothing to do; or `--accept BILEVEL` to colour it all the same.",
+            policy=True,
+            acceptable=True,
+        ),
+        Reason(
+            "ANIMATED",
+            "The file holds several frames, and one would be kept.",
+            "Nothing to do; or `--accept ANIMATED` to colour its first frame.",
+            policy=True,
+            acceptable=True,
         ),
         Reason(
             "CRASHED",
@@ -169,8 +202,8 @@ REASONS = {
         Reason("BAD_NAME", "The file name is not UTF-8.", "Rename the file, e.g. with `convmv`."),
         Reason(
             "UNREADABLE",
-            "The system refused to read the file.",
-            "Check its permissions; then --force ingest.",
+            "The file is not there any more, or the system refused to read it.",
+            "Check the path and its permissions; then --force ingest.",
         ),
         Reason(
             "OUT_OF_MEMORY",
@@ -192,7 +225,7 @@ class PhotoError(StorageError):
 
 def may_pass(code: str) -> bool:
     """Whether the cause lies outside the photo, so that it may be gone the next time."""
-    return code in ("UNREADABLE", "CRASHED", "OUT_OF_MEMORY")
+    return code in ("UNREADABLE", "CRASHED", "OUT_OF_MEMORY", "CODEC_MISSING")
 
 
 def is_policy(code: str) -> bool:

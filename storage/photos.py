@@ -1,188 +1,197 @@
-"""Bytes ↔ pixels: what a photo is, whether it is whole, its pixels, and the encoding of colour.
+"""Bytes to pixels: what a photo is, whether it is whole, and its pixels, upright and in sRGB.
 
 Content decides, never the name. Decoding starts from bytes: OpenCV crashes on names that are not
-UTF-8, and bytes are hashed anyway. TIFF goes through tifffile, everything else through Pillow with
-an allowlist (facts/formats.md).
+UTF-8, and bytes are hashed anyway. TIFF goes through tifffile, most else through Pillow with an
+allowlist (facts/formats.md). `storage.encoding` is the way back.
 """
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any
 
-import imagecodecs
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
-from storage import tiff
+from storage import by_pillow, jpeg, jpegxl, tiff
 from storage.errors import PhotoError
-from storage.png import png_with_metadata
+from storage.extraction import Metadata, read_metadata
+from storage.formats import require_codec, sniff
+from storage.profiles import Pixels, to_srgb
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
-
-PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-_SIGNATURES = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-    b"II+\x00": "TIFF",
-    b"MM\x00+": "TIFF",
-    b"BM": "BMP",
-}
-_OTHER_PICTURES = {
-    b"GIF8": "GIF",
-    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
-    b"\xff\x4f\xff\x51": "JPEG 2000",
-    b"8BPS": "Photoshop",
-    b"DDS ": "DDS",
-    b"qoif": "QOI",
-    b"\x01\xda": "SGI",
-    b"%!PS": "EPS",
-    b"\xff\x0a": "JPEG XL",
-    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
-    **{b"P%d" % n + white: "PNM" for n in range(1, 8) for white in (b"\n", b" ", b"\r", b"\t")},
-    b"Pf\n": "PNM",
-    b"PF\n": "PNM",
-}
-_MOST_SCANS = 256
-"""A progressive JPEG has about ten; one with 10,000 kept a decoder busy for over 30 s."""
-_ORIENTATION = 0x0112
 _SWAPS_SIDES = {5, 6, 7, 8}
-_JPEG_QUALITY = 95
+_LOOKED_AT = 1 << 16
+"""Of a WebP: its picture chunk comes after the profile."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """What is known of a photo before its pixels are decoded."""
+    """What is known of a photo before its pixels are decoded; of several pages, of the first."""
 
     format: str
-    """JPEG, PNG, TIFF, WEBP or BMP."""
+    """A key of `storage.formats.FORMATS`."""
     width: int
     """As shown, that is with the orientation tag applied; pixels."""
     height: int
     mode: str
-    """Pixel layout in Pillow's words: L, LA, RGB, RGBA, P, 1, I;16; RGB;16 for 16-bit colour."""
+    """Pixel layout in Pillow's words: 1, L, LA, P, RGB, RGBA, CMYK, LAB; with `;16` where a sample
+    has over 8 bits (gray then is I;16 or L;16)."""
     orientation: int = 1
     """EXIF/TIFF orientation, 1..8, not yet applied to the pixels of the file."""
+    bits: int = 8
+    """Of a sample, 1..64."""
+    num_pages: int = 1
+    """Full-size pages of a TIFF."""
+    animated: bool = False
+    """Whether it has further frames, which are not read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Photo:
-    """A decoded photo, upright."""
+    """One decoded page of a photo, upright."""
 
     header: Header
+    """Of this page."""
     pixels: Pixels
-    """uint8 or uint16, (H, W) gray or (H, W, 3) sRGB-encoded."""
+    """uint8 or uint16, (H, W) gray or (H, W, 3), sRGB-encoded. Finer than the file where a profile
+    was applied, so that nothing is rounded twice; `bits` of the header says what the file holds."""
     alpha: Pixels | None = None
-    """Of the same depth, (H, W); carried to the output unchanged."""
-    exif: bytes = b""
-    """With orientation 1 and without the stale thumbnail."""
-    dpi: tuple[float, float] | None = None
+    """uint8 or uint16, (H, W); carried to the output unchanged."""
+    associated: bool = False
+    """Whether the pixels are multiplied by alpha already (TIFF 6.0, ExtraSamples 1)."""
+    quality: int = 0
+    """Of a JPEG, 1..100; else 0."""
+    lossless: bool = True
+    """Whether its own encoding is without loss; decides for WebP."""
+    metadata: Metadata = field(default_factory=Metadata)
 
-
-def sniff(content: bytes) -> str:
-    """The format by signature. Raises PhotoError EMPTY, NOT_A_PHOTO or UNSUPPORTED_FORMAT."""
-    if not content:
-        raise PhotoError("EMPTY", "expected a photo, got 0 bytes")
-    for signature, name in _SIGNATURES.items():
-        if content.startswith(signature):
-            return name
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "WEBP"
-    others = (name for start, name in _OTHER_PICTURES.items() if content.startswith(start))
-    other = "HEIF" if content[4:8] == b"ftyp" else next(others, None)
-    if other is not None:
-        raise PhotoError(
-            "UNSUPPORTED_FORMAT", f"expected JPEG, PNG, TIFF, WebP or BMP, got {other}"
-        )
-    raise PhotoError(
-        "NOT_A_PHOTO", f"expected a photo's signature, got bytes {content[:8].hex(' ')}"
-    )
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Of the output's samples: the depth of the original, at most 16 bits."""
+        return np.uint16 if self.header.bits > 8 else np.uint8
 
 
 def inspect(content: bytes, *, max_megapixels: float = 500.0) -> Header:
     """Read the header and check that the file is whole, without decoding its pixels.
 
-    Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, TRUNCATED, DAMAGED, TOO_LARGE,
-    TOO_SLOW, MULTI_PAGE, UNSUPPORTED_MODE.
+    Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
+    TOO_LARGE, TOO_SLOW, UNSUPPORTED_MODE, RANGE.
     """
     name = sniff(content)
+    require_codec(name)
     _check_whole(name, content)
     with decoder_errors():
-        if name == "TIFF":
-            header = _tiff_header(tiff.read_page(content))
-        else:
-            with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
-                if getattr(image, "n_frames", 1) > 1 and name != "JPEG":
-                    raise PhotoError("MULTI_PAGE", f"expected one frame, got {image.n_frames}")  # type: ignore[attr-defined]
-                header = _pillow_header(name, image, content)
+        header = _headers(name, content)[0]
+    _check_size(header, max_megapixels)
+    return header
+
+
+def decode(content: bytes, *, max_megapixels: float = 500.0) -> Photo:
+    """The first page at full size and depth. Raises PhotoError as `inspect` does."""
+    return next(decode_pages(content, max_megapixels=max_megapixels))
+
+
+def decode_pages(content: bytes, *, max_megapixels: float = 500.0) -> Iterator[Photo]:
+    """Every page at full size and depth, one at a time. Raises PhotoError as `inspect` does."""
+    name = sniff(content)
+    require_codec(name)
+    _check_whole(name, content)
+    with decoder_errors():
+        pages: list[tiff.Page] = tiff.read_pages(content) if name == "TIFF" else []
+        headers = [_tiff_header(page, pages) for page in pages] or _headers(name, content)
+    for number, header in enumerate(headers):
+        _check_size(header, max_megapixels)
+        with decoder_errors():
+            photo = _decode_page(header, pages[number] if pages else None, content)
+        yield photo
+
+
+def _decode_page(header: Header, page: tiff.Page | None, content: bytes) -> Photo:
+    associated = False
+    if page is not None:
+        samples, alpha, associated = tiff.read_pixels(page)
+    else:
+        samples, alpha = _split_alpha(_read_samples(header, content), header.mode)
+    metadata = read_metadata(header.format, content, page.index if page else 0)
+    pixels = to_srgb(samples, metadata.profile, metadata.gamma)
+    is_jpeg = header.format == "JPEG"
+    return Photo(
+        header=header,
+        pixels=upright(pixels, header.orientation),
+        alpha=None if alpha is None else upright(alpha, header.orientation),
+        associated=associated,
+        quality=jpeg.quality_of(content) if is_jpeg else 0,
+        lossless=not is_jpeg and (header.format != "WEBP" or b"VP8L" in content[:_LOOKED_AT]),
+        metadata=metadata,
+    )
+
+
+def _read_samples(header: Header, content: bytes) -> Any:
+    if header.format == "JXL":
+        return jpegxl.read_pixels(content)
+    if header.format == "DNG":
+        return _develop(content)
+    return by_pillow.read_pixels(header.format, content, header.mode)
+
+
+def _headers(name: str, content: bytes) -> list[Header]:
+    if name == "TIFF":
+        pages = tiff.read_pages(content)
+        return [_tiff_header(page, pages) for page in pages]
+    if name == "JXL":
+        facts = jpegxl.read_header(content)
+    elif name == "DNG":
+        facts = _dng_header(content)
+    else:
+        with by_pillow.open_image(name, content) as image:
+            facts = by_pillow.read_header(name, image, content)
+    return [_header(name, **facts)]
+
+
+def _header(name: str, *, width: int, height: int, orientation: int = 1, **facts: Any) -> Header:
+    if orientation in _SWAPS_SIDES:
+        width, height = height, width
+    return Header(format=name, width=width, height=height, orientation=orientation, **facts)
+
+
+def _tiff_header(page: tiff.Page, pages: list[tiff.Page]) -> Header:
+    return _header(
+        "TIFF",
+        width=page.shape[1],
+        height=page.shape[0],
+        orientation=page.orientation,
+        mode=page.mode,
+        bits=page.bits,
+        num_pages=len(pages),
+    )
+
+
+def _check_size(header: Header, max_megapixels: float) -> None:
     megapixels = header.width * header.height / 1e6
     if megapixels > max_megapixels:
         raise PhotoError(
             "TOO_LARGE", f"expected at most {max_megapixels:g} megapixels, got {megapixels:.0f}"
         )
-    return header
 
 
-def decode(content: bytes, *, max_megapixels: float = 500.0) -> Photo:
-    """Decode at full size and depth, orientation applied. Raises PhotoError as `inspect` does."""
-    header = inspect(content, max_megapixels=max_megapixels)
-    with decoder_errors():
-        if header.format == "TIFF":
-            page = tiff.read_page(content)
-            pixels, alpha = tiff.read_pixels(page)
-            exif, dpi = b"", page.dpi
-        else:
-            pixels, alpha, exif, dpi = _decode_pillow(header, content)
-    return Photo(
-        header=header,
-        pixels=upright(pixels, header.orientation),
-        alpha=None if alpha is None else upright(alpha, header.orientation),
-        exif=exif,
-        dpi=dpi,
-    )
-
-
-def encode(rgb: Pixels, photo: Photo) -> bytes:
-    """Encode colour as the original was: format, depth, resolution, EXIF, alpha; sRGB profile.
-
-    rgb: uint8 or uint16 (H, W, 3), upright, of the photo's depth. Returns the file's bytes.
-    """
-    name, alpha = photo.header.format, photo.alpha
-    if alpha is not None and name in ("PNG", "TIFF", "WEBP"):
-        rgb = np.dstack([rgb, alpha]).astype(rgb.dtype)  # type: ignore[assignment]
-    if name == "TIFF":
-        return tiff.write(rgb, dpi=photo.dpi, profile=srgb_profile())
-    if rgb.dtype == np.uint16:
-        return png_with_metadata(
-            bytes(imagecodecs.png_encode(rgb, level=6)),
-            profile=srgb_profile(),
-            exif=photo.exif,
-            dpi=photo.dpi,
-        )
-    options: dict[str, Any] = {"icc_profile": srgb_profile(), "exif": photo.exif or None}
+def _check_whole(name: str, content: bytes) -> None:
+    """Raise TRUNCATED where the format's own end marker is missing; decoders are silent on many."""
     if name == "JPEG":
-        options |= {"quality": _JPEG_QUALITY, "subsampling": 0}
-    if name == "WEBP":
-        options |= {"quality": _JPEG_QUALITY}
-    if photo.dpi and name != "WEBP":
-        options["dpi"] = photo.dpi
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, name, **{k: v for k, v in options.items() if v is not None})
-    return buffer.getvalue()
-
-
-@cache
-def srgb_profile() -> bytes:
-    """An ICC profile of sRGB, made by LittleCMS."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        jpeg.check_whole(content)
+        return
+    if name == "PNG":
+        whole = b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
+    elif name == "WEBP":
+        whole = int.from_bytes(content[4:8], "little") + 8 <= len(content) + 1
+    elif name == "JPEG2000":
+        whole = content.rfind(b"\xff\xd9") > content.rfind(b"\xff\x93")
+    else:
+        return
+    if not whole:
+        raise PhotoError("TRUNCATED", f"expected the end marker of {name}, found none")
 
 
 @contextmanager
@@ -203,78 +212,36 @@ def decoder_errors() -> Iterator[None]:
         raise PhotoError(code, f"{type(error).__name__}: {error}"[:300]) from error
 
 
-def _check_whole(name: str, content: bytes) -> None:
-    """Raise TRUNCATED where the format's own end marker is missing; Pillow is silent on many."""
-    if name == "JPEG":
-        last_scan = content.rfind(b"\xff\xda")
-        if last_scan != content.find(b"\xff\xda"):
-            scans = content.count(b"\xff\xda")
-            if scans > _MOST_SCANS:
-                raise PhotoError("TOO_SLOW", f"expected at most {_MOST_SCANS} scans, got {scans}")
-        whole = content.rfind(b"\xff\xd9") > last_scan
-    elif name == "PNG":
-        whole = b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
-    elif name == "WEBP":
-        whole = int.from_bytes(content[4:8], "little") + 8 <= len(content) + 1
-    else:
-        return
-    if not whole:
-        raise PhotoError("TRUNCATED", f"expected the end marker of {name}, found none")
+def _dng_header(content: bytes) -> dict[str, Any]:
+    import io
+
+    import rawpy
+
+    with rawpy.imread(io.BytesIO(content)) as raw:
+        sizes = raw.sizes
+        turned = sizes.flip in (5, 6)
+        sides = (sizes.height, sizes.width) if turned else (sizes.width, sizes.height)
+    return {"width": sides[0], "height": sides[1], "mode": "RGB;16", "bits": 16}
 
 
-def _pillow_header(name: str, image: Image.Image, content: bytes) -> Header:
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    orientation = orientation if orientation in range(1, 9) else 1
-    width, height = image.size
-    if orientation in _SWAPS_SIDES:
-        width, height = height, width
-    mode = image.mode
-    if name == "PNG" and content[24] == 16:
-        mode = {0: "I;16", 2: "RGB;16", 4: "LA;16", 6: "RGBA;16"}[content[25]]
-    if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA") and not mode.endswith(";16"):
-        raise PhotoError("UNSUPPORTED_MODE", f"expected gray or RGB, got {mode}")
-    return Header(format=name, width=width, height=height, mode=mode, orientation=orientation)
+def _develop(content: bytes) -> Any:
+    """A raw picture as sRGB, upright, without brightening."""
+    import io
+
+    import rawpy
+
+    with rawpy.imread(io.BytesIO(content)) as raw:
+        return raw.postprocess(
+            use_camera_wb=True, no_auto_bright=True, output_bps=16, gamma=(2.4, 12.92)
+        )
 
 
-def _tiff_header(page: tiff.Page) -> Header:
-    height, width = page.shape
-    if page.orientation in _SWAPS_SIDES:
-        height, width = width, height
-    return Header(
-        format="TIFF", width=width, height=height, mode=page.mode, orientation=page.orientation
-    )
-
-
-def _decode_pillow(
-    header: Header, content: bytes
-) -> tuple[Pixels, Pixels | None, bytes, tuple[float, float] | None]:
-    with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
-        if header.format == "PNG":
-            image.verify()  # checks the CRCs, which load() does not
-    with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
-        exif = image.getexif()
-        if exif:
-            exif[_ORIENTATION] = 1
-        dpi = image.info.get("dpi")
-        if header.mode.endswith(";16"):
-            pixels, alpha = _split_alpha(imagecodecs.png_decode(content))
-        else:
-            pixels, alpha = _split_alpha(np.asarray(image.convert(_plain_mode(image))))
-        return pixels, alpha, exif.tobytes() if exif else b"", dpi
-
-
-def _plain_mode(image: Image.Image) -> str:
-    if image.mode in ("P", "PA"):
-        return "RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"
-    return "L" if image.mode == "1" else image.mode
-
-
-def _split_alpha(pixels: Any) -> tuple[Pixels, Pixels | None]:
-    """Separate the alpha channel of LA and RGBA arrays."""
-    if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
-        colour = pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]
-        return np.ascontiguousarray(colour), np.ascontiguousarray(pixels[..., -1])
-    return pixels, None
+def _split_alpha(samples: Any, mode: str) -> tuple[Any, Any]:
+    """Separate the alpha channel of (H, W, 2) and (H, W, 4); CMYK has none."""
+    if samples.ndim == 3 and mode != "CMYK" and samples.shape[2] in (2, 4):
+        colour = samples[..., 0] if samples.shape[2] == 2 else samples[..., :3]
+        return np.ascontiguousarray(colour), np.ascontiguousarray(samples[..., -1])
+    return samples, None
 
 
 def upright(pixels: Any, orientation: int) -> Any:

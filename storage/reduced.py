@@ -7,19 +7,17 @@ level (docs/decisions/005).
 
 from __future__ import annotations
 
-import io
+from typing import TypeVar
 
 import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
-from storage.photos import PILLOW_FORMATS, Header, Pixels, decode, decoder_errors, inspect, upright
+from storage import jpeg
+from storage.photos import Header, decode, decoder_errors, inspect, upright
+from storage.profiles import Pixels
 
-_HARMLESS = ("extraneous bytes before marker", "Could not determine subsampling")
-"""What simplejpeg refuses though the picture is whole: a warning of libjpeg-turbo, and samplings
-that its TurboJPEG interface does not know. Pillow decodes these."""
+S = TypeVar("S", np.uint8, np.uint16)
 
 
 def decode_rgb(
@@ -37,49 +35,29 @@ def decode_rgb(
     """
     header = header or inspect(content, max_megapixels=max_megapixels)
     if header.format == "JPEG" and header.mode in ("L", "RGB"):
-        pixels = _decode_jpeg(content, short_side)
-    elif header.format == "TIFF" or header.mode.endswith(";16"):
-        pixels = _eight_bit(decode(content, max_megapixels=float("inf")).pixels)
+        with decoder_errors():
+            pixels = jpeg.decode_pixels(content, header.mode, short_side)
+        pixels = upright(pixels, header.orientation)
     else:
-        with decoder_errors(), Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
-            if header.format == "PNG":
-                image.verify()  # checks the CRCs, which load() does not
-        with decoder_errors(), Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = _eight_bit(decode(content, max_megapixels=float("inf")).pixels)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return resize(upright(pixels, _orientation_left(header)), short_side)
+    return resize(pixels, short_side)
 
 
-def resize(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """Resize by area, or bicubically when enlarging. pixels: uint8 (H, W, 3), and so returned."""
+def resize(pixels: NDArray[S], short_side: int) -> NDArray[S]:
+    """Resize by area, or bicubically when enlarging.
+
+    pixels: uint8 or uint16, (H, W, 3), and so returned.
+    """
     height, width = pixels.shape[:2]
     scale = short_side / min(height, width)
     size = max(short_side, round(width * scale)), max(short_side, round(height * scale))
     if size == (width, height):
         return pixels
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
-
-
-def _decode_jpeg(content: bytes, short_side: int) -> NDArray[np.uint8]:
-    with decoder_errors():
-        try:
-            return np.asarray(
-                simplejpeg.decode_jpeg(
-                    content, min_height=short_side, min_width=short_side, min_factor=1
-                )
-            )
-        except ValueError as error:
-            if not any(harmless in str(error) for harmless in _HARMLESS):
-                raise
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            return np.asarray(image.convert("RGB"))
-
-
-def _orientation_left(header: Header) -> int:
-    """The orientation that the decoder has not applied: `decode` has, for TIFF and 16 bit."""
-    return 1 if header.format == "TIFF" or header.mode.endswith(";16") else header.orientation
+    resized: NDArray[S] = np.asarray(cv2.resize(pixels, size, interpolation=method))
+    return resized
 
 
 def _eight_bit(pixels: Pixels) -> NDArray[np.uint8]:

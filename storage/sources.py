@@ -1,4 +1,4 @@
-"""Where photos come from: a folder, a zip, a tar, or any fsspec URL of one.
+"""Where photos come from: a folder, a bag, a zip, a tar, a pattern, a list, or an fsspec URL.
 
 A path inside an archive is written `photos.tar/a/1.jpg`. Links are not followed; archives are read
 member by member and never extracted.
@@ -6,20 +6,45 @@ member by member and never extracted.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Sequence
+from glob import has_magic
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
 
 import fsspec
 
 from storage.archives import Archive, is_archive_name, open_archive
-from storage.entries import Listing, SourceFile
+from storage.bags import is_bag
+from storage.entries import Listing, SourceFile, num_left
 from storage.errors import UsageError
-from storage.fingerprint import hash_value
+from storage.source_files import (
+    LIST_PREFIX,
+    BagFiles,
+    Files,
+    GlobFiles,
+    ListedFiles,
+    LocalFiles,
+    RemoteFiles,
+    is_ignored,
+    list_files,
+    listing_digest,
+    write_list,
+)
 
-_IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
+__all__ = [
+    "Source",
+    "check_folder",
+    "has_companion_name",
+    "is_companion",
+    "is_url",
+    "list_files",
+    "listing_digest",
+    "open_source",
+    "resolve_location",
+    "select_files",
+    "write_list",
+]
+
 _COMPANION_SUFFIXES = frozenset(
     [
         ".txt",
@@ -48,46 +73,27 @@ _LOOKED_AT = 1 << 16
 _LIST_SUFFIXES = (".txt", ".csv")
 
 
-class _Files(Protocol):
-    """Files below a root, on a local disk or behind a URL."""
-
-    def all(self) -> list[SourceFile]:
-        """All of them, sorted by path."""
-        ...
-
-    def top(self) -> list[SourceFile]:
-        """Those directly in the root."""
-        ...
-
-    def read(self, path: str) -> bytes:
-        """Raises NotADirectoryError or FileNotFoundError for a path through an archive."""
-        ...
-
-    def open(self, path: str) -> Any:
-        """A seekable binary file."""
-        ...
-
-
 class Source:
     """A folder of photos, or one archive in it. Keep it open to read members in order."""
 
-    def __init__(self, files: _Files, archive: str = "") -> None:
+    def __init__(self, files: Files, archive: str = "") -> None:
         self._files, self._archive = files, archive
         self._opened: dict[str, Archive] = {}
 
     def listing(self) -> Listing:
         """All regular files in the order in which reading is fastest; archives are files too.
 
-        Of an archive: its members. Hidden files, Thumbs.db and desktop.ini are left out.
+        Of an archive: its members; of a bag: its payload, checked the first time. Hidden files,
+        Thumbs.db and desktop.ini are left out. Raises DamagedError for a bag that is not whole.
         """
         if self._archive:
             return self.archive_listing(self._archive)
-        return Listing(self._files.all())
+        return self._files.listing()
 
     def archive_listing(self, path: str) -> Listing:
         """The members of one archive of the source, under `path/`."""
         listing = self._open(path).listing().below(path)
-        return Listing([f for f in listing.files if not _ignored(f.path)], listing.problems)
+        return Listing([f for f in listing.files if not is_ignored(f.path)], listing.problems)
 
     def beside(self) -> list[SourceFile]:
         """List files (.txt, .csv) that lie beside the archive, where the source is one."""
@@ -103,7 +109,7 @@ class Source:
         if self._archive:
             files = [file for file in self._files.top() if file.path == self._archive]
             return listing_digest([*files, *self.beside()])
-        return listing_digest(self._files.all())
+        return listing_digest(self._files.stamped())
 
     def read(self, path: str, offset: int = -1, size: int = -1) -> bytes:
         """One file, or an archive's member as listed. Raises PhotoError or OSError."""
@@ -115,73 +121,68 @@ class Source:
                 raise
             return self._open(archive).read(path[len(archive) + 1 :], offset, size)
 
+    def folders(self) -> tuple[Path, ...]:
+        """The local folders, or the archive, that it reads, absolute; none of a URL.
+
+        Of a list: the folders of the listed files.
+        """
+        return tuple(folder / self._archive for folder in self._files.folders())
+
     def _open(self, path: str) -> Archive:
         if path not in self._opened:
             self._opened[path] = open_archive(path, lambda: self._files.open(path))
         return self._opened[path]
 
 
-class _LocalFiles:
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def all(self) -> list[SourceFile]:
-        return list_files(self._root)
-
-    def top(self) -> list[SourceFile]:
-        paths = sorted(path for path in self._root.iterdir() if path.is_file())
-        named = [path for path in paths if not _ignored(path.name)]
-        return [_source_file(path.name, path.stat()) for path in named]  # a link: what it names
-
-    def read(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
-
-    def open(self, path: str) -> Any:
-        return (self._root / path).open("rb")
-
-
-class _RemoteFiles:
-    def __init__(self, fs: Any, root: str) -> None:
-        self._fs, self._root = fs, root.rstrip("/")
-
-    def all(self) -> list[SourceFile]:
-        return self._source_files(self._fs.find(self._root, detail=True).values())
-
-    def top(self) -> list[SourceFile]:
-        return self._source_files(self._fs.ls(self._root, detail=True))
-
-    def read(self, path: str) -> bytes:
-        content: bytes = self._fs.cat_file(f"{self._root}/{path}")
-        return content
-
-    def open(self, path: str) -> Any:
-        return self._fs.open(f"{self._root}/{path}", "rb")
-
-    def _source_files(self, found: Iterable[dict[str, Any]]) -> list[SourceFile]:
-        files = []
-        for facts in found:
-            path = facts["name"][len(self._root) :].lstrip("/")
-            if facts.get("type", "file") == "file" and not _ignored(path):
-                files.append(SourceFile(path, int(facts.get("size") or 0), _remote_stamp(facts)))
-        return sorted(files, key=lambda file: file.path)
-
-
 def open_source(location: str) -> Source:
-    """The source at a local path or fsspec URL.
+    """The source at a location. No photo is read and no bag checked yet: workers open it again.
 
-    Raises UsageError when nothing is there, or something that is neither folder nor archive.
+    location: a folder, a BagIt bag, a .zip or .tar (.gz, .bz2, .xz, .zst), a pattern as
+    `photos/**/*.tif`, `list:PATH` of a list (see `write_list`), or an fsspec URL. Raises UsageError
+    when nothing is there, or something else.
     """
+    if location.startswith(LIST_PREFIX):
+        return Source(ListedFiles(Path(location.removeprefix(LIST_PREFIX))))
     if is_url(location):
         return _open_remote(location)
     path = Path(location)
     if path.is_dir():
-        return Source(_LocalFiles(path))
-    if not path.is_file():
-        raise UsageError(
-            f"Expected a folder or archive of photos, found none at {path}. Check the path."
-        )
-    _require_archive(path.name, location)
-    return Source(_LocalFiles(path.parent), path.name)
+        return Source(BagFiles(path) if is_bag(path) else LocalFiles(path))
+    if path.is_file():
+        _require_archive(path.name, location)
+        return Source(LocalFiles(path.parent), path.name)
+    if has_magic(location):
+        return Source(GlobFiles(location))
+    raise UsageError(
+        f"Expected a folder or archive of photos, found none at {path}. Check the path."
+    )
+
+
+def resolve_location(location: str) -> str:
+    """The same location, absolute, so that it holds in another working folder."""
+    if is_url(location):
+        return location
+    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
+    return f"{prefix}{Path(location.removeprefix(prefix)).resolve()}"
+
+
+def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
+    """The files that any pattern of `include` fits (all, where it is empty) and none of `exclude`.
+
+    As in .gitignore: `*.tif` fits a name in any folder, `a/b/*` starts at the source's root, `**`
+    is any depth, `raw/` is a folder; a folder or an archive that fits stands for all in it. Upper
+    and lower case are the same. Problems go with their paths; that of a whole archive stays unless
+    it is excluded. Raises UsageError for an empty pattern.
+    """
+    wanted, unwanted = [_fitter(p) for p in include], [_fitter(p) for p in exclude]
+
+    def keeps(path: str, is_needed: bool = False) -> bool:
+        parts = _folded(path).split("/")
+        is_wanted = is_needed or not wanted or any(fits(parts) for fits in wanted)
+        return is_wanted and not any(fits(parts) for fits in unwanted)
+
+    problems = [p for p in listing.problems if keeps(p.path, is_archive_name(p.path))]
+    return Listing([file for file in listing.files if keeps(file.path)], problems)
 
 
 def is_url(location: str) -> bool:
@@ -194,27 +195,6 @@ def check_folder(folder: Path, purpose: str) -> Path:
     if not folder.is_dir():
         raise UsageError(f"Expected a folder of {purpose}, found none at {folder}. Check the path.")
     return folder.resolve()
-
-
-def list_files(folder: Path) -> list[SourceFile]:
-    """All regular files below a folder, sorted by path.
-
-    Hidden files, `._*`, Thumbs.db and desktop.ini are left out; links, pipes and devices too.
-    Raises UsageError for a folder in it that cannot be listed.
-    """
-    found: list[SourceFile] = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            path = Path(parent, name)
-            if not _ignored(name) and stat.S_ISREG((status := path.lstat()).st_mode):
-                found.append(_source_file(path.relative_to(folder).as_posix(), status))
-    return sorted(found, key=lambda file: file.path)
-
-
-def listing_digest(files: Iterable[SourceFile]) -> str:
-    """A hash of names, sizes and stamps of files."""
-    return hash_value([[file.path, file.bytes, file.stamp] for file in files])
 
 
 def is_companion(path: str, content: bytes) -> bool:
@@ -237,29 +217,28 @@ def has_companion_name(path: str) -> bool:
     return name.suffix.lower() in _COMPANION_SUFFIXES or (not name.suffix and name.name.isupper())
 
 
-def _refuse(error: OSError) -> None:
-    raise UsageError(
-        f"Expected to list {error.filename}, got: {error.strerror}. Check its permissions."
-    ) from error
+def _fitter(pattern: str) -> Callable[[Sequence[str]], bool]:
+    """Whether the parts of a folded path, or of a folder that it lies in, fit a pattern."""
+    text = _folded(pattern).removeprefix("./")
+    globs = [glob for glob in text.split("/") if glob]
+    if not globs:
+        raise UsageError(f"Expected a pattern as *.tif or raw/**, got {pattern!r}. Correct it.")
+    if "/" not in text.rstrip("/"):
+        globs = ["**", *globs]
+    if globs[-1] == "**":
+        globs.append("*")
+    least_left = 1 if text.endswith("/") else 0
+    return lambda parts: any(left >= least_left for left in num_left(parts, globs))
 
 
-def _source_file(relative: str, status: os.stat_result) -> SourceFile:
-    return SourceFile(relative, status.st_size, str(status.st_mtime_ns))
-
-
-def _ignored(path: str) -> bool:
-    parts = path.split("/")
-    return any(part.startswith(".") for part in parts) or parts[-1].lower() in _IGNORED_NAMES
+def _folded(path: str) -> str:
+    """Without case and in one Unicode form: a Mac writes é as two characters."""
+    return unicodedata.normalize("NFC", path).lower()
 
 
 def _parents(path: str) -> list[str]:
     """`a/b.tar/c` → a, a/b.tar: the folders or archives that a path goes through."""
     return [str(parent) for parent in reversed(PurePosixPath(path).parents)][1:]
-
-
-def _remote_stamp(facts: dict[str, Any]) -> str:
-    known = ("ETag", "etag", "md5", "checksum", "mtime", "LastModified", "last_modified", "created")
-    return str(next((facts[key] for key in known if facts.get(key) is not None), ""))
 
 
 def _open_remote(url: str) -> Source:
@@ -271,14 +250,15 @@ def _open_remote(url: str) -> Source:
     except (ImportError, ValueError) as error:  # an unknown scheme, or one whose package is missing
         raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error
     if is_folder:
-        return Source(_RemoteFiles(fs, root))
+        return Source(RemoteFiles(fs, root))
     folder, _, name = root.rpartition("/")  # not by pathlib, which takes https:// for https:/
     _require_archive(name, url)
-    return Source(_RemoteFiles(fs, folder), name)
+    return Source(RemoteFiles(fs, folder), name)
 
 
 def _require_archive(name: str, location: str) -> None:
     if not is_archive_name(name):
         raise UsageError(
-            f"Expected a folder, .zip or .tar (.gz, .bz2, .xz) of photos, got the file {location}."
+            f"Expected a folder, .zip or .tar (.gz, .bz2, .xz, .zst) of photos, got the file "
+            f"{location}. For a list of photos, write list:{location}."
         )

@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from storage.checkpoints import WEIGHTS_NAME
-from storage.sources import check_folder
+from storage.sources import resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, Workflow, load_workflow
 
 STATE_NAME = ".chromaflow"
 """Folder in the output tree that holds the archive's manifest, records and Prefect state."""
+STDIN = "-"
+_LIST_NAME = "inputs.txt"
+
+
+def archive_location(archive: str, output: Path) -> str:
+    """Where the photos are, absolute; `-` takes a list of paths from stdin and keeps it in `output`."""
+    if archive != STDIN:
+        return resolve_location(archive)
+    workspace = Workspace(output.resolve() / STATE_NAME)
+    workspace.create()
+    return write_list(sys.stdin.buffer.read(), Path.cwd(), workspace.root / _LIST_NAME)
 
 
 def archive_workflow(
-    archive: Path,
+    archive: str,
     output: Path,
     *,
     models: Path | None = None,
-    segmenter: str | None = None,
-    merge: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    bag: bool = False,
+    settings: Mapping[str, Any] | None = None,
 ) -> Workflow:
     """A workflow with an archive only.
 
-    models: a chromaflow.toml whose trained experts are used; without it, the starter's. Raises
-    UsageError for a missing folder and ConfigError for an unknown merge.
+    archive: as `storage.sources.open_source` takes it. models: a chromaflow.toml whose trained
+    experts are used; without it, the starter's. settings: fields of [colorize] to replace; None and
+    empty ones do not. Raises UsageError where nothing is there, ConfigError for a wrong setting.
     """
-    source = check_folder(archive, "gray photos")
     config = load_workflow(models).colorize if models else ColorizeConfig()
-    overrides: dict[str, Any] = {"segmenter": segmenter, "merge": merge}
+    given = {key: value for key, value in (settings or {}).items() if value}
+    accept = tuple(given.pop("accept", config.accept))
     return Workflow(
         workspace=output.resolve() / STATE_NAME,
-        archive=ArchiveConfig(path=source, output=output.resolve()),
-        colorize=replace(config, **{key: value for key, value in overrides.items() if value}),
+        archive=ArchiveConfig(
+            path=resolve_location(archive),
+            output=output.resolve(),
+            include=tuple(include),
+            exclude=tuple(exclude),
+            bag=bag,
+        ),
+        colorize=replace(config, accept=accept, **given),
         experts=_experts_of(models) if models else {},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from colorization.categories import CATEGORY_NAMES
+from storage.bags import write_bag
 from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import NoInputError
+from storage.fingerprint import hash_file
+from storage.ledger import FileRecord
 from storage.manifest import read_rows
-from storage.outputs import check_collisions
+from storage.outputs import output_names
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.colorize import ColorizeItem, colorize_chunk
@@ -36,10 +40,12 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
             raise NoInputError(
                 "Expected usable photos in the archive, got none. `chromaflow status` says why."
             )
-        check_collisions(row["path"] for row in manifest)
         return _items(step, run, folder, manifest)
 
-    work = Work(items=items, job=_job, finish=_finish, identity=_identity)
+    def finish(folder: Path, records: dict[str, Record]) -> Published:
+        return _finish(run, records)
+
+    work = Work(items=items, job=_job, finish=finish, identity=_identity)
     return execute(step, upstream, run, work)
 
 
@@ -48,12 +54,14 @@ def _items(
 ) -> list[ColorizeItem]:
     assert run.workflow.archive is not None
     archive, config = run.workflow.archive, run.workflow.colorize
+    names = output_names(row["path"] for row in manifest)
+    manifest = [row | {"output": names[row["path"]]} for row in manifest]
     common: dict[str, Any] = {
         "folder": str(folder),
         "source": source_of(step.workspace, step.key),
-        "config": {},
+        "config": config.output_parts() | {"version": version("chromaflow")},
         "models": _models(step, run),
-        "output": str(archive.output),
+        "output": str(archive.photos_root),
     }
     by_chunk: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in manifest:
@@ -75,10 +83,15 @@ def _models(step: Step, run: Run) -> ModelSpec:
     paths = {category: require(model) for category, model in files.items()}
     for category in datasets:
         paths[category] = step.workspace.current("train", category).resolve() / WEIGHTS_NAME
+    segmenter = require(segmenter_file(config.segmenter, config.segmenter_weights))
     return ModelSpec(
         experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
         segmenter=config.segmenter,
-        segmenter_weights=str(require(segmenter_file(config.segmenter, config.segmenter_weights))),
+        segmenter_weights=str(segmenter),
+        hashes=(
+            *((category, hash_file(paths[category])) for category in CATEGORY_NAMES),
+            (f"segmenter {config.segmenter}", hash_file(segmenter)),
+        ),
         merge=config.merge,
         threshold=config.threshold,
         short_side=config.short_side,
@@ -87,13 +100,19 @@ def _models(step: Step, run: Run) -> ModelSpec:
 
 
 def _identity(item: ColorizeItem) -> list[Any]:
-    return [isinstance(item, SheetItem), [[p["path"], p["sha256"]] for p in item.photos]]
+    photos = [[photo["path"], photo["sha256"], photo["output"]] for photo in item.photos]
+    return [isinstance(item, SheetItem), photos]
 
 
 def _job(item: ColorizeItem) -> ItemResult:
     return draw_sheet(item) if isinstance(item, SheetItem) else colorize_chunk(item)
 
 
-def _finish(folder: Path, records: dict[str, Record]) -> Published:
-    done = sum(len(record["files"]) for name, record in records.items() if name != SHEET_ITEM)
+def _finish(run: Run, records: dict[str, Record]) -> Published:
+    archive = run.workflow.archive
+    assert archive is not None
+    if archive.bag:
+        files = [FileRecord(**file) for record in records.values() for file in record["files"]]
+        write_bag(archive.output, files, {"Bag-Software-Agent": "Chromaflow"})
+    done = sum(len(record["outputs"]) for name, record in records.items() if name != SHEET_ITEM)
     return Published(counts={"done": done})

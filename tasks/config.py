@@ -14,12 +14,16 @@ from colorization.networks import ENCODER_NETWORKS
 from colorization.recipes import Recipe, build_recipe
 from storage.datasets import LAYOUTS
 from storage.duplicates import MAX_DISTANCE
-from storage.errors import UsageError
+from storage.errors import REASONS, UsageError
+from storage.formats import OUTPUT_FORMATS
+from storage.source_files import LIST_PREFIX
 from storage.sources import is_url
 
 INITS = ("scratch", "encoder", "imagenet", "starter", "file")
 DEVICES = ("auto", "cpu", "cuda")
 MERGES = ("soft", "hard")
+TONINGS = ("neutral", "keep")
+LABELS = ("corner", "border")
 SATURATION_SPACES = ("lab", "hsv")
 T = TypeVar("T")
 
@@ -75,6 +79,10 @@ class DatasetConfig:
     """How it names, labels and splits its photos; auto recognises it."""
     limit: int = 0
     """Most photos to use, a stratified sample by seed and content; 0 for all."""
+    include: tuple[str, ...] = ()
+    """Patterns as in .gitignore of the only files to read; empty for all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files to leave out."""
 
     def __post_init__(self) -> None:
         allowed = ("auto", *LAYOUTS)
@@ -204,12 +212,34 @@ class ColorizeConfig:
     """Photos a Dask future."""
     sheet: int = 12
     """Photos on the contact sheet."""
+    toning: str = "neutral"
+    """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
+    accept: tuple[str, ...] = ()
+    """What is coloured instead of skipped: ALREADY_COLOR, BILEVEL, ANIMATED."""
+    format: str = ""
+    """Format of all outputs: jpeg, png, tiff or webp; empty for each photo's own."""
+    label: str = ""
+    """A visible "AI colorized": corner or border; empty for none."""
+    sidecar: bool = False
+    """Whether every output gets an XMP sidecar, not only where the format holds no metadata."""
 
     def __post_init__(self) -> None:
         _expect(self.merge in MERGES, "colorize.merge", ", ".join(MERGES), self.merge)
         _expect(0 <= self.threshold < 1, "colorize.threshold", "0..1", self.threshold)
         _expect(self.short_side >= 32, "colorize.short_side", "32 or more", self.short_side)
         _expect(self.chunk >= 1, "colorize.chunk", "1 or more", self.chunk)
+        _expect(self.toning in TONINGS, "colorize.toning", ", ".join(TONINGS), self.toning)
+        for name, allowed in (("format", OUTPUT_FORMATS), ("label", LABELS)):
+            value = getattr(self, name)
+            _expect(value in ("", *allowed), f"colorize.{name}", ", ".join(allowed), value)
+        known = [code for code, reason in REASONS.items() if reason.acceptable]
+        for code in self.accept:
+            _expect(code in known, "colorize.accept", ", ".join(known), code)
+
+    def output_parts(self) -> dict[str, Any]:
+        """What a worker needs to know beside the models."""
+        names = ("toning", "accept", "format", "label", "sidecar")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,10 +274,22 @@ class ComputeConfig:
 class ArchiveConfig:
     """[archive]: gray photos in, colour out."""
 
-    path: Path
+    path: str
+    """A folder, bag, .zip or .tar, a pattern, an fsspec URL, or `list:FILE` with a path a line."""
     output: Path
     truth: Path | None = None
     """Colour originals under the same relative names, for the contact sheet and scores."""
+    include: tuple[str, ...] = ()
+    """Patterns as in .gitignore of the only files to read; empty for all."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files to leave out."""
+    bag: bool = False
+    """Whether the output becomes a BagIt bag (RFC 8493): photos below data/, manifests beside it."""
+
+    @property
+    def photos_root(self) -> Path:
+        """Where the tree of colour photos begins."""
+        return self.output / "data" if self.bag else self.output
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -328,26 +370,40 @@ def _dataset(name: str, entry: Any, base: Path) -> DatasetConfig:
             f'Expected [datasets] {name} = "path" or {{ path = "..." }}, got {entry!r}.'
         )
     _known(table, {f.name for f in fields(DatasetConfig)}, f"[datasets] {name}")
-    path = table["path"] if is_url(table["path"]) else str(base / table["path"])
-    return _build(DatasetConfig, {**table, "path": path}, f"[datasets] {name}")
+    path = _location(table["path"], base)
+    return _build(DatasetConfig, {**_tuples(table), "path": path}, f"[datasets] {name}")
 
 
 def _archive(table: Mapping[str, Any], base: Path, workspace: Path) -> ArchiveConfig:
-    _known(table, {"path", "output", "truth"}, "[archive]")
+    _known(table, {f.name for f in fields(ArchiveConfig)}, "[archive]")
     if "path" not in table:
         raise UsageError("Expected a path in [archive], got none.")
-    return ArchiveConfig(
-        path=base / table["path"],
-        output=base / table["output"] if "output" in table else workspace / "colorized",
-        truth=base / table["truth"] if "truth" in table else None,
-    )
+    paths = {
+        "path": _location(table["path"], base),
+        "output": base / table["output"] if "output" in table else workspace / "colorized",
+        "truth": base / table["truth"] if "truth" in table else None,
+    }
+    return _build(ArchiveConfig, {**_tuples(table), **paths}, "[archive]")
+
+
+def _location(location: str, base: Path) -> str:
+    """A location that the config names, relative to its folder."""
+    if is_url(location):
+        return location
+    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
+    return f"{prefix}{base / location.removeprefix(prefix)}"
+
+
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML's arrays as tuples."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
 
 
 def _section(cls: type[T], table: Mapping[str, Any], name: str, extra: Mapping[str, Any]) -> T:
     section = table.get(name, {})
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     _known(section, set(known) - {"seed"}, f"[{name}]")  # one seed, at the top level
-    return _build(cls, dict(section) | dict(extra), f"[{name}]")
+    return _build(cls, _tuples(section) | dict(extra), f"[{name}]")
 
 
 def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:

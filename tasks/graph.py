@@ -11,7 +11,13 @@ from colorization.errors import ConfigError
 from storage.checkpoints import check_whole
 from storage.errors import UsageError
 from storage.fingerprint import hash_file
-from storage.sources import check_folder, is_url, list_files, listing_digest, open_source
+from storage.sources import (
+    check_folder,
+    list_files,
+    listing_digest,
+    open_source,
+    resolve_location,
+)
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, DatasetConfig, Workflow, canonical
 from tasks.models import (
@@ -126,8 +132,9 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
 
 
 def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
-    folder = check_folder(archive.path, "photos")
-    archive_source = DatasetConfig(path=str(folder), layout="plain")
+    archive_source = DatasetConfig(
+        path=archive.path, layout="plain", include=archive.include, exclude=archive.exclude
+    )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
     _refuse_nesting(archive)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
@@ -141,19 +148,24 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         stage="colorize",
         key=ARCHIVE,
         workspace=ingest.workspace,
-        config=canonical(workflow.colorize) | {"output": str(archive.output)},
+        config=canonical(workflow.colorize) | {"output": str(archive.output), "bag": archive.bag},
         upstream=(ingest.name, *(("train", name) for name in trained)),
         inputs=inputs,
-        output_root=archive.output,
+        output_root=archive.photos_root,
     )
     return [ingest, colorize]
 
 
 def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, training: bool) -> Step:
     """training: whether photos are filtered, sampled and split for training, or all are kept."""
-    local = not is_url(dataset.path)
-    location = str(Path(dataset.path).resolve()) if local else dataset.path
-    own = {"source": location, "layout": dataset.layout, "limit": dataset.limit}
+    location = resolve_location(dataset.path)
+    own = {
+        "source": location,
+        "layout": dataset.layout,
+        "limit": dataset.limit,
+        "include": list(dataset.include),
+        "exclude": list(dataset.exclude),
+    }
     return Step(
         stage="ingest",
         key=key,
@@ -193,12 +205,13 @@ def _named_file(key: str, value: str) -> Path:
 
 
 def _refuse_nesting(archive: ArchiveConfig) -> None:
-    source, output = archive.path.resolve(), archive.output.resolve()
-    if output == source or source in output.parents:
-        raise UsageError(
-            f"Expected an output outside the archive {source}, got {output}. Originals are never "
-            "written beside: choose another folder."
-        )
+    output = archive.output.resolve()
+    for source in open_source(resolve_location(archive.path)).folders():
+        if output == source or source in output.parents:
+            raise UsageError(
+                f"Expected an output outside the archive {source}, got {output}. Originals are never "
+                "written beside: choose another folder."
+            )
 
 
 def _hashes(files: Mapping[str, Path]) -> dict[str, str]:

@@ -48,7 +48,9 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
 
     @cache
     def arranged() -> Arranged:
-        return arrange(open_source(step.config["source"]), step.config["layout"])
+        config = step.config
+        source = open_source(config["source"])
+        return arrange(source, config["layout"], config["include"], config["exclude"])
 
     def items(folder: Path) -> list[IngestItem]:
         _keep_basis(step, folder)

@@ -3,8 +3,32 @@
 from __future__ import annotations
 
 _STORAGE = ("storage.errors", "storage.fingerprint", "storage.ledger", "storage.manifest")
-_PHOTOS = ("storage.photos", "storage.png", "storage.tiff")
-_SOURCES = ("storage.archives", "storage.entries", "storage.sources")
+_PHOTOS = (
+    "storage.by_pillow",
+    "storage.containers",
+    "storage.exif",
+    "storage.extraction",
+    "storage.formats",
+    "storage.iptc",
+    "storage.jpeg",
+    "storage.jpegxl",
+    "storage.photos",
+    "storage.profiles",
+    "storage.tiff",
+    "storage.tiff_directories",
+)
+_DECODER = ("storage.decoder", "storage.decoder_process")
+_SOURCES = (
+    "storage.archive_members",
+    "storage.archives",
+    "storage.bags",
+    "storage.entries",
+    "storage.source_files",
+    "storage.sources",
+    "storage.tar_archive",
+    "storage.zip_archive",
+    "storage.zstd_stream",
+)
 _NETWORK = (
     "colorization.compute",
     "colorization.lab",
@@ -44,6 +68,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             *_STORAGE,
             *_PHOTOS,
             *_SOURCES,
+            *_DECODER,
             "colorization.lab",
             "colorization.likeness",
             "colorization.metrics",
@@ -116,16 +141,25 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             *_STORAGE,
             *_PHOTOS,
             *_SOURCES,
+            *_DECODER,
             *_NETWORK,
             *_ALL_NETWORKS,
             "colorization.categories",
+            "colorization.full_size",
             "colorization.inference",
             "colorization.merging",
             "colorization.segmentation",
+            "colorization.toning",
+            "storage.embedding",
+            "storage.encoding",
+            "storage.labels",
+            "storage.metadata",
             "storage.outputs",
             "storage.reduced",
             "storage.sheets",
+            "storage.xmp",
             "tasks.colorize",
+            "tasks.jobs.archive_photos",
             "tasks.jobs.colorize",
             "tasks.jobs.items",
             "tasks.jobs.sheet",

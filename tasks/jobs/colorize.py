@@ -1,55 +1,151 @@
-"""One chunk of an archive: decode → L at full size → colours → encode as the original was."""
+"""One chunk of an archive: decode → tone → L at full size → colours → encode as the original was."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from colorization.inference import MergedColorizer
-from colorization.lab import Float, gray_to_L, rgb_to_L
-from storage.ledger import FileRecord
+from storage.encoding import (
+    ColoredPage,
+    check_encodable,
+    encode,
+    holds_metadata,
+    is_lossless,
+    output_dtype,
+    output_format,
+)
+from storage.labels import labelled_shape, with_label
+from storage.ledger import FileRecord, write_recorded
 from storage.manifest import Quarantined
-from storage.outputs import write_output
-from storage.photos import Photo, decode, encode
-from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
+from storage.metadata import Provenance, derivative, xmp_sidecar
+from storage.outputs import SIDECAR_SUFFIX, output_suffix, write_output
+from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
+from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into
 from tasks.jobs.models import ModelSpec, load_merged
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeItem(PhotoItem):
-    """One chunk of photos."""
+    """One chunk of photos. Each photo: a manifest row, and `output`, its name without suffix."""
 
     models: ModelSpec
     output: str
     """Root of the output tree."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one photo became."""
+
+    files: list[FileRecord]
+    facts: dict[str, Any]
+    """For the record, and for `chromaflow verify`."""
+
+
 def colorize_chunk(item: ColorizeItem) -> ItemResult:
-    """Colour every photo of the chunk; each ends as one output file or one quarantine row."""
+    """Colour every photo of the chunk; each ends as one output file or one quarantine row.
+
+    While a photo is coloured, the next one is decoded and the one before encoded.
+    """
     colorizer = load_merged(item.models)
-    files: list[FileRecord] = []
     quarantined: list[Quarantined] = []
-    for row in item.photos:
-        with quarantine_into(quarantined, row["path"], "colorize"):
-            content = read_unchanged(item, row)
-            encoded = colorize_photo(colorizer, decode(content, max_megapixels=float("inf")))
-            files.append(write_output(Path(item.output), row["path"], encoded))
+    written: list[Written] = []
+    pending: list[tuple[str, Future[Written]]] = []
+
+    def collect() -> None:
+        for path, future in pending:
+            with quarantine_into(quarantined, path, "colorize"):
+                written.append(future.result())
+        pending.clear()
+
+    with ThreadPoolExecutor(1) as writer:
+        for row, opening in open_ahead(item):
+            with quarantine_into(quarantined, row["path"], "colorize"):
+                opened = opening.result()
+                if opened.alone:
+                    collect()
+                    written.append(_write(item, opened, _pages(item, colorizer, opened)))
+                    continue
+                pages = [_in_memory(page) for page in _pages(item, colorizer, opened)]
+                collect()
+                pending.append((row["path"], writer.submit(_write, item, opened, pages)))
+        collect()
     return commit_item(
         item,
-        files=files,
+        files=[file for one in written for file in one.files],
         num_photos=len(item.photos),
         quarantined=quarantined,
+        outputs=[one.facts for one in written],
     )
 
 
-def colorize_photo(colorizer: MergedColorizer, photo: Photo) -> bytes:
-    """One decoded photo to the bytes of its coloured derivative, at the same size and depth."""
-    dtype = np.uint16 if photo.pixels.dtype == np.uint16 else np.uint8
-    return encode(colorizer.colorize(photo_lightness(photo), dtype), photo)
+def _pages(item: ColorizeItem, colorizer: MergedColorizer, opened: Opened) -> Iterator[ColoredPage]:
+    """Every page of a photo with its colours, of which no strip is computed before it is asked for."""
+    config = item.config
+    for photo in opened.pages:
+        name = output_format(photo.header, config["format"])
+        check_encodable(photo, name)
+        check_wanted(photo, config["accept"])
+        strips = colorizer.colorize(
+            photo.pixels,
+            output_dtype(photo, name),
+            alpha=photo.alpha,
+            keep_toning=config["toning"] == "keep",
+        )
+        shape = (photo.header.height, photo.header.width)
+        yield ColoredPage(
+            photo=photo,
+            strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
+            shape=labelled_shape(shape, config["label"]),
+            metadata=derivative(
+                photo.metadata,
+                _provenance(item, opened.row),
+                size=labelled_shape(shape, config["label"])[::-1],
+            ),
+        )
 
 
-def photo_lightness(photo: Photo) -> Float:
-    """L of a gray photo, or of one stored as RGB (sepia included). Returns float32 (H, W)."""
-    return gray_to_L(photo.pixels) if photo.pixels.ndim == 2 else rgb_to_L(photo.pixels)
+def _in_memory(page: ColoredPage) -> ColoredPage:
+    return replace(page, strips=list(page.strips))
+
+
+def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage]) -> Written:
+    """Encode a photo and write it, with a sidecar where the format holds no metadata."""
+    row, header = opened.row, opened.first.header
+    format_name = output_format(header, item.config["format"])
+    name = row["output"] + output_suffix(row["path"], header.format, format_name)
+    root = Path(item.output)
+    files = [write_output(root, name, lambda file: encode(file, pages, format_name))]
+    if item.config["sidecar"] or not holds_metadata(format_name):
+        metadata = derivative(opened.first.metadata, _provenance(item, row))
+        files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
+    facts = {
+        "photo": row["path"],
+        "sha256": row["sha256"],
+        "offset": row["offset"],
+        "bytes": row["bytes"],
+        "output": name,
+        "format": format_name,
+        "width": header.width,
+        "height": header.height,
+        "num_pages": header.num_pages,
+        "bits": np.dtype(output_dtype(opened.first, format_name)).itemsize * 8,
+        "lossless": is_lossless(opened.first, format_name),
+        "label": item.config["label"],
+    }
+    return Written(files, facts)
+
+
+def _provenance(item: ColorizeItem, row: dict[str, Any]) -> Provenance:
+    return Provenance(
+        system="Chromaflow",
+        version=item.config["version"],
+        original_sha256=row["sha256"],
+        checkpoints=item.models.hashes,
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from colorization.lab import rgb_to_lab
 from colorization.likeness import colour_spread, likeness
 from colorization.metrics import colourfulness
+from storage.decoder import shared_decoder
 from storage.errors import PhotoError
 from storage.fingerprint import hash_bytes
 from storage.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined
@@ -86,7 +87,7 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
     if sampling_key(item.config["seed"], seen["sha256"]) > photo["check_below"]:
         return seen | {"checked": False}
     try:
-        header = inspect(content, max_megapixels=_max_megapixels(item.config))
+        header = _inspect(content, item.config)
     except PhotoError as error:
         if error.code in ("NOT_A_PHOTO", "EMPTY") and is_companion(path, content):
             return None
@@ -94,6 +95,18 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
     seen |= {name: getattr(header, name) for name in HEADER_COLUMNS}
     _require_side(header, item.config["min_side"])
     return seen | (_look(content, header, item.config) if item.config["training"] else {})
+
+
+def _inspect(content: bytes, config: dict[str, Any]) -> Header:
+    """The header; of an archive's photo in a process with limits, since no one chose these files."""
+    max_megapixels = _max_megapixels(config)
+    if not config["training"]:
+        return shared_decoder().inspect(content, max_megapixels=max_megapixels)
+    header = inspect(content, max_megapixels=max_megapixels)
+    if header.num_pages > 1 or header.animated:
+        code, what = ("ANIMATED", "frames") if header.animated else ("MULTI_PAGE", "pages")
+        raise PhotoError(code, f"expected one picture to learn from, got several {what}")
+    return header
 
 
 def _max_megapixels(config: dict[str, Any]) -> float:

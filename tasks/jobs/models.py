@@ -34,6 +34,8 @@ class ModelSpec:
     threshold: float
     short_side: int
     num_threads: int
+    hashes: tuple[tuple[str, str], ...]
+    """Name and SHA-256 of every weights file, for the metadata of what they colour."""
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from colorization.inference import MergedColorizer, full_size_strips
+from colorization.full_size import full_size_strips, reduced_L
+from colorization.inference import MergedColorizer
 from colorization.lab import Float, fit_chroma, lab_to_rgb
+from storage.decoder import shared_decoder
 from storage.errors import PhotoError
 from storage.ledger import record_file, write_bytes
-from storage.photos import decode
 from storage.reduced import decode_rgb
 from storage.sheets import contact_sheet
-from tasks.jobs.colorize import ColorizeItem, photo_lightness
+from tasks.jobs.colorize import ColorizeItem
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 
@@ -46,7 +47,10 @@ def draw_sheet(item: SheetItem) -> ItemResult:
     rows = []
     for photo in item.photos:
         try:
-            L = _reduced(photo_lightness(decode(read_photo(item, photo))))
+            page = next(
+                shared_decoder().pages(read_photo(item, photo), max_megapixels=float("inf"))
+            )
+            L = reduced_L(page.pixels, page.alpha, _SIDE // 2)
         except PhotoError:
             continue
         pictures, caption = _row(colorizer, L)
@@ -75,14 +79,6 @@ def _colours(L: Float, ab: Tensor) -> NDArray[Any]:
     for rows, strip in full_size_strips(ab, L.shape):
         rgb[rows] = lab_to_rgb(L[rows], fit_chroma(L[rows], strip))
     return rgb
-
-
-def _reduced(L: Float) -> Float:
-    """Every n-th pixel's mean, so that a row of the sheet costs the same for any photo."""
-    step = max(1, min(L.shape) // _SIDE)
-    height, width = (side // step * step for side in L.shape)
-    blocks = L[:height, :width].reshape(height // step, step, width // step, step)
-    return np.ascontiguousarray(blocks.mean(axis=(1, 3)), np.float32)
 
 
 def _truth(item: SheetItem, path: str) -> NDArray[Any] | None:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import json
+import lzma
+import os
 import shutil
+import struct
 import subprocess
+import sys
 import tarfile
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
+from storage.datasets import arrange
 from storage.errors import PhotoError, UsageError
 from storage.sources import open_source
 
@@ -22,7 +33,10 @@ KINDS = (
     "photos.tar.gz",
     "photos.tar.bz2",
     "photos.tar.xz",
+    "photos.tar.zst",
+    "photos.tzst",
 )
+ROOT = Path(__file__).parents[2]
 
 
 def pack(path: Path, members: dict[str, bytes]) -> Path:
@@ -30,6 +44,11 @@ def pack(path: Path, members: dict[str, bytes]) -> Path:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members.items():
                 archive.writestr(name, content)
+        return path
+    if path.suffix in (".zst", ".tzst"):
+        plain = pack(path.with_suffix(".plain"), members)
+        path.write_bytes(zstandard.compress(plain.read_bytes()))
+        plain.unlink()
         return path
     compression = {".tgz": "gz", ".gz": "gz", ".bz2": "bz2", ".xz": "xz"}.get(path.suffix, "")
     with tarfile.open(path, f"w:{compression}") as archive:
@@ -97,7 +116,10 @@ def test_a_file_that_is_no_archive_is_a_usage_error(tmp_path):
         open_source(str(tmp_path / "a.txt"))
 
 
-@pytest.mark.parametrize("name", ["photos.tar", "photos.tar.gz", "photos.tar.bz2", "photos.tar.xz"])
+@pytest.mark.parametrize(
+    "name",
+    ["photos.tar", "photos.tar.gz", "photos.tar.bz2", "photos.tar.xz", "photos.tar.zst"],
+)
 def test_a_tar_cut_short_says_so_and_keeps_what_is_whole(tmp_path, name):
     big = {f"{i}.jpg": bytes([i]) * 60_000 + bytes(range(256)) * 20 for i in range(6)}
     path = pack(tmp_path / name, big)
@@ -128,8 +150,13 @@ def test_links_devices_and_sparse_files_of_a_tar_are_not_followed(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         link = member("link.jpg", kind=tarfile.SYMTYPE)
         link.linkname = "/etc/passwd"
+        hard = member("hard.jpg", kind=tarfile.LNKTYPE)
+        hard.linkname = "link.jpg"
         for info in (
             link,
+            hard,
+            member("null.jpg", kind=tarfile.CHRTYPE),
+            member("disk.jpg", kind=tarfile.BLKTYPE),
             member("fifo.jpg", kind=tarfile.FIFOTYPE),
             member("d", kind=tarfile.DIRTYPE),
         ):
@@ -142,7 +169,17 @@ def test_links_devices_and_sparse_files_of_a_tar_are_not_followed(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["../up.jpg", "/abs.jpg", "a/../../b.jpg", "C:\\x.jpg", "new\nline.jpg", "bidi\u202e.jpg"],
+    [
+        "../up.jpg",
+        "/abs.jpg",
+        ".",
+        "~/home.jpg",
+        "a\\..\\..\\b.jpg",
+        "a/../../b.jpg",
+        "C:\\x.jpg",
+        "new\nline.jpg",
+        "bidi\u202e.jpg",
+    ],
 )
 @pytest.mark.parametrize("kind", ["a.zip", "a.tar"])
 def test_names_that_leave_the_archive_or_mislead_are_refused(tmp_path, name, kind):
@@ -257,3 +294,213 @@ def test_a_link_to_an_archive_shows_when_the_archive_changes(tmp_path):
     before = open_source(str(tmp_path / "link.zip")).digest()
     pack(tmp_path / "real.zip", {"a.jpg": b"other"})
     assert open_source(str(tmp_path / "link.zip")).digest() != before
+
+
+def test_frames_of_zstd_follow_one_another_and_may_be_skippable(tmp_path):
+    whole = pack(tmp_path / "a.tar", MEMBERS).read_bytes()
+    skipped = b"\x50\x2a\x4d\x18" + struct.pack("<I", 5) + b"hello"
+    parts = [whole[i : i + 700] for i in range(0, len(whole), 700)]
+    frames = [zstandard.compress(part) for part in parts]
+    (tmp_path / "b.tar.zst").write_bytes(skipped.join([b"", *frames, b""]))
+    assert contents(tmp_path / "b.tar.zst") == {f"b.tar.zst/{p}": c for p, c in MEMBERS.items()}
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, -1, -8])
+def test_a_zstd_frame_cut_short_or_followed_by_other_bytes_is_damaged(tmp_path, cut):
+    path = pack(tmp_path / "a.tar.zst", MEMBERS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-cut] if cut > 0 else whole + b"x" * -cut)
+    assert codes(path) == {"a.tar.zst": "ARCHIVE_DAMAGED"}
+
+
+def test_a_zstd_window_may_have_128_mib_and_no_more(tmp_path):
+    plain = pack(tmp_path / "a.tar", MEMBERS).read_bytes()
+    for log, expected in ((27, {}), (28, {"a.tar.zst": "ARCHIVE_BOMB"})):
+        chosen = zstandard.ZstdCompressionParameters.from_level(1, window_log=log)
+        compressor = zstandard.ZstdCompressor(compression_params=chosen).compressobj()
+        content = compressor.compress(plain) + compressor.flush()  # of a size it does not know
+        (tmp_path / "a.tar.zst").write_bytes(content)
+        assert codes(tmp_path / "a.tar.zst") == expected
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_methods_of_a_zip_are_read_within_bounds(tmp_path, method):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, content in MEMBERS.items():
+            archive.writestr(name, content)
+    assert contents(path) == {f"a.zip/{p}": c for p, c in MEMBERS.items()}
+    harmed = bytearray(path.read_bytes())
+    harmed[60] ^= 255
+    path.write_bytes(harmed)
+    with pytest.raises(PhotoError, match="ARCHIVE_DAMAGED"):
+        open_source(str(path)).read("a.zip/a/1.jpg")
+
+
+BOMB_BYTES = 10 << 30
+PIECE = 64 << 20
+
+
+def bomb_in_gzip(path: Path) -> None:
+    write_bomb(path, gzip.compress)
+
+
+def bomb_in_bzip2(path: Path) -> None:
+    write_bomb(path, bz2.compress, 8 << 20)
+
+
+def bomb_in_xz(path: Path) -> None:
+    write_bomb(path, lambda content: lzma.compress(content, preset=0))
+
+
+def bomb_in_zstd(path: Path) -> None:
+    write_bomb(path, zstandard.compress)
+
+
+def write_bomb(path: Path, compress: Callable[[bytes], bytes], piece: int = PIECE) -> None:
+    header = member("bomb.bmp", BOMB_BYTES).tobuf(tarfile.GNU_FORMAT)
+    path.write_bytes(compress(header) + compress(bytes(piece)) * (BOMB_BYTES // piece))
+
+
+def bomb_of_headers(path: Path) -> None:
+    """Two million folders, members without bytes."""
+    headers = member("d/", kind=tarfile.DIRTYPE).tobuf(tarfile.GNU_FORMAT) * (PIECE // 512)
+    path.write_bytes(gzip.compress(headers, 9) * 16)
+
+
+def deflated(num_pieces: int) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    piece = packer.compress(bytes(PIECE)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return piece * num_pieces + b"\x03\x00"
+
+
+def lying_zip(path: Path, packed: bytes, method: int, size: int, num_members: int = 1) -> None:
+    """Members of one content, whose method and size the directory states as told."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(num_members):
+            archive.writestr(f"bomb{number}.bmp", packed)
+        for info in archive.filelist:
+            info.compress_type, info.file_size = method, size
+
+
+def bomb_in_zip(path: Path) -> None:
+    lying_zip(path, deflated(BOMB_BYTES // PIECE), zipfile.ZIP_DEFLATED, BOMB_BYTES)
+
+
+def bomb_of_small_members(path: Path) -> None:
+    lying_zip(path, deflated(1), zipfile.ZIP_DEFLATED, PIECE, BOMB_BYTES // PIECE)
+
+
+def deflate_that_lies(path: Path) -> None:
+    lying_zip(path, deflated(BOMB_BYTES // PIECE), zipfile.ZIP_DEFLATED, 1 << 20)
+
+
+def bzip2_that_lies(path: Path) -> None:
+    packed = bz2.compress(bytes(PIECE)) * 1000
+    lying_zip(path, packed, zipfile.ZIP_BZIP2, 1 << 20)
+
+
+def lzma_that_lies(path: Path) -> None:
+    chosen = [{"id": lzma.FILTER_LZMA1, "preset": 0}]
+    packed = lzma.compress(bytes(256 << 20), lzma.FORMAT_RAW, filters=chosen)
+    properties = bytes([93]) + struct.pack("<I", 0xFFFFFFFF)  # a window of 4 GiB
+    lying_zip(path, b"\x09\x04\x05\x00" + properties + packed, zipfile.ZIP_LZMA, 1 << 20)
+
+
+_READ = """
+import json, sys, time
+from pathlib import Path
+from storage.errors import PhotoError
+from storage.sources import open_source
+
+started = time.monotonic()
+source = open_source(sys.argv[1])
+listing = source.listing()
+codes = {problem.code for problem in listing.problems}
+for file in listing.files:
+    try:
+        source.read(file.path, file.offset, file.bytes)
+    except PhotoError as error:
+        codes.add(error.code)
+seconds = time.monotonic() - started
+peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+print(json.dumps([sorted(codes), seconds, peak / 1e3]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "code"),
+    [
+        ("a.tar.gz", bomb_in_gzip, "ARCHIVE_BOMB"),
+        ("a.tar.bz2", bomb_in_bzip2, "ARCHIVE_BOMB"),
+        ("a.tar.xz", bomb_in_xz, "ARCHIVE_BOMB"),
+        ("a.tar.zst", bomb_in_zstd, "ARCHIVE_BOMB"),
+        ("b.tar.gz", bomb_of_headers, "ARCHIVE_BOMB"),
+        ("a.zip", bomb_in_zip, "ARCHIVE_BOMB"),
+        ("b.zip", bomb_of_small_members, "ARCHIVE_BOMB"),
+        ("c.zip", deflate_that_lies, "ARCHIVE_DAMAGED"),
+        ("d.zip", bzip2_that_lies, "ARCHIVE_DAMAGED"),
+        ("e.zip", lzma_that_lies, "ARCHIVE_DAMAGED"),
+    ],
+)
+def test_bombs_and_lies_are_refused_soon_and_in_little_memory(tmp_path, name, make, code):
+    make(tmp_path / name)
+    command = [sys.executable, "-c", _READ, str(tmp_path / name)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found, seconds, peak_mb = json.loads(done.stdout)
+    assert found == [code]
+    assert seconds < 5
+    assert peak_mb < 300
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tar.zst"])
+def test_names_that_differ_in_unicode_form_or_case_only_are_different_photos(tmp_path, kind):
+    twins = {"\u00e9.jpg": b"one", "e\u0301.jpg": b"two", "A.jpg": b"three", "a.JPG": b"four"}
+    pack(tmp_path / kind, twins)
+    assert contents(tmp_path / kind) == {f"{kind}/{name}": c for name, c in twins.items()}
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tar.gz"])
+def test_names_of_255_bytes_and_deep_folders_are_kept(tmp_path, kind):
+    names = {"ü" * 125 + "x.jpg": b"long", "/".join(["folder"] * 200) + "/1.jpg": b"deep"}
+    pack(tmp_path / kind, names)
+    assert contents(tmp_path / kind) == {f"{kind}/{name}": c for name, c in names.items()}
+    pack(tmp_path / kind, {"x/" * 2100 + "1.jpg": b"too deep"})
+    assert set(codes(tmp_path / kind).values()) == {"UNSAFE_NAME"}
+
+
+def test_names_of_other_encodings_are_read(tmp_path):
+    pack(tmp_path / "a.tar", {os.fsdecode(b"latin \xe9.jpg"): b"x"})
+    assert contents(tmp_path / "a.tar") == {os.fsdecode(b"a.tar/latin \xe9.jpg"): b"x"}
+    pack(tmp_path / "a.zip", {"cp437 _.jpg": b"x"})
+    path = tmp_path / "a.zip"
+    path.write_bytes(path.read_bytes().replace(b"cp437 _.jpg", b"cp437 \x82.jpg"))
+    assert contents(path) == {"a.zip/cp437 é.jpg": b"x"}
+
+
+@pytest.mark.parametrize("kind", ["a.zip", "a.tar", "a.tar.zst"])
+def test_an_archive_in_an_archive_is_reported_and_not_opened(tmp_path, kind):
+    inner = pack(tmp_path / "inner.tar.zst", MEMBERS).read_bytes()
+    pack(tmp_path / kind, {"photo.jpg": b"x", "b/inner.tar.zst": inner})
+    arranged = arrange(open_source(str(tmp_path / kind)), "plain")
+    assert [entry.file.path for entry in arranged.entries] == [f"{kind}/photo.jpg"]
+    assert [(problem.path, problem.code) for problem in arranged.problems] == [
+        (f"{kind}/b/inner.tar.zst", "NESTED_ARCHIVE")
+    ]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+def test_a_zip_cut_short_is_damaged(tmp_path, share):
+    path = pack(tmp_path / "a.zip", MEMBERS)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    assert codes(path) == {"a.zip": "ARCHIVE_DAMAGED"}
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.bz2", "a.tar.xz", "a.tar.zst"])
+def test_more_after_the_end_of_a_compressed_tar_is_damaged(tmp_path, name):
+    more = pack(tmp_path / "a.tar", MEMBERS).read_bytes() + b"more"
+    compress = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
+    packed = compress.get(name.rpartition(".")[2], zstandard.compress)(more)
+    (tmp_path / name).write_bytes(packed)
+    assert codes(tmp_path / name) == {name: "ARCHIVE_DAMAGED"}

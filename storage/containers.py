@@ -1,0 +1,132 @@
+"""Walkers over the containers of photos: JPEG segments, PNG and RIFF chunks.
+
+All of them are bounded, for the files are not ours: they never read past the end, and stop after a
+number of pieces that no honest photo has. What does not parse raises PhotoError DAMAGED.
+Standards: ITU-T T.81 (JPEG), ISO/IEC 15948 (PNG), RFC 9649 (WebP).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from storage.errors import PhotoError
+
+APP0, APP1, APP2, APP13, APP14, COMMENT = b"\xe0", b"\xe1", b"\xe2", b"\xed", b"\xee", b"\xfe"
+"""JPEG markers: JFIF, EXIF and XMP, ICC, Photoshop, Adobe, comment."""
+JFIF_START, EXIF_START = b"JFIF\0", b"Exif\0\0"
+XMP_START, RESOURCES_START = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+ICC_START = b"ICC_PROFILE\0"
+"""What the data of a JPEG segment start with; WebP's EXIF may, too."""
+PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+PNG_METADATA = {*PNG_TEXTS, b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf"}
+PNG_XMP, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
+"""Keywords of PNG texts: XMP's, and the start of ImageMagick's and ExifTool's for the rest."""
+
+_MOST_PIECES = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A JPEG segment, or a PNG or RIFF chunk: its name, and its place in the file."""
+
+    name: bytes
+    """One byte, the marker, for JPEG; four for PNG and RIFF."""
+    whole: slice
+    data: slice
+
+
+def jpeg_segments(content: bytes) -> Iterator[Piece]:
+    """The segments between SOI and the first scan, SOS included (ITU-T T.81, B.1.1)."""
+    if content[:2] != b"\xff\xd8":
+        raise PhotoError("DAMAGED", f"expected a JPEG's SOI, got {content[:2].hex()}")
+    place = 2
+    for _ in range(_MOST_PIECES):
+        if place + 4 > len(content) or content[place] != 0xFF or content[place + 1] == 0xD9:
+            return
+        marker = content[place + 1]
+        if marker in (0x01, 0xFF) or 0xD0 <= marker <= 0xD7:  # no length follows; FF fills
+            place += 1 if marker == 0xFF else 2
+            continue
+        end = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        if end < place + 4 or end > len(content):
+            return
+        yield Piece(bytes([marker]), slice(place, end), slice(place + 4, end))
+        if marker == 0xDA:
+            return
+        place = end
+
+
+def png_chunks(content: bytes) -> Iterator[Piece]:
+    """The chunks up to IEND (ISO/IEC 15948, 5.3); the CRCs are not checked."""
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise PhotoError("DAMAGED", f"expected a PNG's signature, got {content[:8].hex()}")
+    place = 8
+    for _ in range(_MOST_PIECES):
+        if place + 12 > len(content):
+            return
+        size, name = struct.unpack_from(">I4s", content, place)
+        end = place + 8 + size
+        if end + 4 > len(content):
+            return
+        yield Piece(name, slice(place, end + 4), slice(place + 8, end))
+        if name == b"IEND":
+            return
+        place = end + 4
+
+
+def riff_chunks(content: bytes) -> Iterator[Piece]:
+    """The chunks of a WebP (RFC 9649, 2.3)."""
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
+        raise PhotoError("DAMAGED", f"expected a WebP's RIFF, got {content[:12].hex()}")
+    place = 12
+    for _ in range(_MOST_PIECES):
+        if place + 8 > len(content):
+            return
+        name, size = struct.unpack_from("<4sI", content, place)
+        end = place + 8 + size
+        if end > len(content):
+            return
+        yield Piece(name, slice(place, end + size % 2), slice(place + 8, end))
+        place = end + size % 2
+
+
+def jpeg_segment(marker: int, data: bytes) -> bytes:
+    """A segment. data: at most 65,533 bytes."""
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk with its length and CRC."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def riff_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk, padded to an even length."""
+    return struct.pack("<4sI", name, len(data)) + data + bytes(len(data) % 2)
+
+
+class Budget:
+    """Bytes that may still be made of a file's metadata."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+
+    def spend(self, num_bytes: int) -> None:
+        """Raises PhotoError where that many are not left."""
+        if num_bytes > self.left:
+            raise PhotoError("DAMAGED", f"expected at most {self.left} bytes, got {num_bytes}")
+        self.left -= num_bytes
+
+
+def inflate(data: bytes, budget: Budget, *, most: int) -> bytes:
+    """Expand a zlib stream (RFC 1950) to at most `most` bytes. Raises PhotoError, zlib.error."""
+    most = min(most, budget.left)
+    worker = zlib.decompressobj()
+    expanded = worker.decompress(data, most + 1)
+    budget.spend(min(len(expanded), most))  # a bomb costs too, or many of them would take for ever
+    if len(expanded) > most or not worker.eof:
+        raise PhotoError("DAMAGED", f"expected a whole stream of at most {most} bytes, got another")
+    return expanded

@@ -1,0 +1,232 @@
+"""The picture formats: how each is recognised, what is read of it and what is written for it.
+
+docs/formats.md is this table; `chromaflow formats` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from storage.errors import PhotoError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """One format."""
+
+    name: str
+    """In Pillow's words."""
+    suffixes: tuple[str, ...]
+    signatures: tuple[bytes, ...]
+    reads: str
+    """Which of its pictures can be read, for people."""
+    output: str
+    """Name of the format that its colour goes to; its own where one can write it without loss of
+    depth or lightness."""
+    writes: str
+    """How, for people."""
+    package: str = ""
+    """Of Python, that reading needs beside what is always installed."""
+
+
+_FORMATS = (
+    Format(
+        name="JPEG",
+        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"),
+        signatures=(b"\xff\xd8\xff",),
+        reads="8 bit gray, RGB, CMYK; baseline and progressive (at most 256 scans)",
+        output="JPEG",
+        writes="quality 95 or the original's where that is higher, 4:4:4",
+    ),
+    Format(
+        name="PNG",
+        suffixes=(".png", ".apng"),
+        signatures=(b"\x89PNG\r\n\x1a\n",),
+        reads="1 to 16 bit gray, RGB, palette, alpha, interlaced; animated: first frame, on request",
+        output="PNG",
+        writes="8 or 16 bit as the original",
+    ),
+    Format(
+        name="TIFF",
+        suffixes=(".tif", ".tiff", ".btf"),
+        signatures=(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+        reads="1 to 16 bit gray, either polarity, RGB, palette, CMYK, YCbCr, Lab, alpha; float and "
+        "32 bit with a declared range; strips, tiles, planes, BigTIFF, all pages; none, PackBits, "
+        "LZW, Deflate, JPEG, fax, ZSTD, LERC, LZMA, JPEG 2000, JPEG XL",
+        output="TIFF",
+        writes="8 or 16 bit as the original (over 16: 16), Deflate; every page in its order; "
+        "BigTIFF over 4 GB",
+    ),
+    Format(
+        name="WEBP",
+        suffixes=(".webp",),
+        signatures=(b"RIFF",),
+        reads="lossy, lossless, alpha; animated: first frame, on request",
+        output="WEBP",
+        writes="lossless where the original is, else quality 95",
+    ),
+    Format(
+        name="BMP",
+        suffixes=(".bmp", ".dib"),
+        signatures=(b"BM",),
+        reads="1 to 8 bit palette, 16, 24 and 32 bit",
+        output="BMP",
+        writes="24 bit; it holds no metadata, so an XMP sidecar lies beside it",
+    ),
+    Format(
+        name="GIF",
+        suffixes=(".gif",),
+        signatures=(b"GIF87a", b"GIF89a"),
+        reads="one frame; animated: first frame, on request",
+        output="PNG",
+        writes="as PNG: 256 colours cannot keep lightness",
+    ),
+    Format(
+        name="PPM",
+        suffixes=(".pgm", ".ppm", ".pbm", ".pnm"),
+        signatures=tuple(
+            b"P%d" % n + white for n in range(1, 7) for white in (b"\n", b" ", b"\r", b"\t", b"#")
+        ),
+        reads="P1 to P6, 1 to 16 bit",
+        output="PPM",
+        writes="P6, 8 or 16 bit; it holds no metadata, so an XMP sidecar lies beside it",
+    ),
+    Format(
+        name="JPEG2000",
+        suffixes=(".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc"),
+        signatures=(b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"),
+        reads="8 to 16 bit gray, RGB, alpha",
+        output="JPEG2000",
+        writes="lossless, 8 or 16 bit",
+    ),
+    Format(
+        name="JXL",
+        suffixes=(".jxl",),
+        signatures=(b"\xff\x0a", b"\x00\x00\x00\x0cJXL "),
+        reads="8 to 16 bit gray, RGB, alpha; one frame",
+        output="JXL",
+        writes="lossless, 8 or 16 bit; an XMP sidecar lies beside it",
+    ),
+    Format(
+        name="AVIF",
+        suffixes=(".avif",),
+        signatures=(),
+        reads="8 bit gray, RGB, alpha; one frame",
+        output="PNG",
+        writes="as PNG",
+    ),
+    Format(
+        name="HEIF",
+        suffixes=(".heic", ".heif"),
+        signatures=(),
+        reads="the primary picture, 8 bit",
+        output="PNG",
+        writes="as PNG: no free encoder comes with pi-heif",
+        package="pi-heif",
+    ),
+    Format(
+        name="DNG",
+        suffixes=(".dng",),
+        signatures=(),
+        reads="raw pictures, developed with the camera's white balance",
+        output="TIFF",
+        writes="as 16 bit TIFF",
+        package="rawpy",
+    ),
+)
+FORMATS = {format.name: format for format in _FORMATS}
+OUTPUT_FORMATS = ("jpeg", "png", "tiff", "webp")
+"""What `--format` allows beside the original's own."""
+_MODULES = {"pi-heif": "pi_heif", "rawpy": "rawpy"}
+_OTHER_PICTURES = {
+    b"8BPS": "Photoshop",
+    b"DDS ": "DDS",
+    b"qoif": "QOI",
+    b"\x01\xda": "SGI",
+    b"%!PS": "EPS",
+    b"%PDF": "PDF",
+    b"Pf\n": "PFM",
+    b"PF\n": "PFM",
+    b"P7\n": "PAM",
+    b"v/1\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"\xd7\xcd\xc6\x9a": "WMF",
+    b"icns": "ICNS",
+    b"\x00\x00\x01\x00": "ICO",
+}
+
+
+def sniff(content: bytes) -> str:
+    """The format by content. Raises PhotoError EMPTY, NOT_A_PHOTO or UNSUPPORTED_FORMAT."""
+    if not content:
+        raise PhotoError("EMPTY", "expected a photo, got 0 bytes")
+    name = _by_signature(content) or _by_brand(content)
+    if name is not None:
+        return name
+    other = next((o for start, o in _OTHER_PICTURES.items() if content.startswith(start)), None)
+    if other is not None or content[4:8] == b"ftyp":
+        known = ", ".join(FORMATS)
+        raise PhotoError(
+            "UNSUPPORTED_FORMAT",
+            f"expected one of {known}, got {other or 'another ISO media file'}",
+        )
+    raise PhotoError(
+        "NOT_A_PHOTO", f"expected a photo's signature, got bytes {content[:8].hex(' ')}"
+    )
+
+
+def require_codec(name: str) -> None:
+    """Raise PhotoError CODEC_MISSING, with the command that installs it, where it is missing."""
+    package = FORMATS[name].package
+    if package and find_spec(_MODULES[package]) is None:
+        raise PhotoError("CODEC_MISSING", f"expected the package {package}: pip install {package}")
+
+
+def formats_page() -> str:
+    """docs/formats.md: the table, in Markdown."""
+    lines = [
+        "# Formats",
+        "",
+        "Made by `chromaflow formats --markdown` from `storage/formats.py`. Content decides, never the name.",
+        "",
+        "| format | names | read | written | needs |",
+        "|---|---|---|---|---|",
+    ]
+    for format in _FORMATS:
+        names = " ".join(f"`{suffix}`" for suffix in format.suffixes)
+        needs = f"`pip install {format.package}`" if format.package else ""
+        lines.append(f"| {format.name} | {names} | {format.reads} | {format.writes} | {needs} |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_signature(content: bytes) -> str | None:
+    if content[:4] == b"RIFF":
+        return "WEBP" if content[8:12] == b"WEBP" else None
+    for format in _FORMATS:
+        if content.startswith(format.signatures):
+            is_dng = format.name == "TIFF" and _is_dng(content)
+            return "DNG" if is_dng else format.name
+    return None
+
+
+def _by_brand(content: bytes) -> str | None:
+    """Of the ISO base media formats (ISO/IEC 14496-12, 4.3) those that hold a still."""
+    if content[4:8] != b"ftyp":
+        return None
+    size = min(int.from_bytes(content[:4], "big"), 512)
+    brands = {content[8:12], *(content[i : i + 4] for i in range(16, size, 4))}
+    if brands & {b"avif", b"avis"}:
+        return "AVIF"
+    return "HEIF" if brands & {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"} else None
+
+
+def _is_dng(content: bytes) -> bool:
+    """Whether the first directory of a TIFF holds DNGVersion, tag 50706."""
+    order = "little" if content[:2] == b"II" else "big"
+    if content[2:4] not in (b"*\x00", b"\x00*"):
+        return False
+    start = int.from_bytes(content[4:8], order)  # type: ignore[arg-type]
+    count = int.from_bytes(content[start : start + 2], order)  # type: ignore[arg-type]
+    tags = (content[start + 2 + 12 * i : start + 4 + 12 * i] for i in range(min(count, 512)))
+    return any(int.from_bytes(tag, order) == 50706 for tag in tags)  # type: ignore[arg-type]

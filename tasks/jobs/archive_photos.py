@@ -1,0 +1,83 @@
+"""Photos of an archive, one decoded while another is coloured, and the checks that skip some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from colorization.lab import rgb_to_lab
+from colorization.toning import COLOUR, GRAY, tone_of
+from storage.decoder import Decoder, shared_decoder
+from storage.errors import PhotoError
+from storage.photos import Photo
+from storage.reduced import resize
+from tasks.jobs.items import PhotoItem, read_unchanged
+
+_LOOK_SIDE = 128
+"""Short side at which toning is judged, pixels."""
+_ALONE_MEGAPIXELS = 30.0
+"""Larger photos, and those of several pages, are coloured without another one in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A photo whose first page is decoded."""
+
+    row: dict[str, Any]
+    pages: Iterator[Photo]
+    """All pages, the first included."""
+    first: Photo
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other photo is decoded before this one is done."""
+        header = self.first.header
+        return header.num_pages > 1 or header.width * header.height > _ALONE_MEGAPIXELS * 1e6
+
+
+def open_ahead(item: PhotoItem) -> Iterator[tuple[dict[str, Any], Future[Opened]]]:
+    """Each row of the item with its photo, the next one decoded in the meantime.
+
+    The futures are done. Their exceptions are PhotoError for what cannot be used.
+    """
+    decoder = shared_decoder()
+    with ThreadPoolExecutor(1) as reader:
+        rows = list(item.photos)
+        upcoming = [reader.submit(_open, item, row, decoder) for row in rows[:1]]
+        for number, row in enumerate(rows):
+            current = upcoming.pop()
+            error = current.exception()
+            following = rows[number + 1 : number + 2]
+            alone = error is None and current.result().alone
+            if not alone:
+                upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
+            yield row, current
+            if alone:
+                upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
+
+
+def check_wanted(photo: Photo, accept: Sequence[str]) -> str:
+    """What the photo's tone is. Raises PhotoError ANIMATED, BILEVEL or ALREADY_COLOR.
+
+    accept: of these codes those that are coloured all the same.
+    """
+    if photo.header.animated and "ANIMATED" not in accept:
+        raise PhotoError("ANIMATED", "expected one frame, got several")
+    if photo.header.bits == 1 and "BILEVEL" not in accept:
+        raise PhotoError("BILEVEL", "expected grays, got black and white only")
+    if photo.pixels.ndim == 2:
+        return GRAY
+    tone = tone_of(rgb_to_lab(resize(photo.pixels, _LOOK_SIDE)))
+    if tone == COLOUR and "ALREADY_COLOR" not in accept:
+        raise PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
+    return tone
+
+
+def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
+    content = read_unchanged(item, row)
+    pages = decoder.pages(content, max_megapixels=float("inf"))
+    first = next(pages)
+    return Opened(row, chain([first], pages), first)
