@@ -142,8 +142,7 @@ def _lab_to_linear(L: Float, ab: Float) -> Float:
     """Lab to linear RGB, not clipped. L: (...,), ab: (..., 2). Returns float32 (..., 3)."""
     fy = (L + 16) / 116
     f = np.stack([fy + ab[..., 0] / 500, fy, fy - ab[..., 1] / 200], axis=-1)
-    relative = np.where(f > 6 / 29, f * f * f, (f - 16 / 116) / KAPPA)
-    return np.asarray(relative @ RELATIVE_TO_RGB.T, np.float32)
+    return np.asarray(_relative(f) @ RELATIVE_TO_RGB.T, np.float32)
 
 
 def fit_chroma(L: Float, ab: Float, steps: int = 12) -> Float:
@@ -158,16 +157,35 @@ def fit_chroma(L: Float, ab: Float, steps: int = 12) -> Float:
     outside = ((linear < 0) | (linear > 1)).any(axis=-1)
     if not outside.any():
         return ab
-    L_out, ab_out = L[outside], ab[outside]
-    low, high = np.zeros_like(L_out), np.ones_like(L_out)
-    for _ in range(steps):
-        middle = (low + high) / 2
-        linear = _lab_to_linear(L_out, np.asarray(ab_out * middle[:, None], np.float32))
-        inside = ((linear >= 0) & (linear <= 1)).all(axis=-1)
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
     fitted = ab.copy()
-    fitted[outside] = ab_out * low[:, None]
+    fitted[outside] = ab[outside] * _gamut_share(L[outside], ab[outside], steps)[:, None]
     return fitted
+
+
+def _gamut_share(L_N: Float, ab_N2: Float, steps: int) -> Float:
+    """The largest factor on ab, 0..1, that bisection finds inside the sRGB gamut. Returns (N,)."""
+    fy = (L_N + 16) / 116
+    to_fx, to_fz = ab_N2[:, 0] / 500, ab_N2[:, 1] / -200
+    y = _relative(fy)
+    low: Any = np.zeros_like(fy)
+    high: Any = np.ones_like(fy)
+    for _ in range(steps):
+        middle = (low + high) * np.float32(0.5)
+        x, z = _relative(fy + middle * to_fx), _relative(fy + middle * to_fz)
+        inside = np.ones(len(fy), bool)
+        for weights in RELATIVE_TO_RGB:
+            channel = weights[0] * x + weights[1] * y + weights[2] * z
+            inside &= (channel >= 0) & (channel <= 1)
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    share: Float = low
+    return share
+
+
+def _relative(f: NDArray[Any]) -> Float:
+    """Undo CIE's f(t)."""
+    straight = (f - np.float32(16 / 116)) / np.float32(KAPPA)
+    relative: NDArray[Any] = np.where(f > 6 / 29, f * f * f, straight)
+    return relative.astype(np.float32, copy=False)
 
 
 def lab_to_rgb(L: Float, ab: Float, dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:

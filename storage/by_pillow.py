@@ -51,10 +51,8 @@ def read_header(name: str, image: Image.Image, content: bytes) -> dict[str, Any]
         "mode": mode,
         "bits": bits,
         "animated": moves,
-        # AVIF and HEIF turn by boxes, and their decoders do it
-        "orientation": orientation
-        if orientation in range(1, 9) and name not in ("AVIF", "HEIF")
-        else 1,
+        # HEIF turns by boxes, and its decoder does it; of AVIF Pillow reports them as EXIF's tag
+        "orientation": orientation if orientation in range(1, 9) and name != "HEIF" else 1,
     }
 
 

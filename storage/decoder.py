@@ -28,14 +28,17 @@ from storage.photos import Header, Photo
 
 _PATIENCE = 4.0
 """Wall time allowed, as a multiple of processor time: the machine may be busy."""
-SECONDS, SECONDS_A_MEGAPIXEL = 8.0, 0.25
-"""Of processor time, for one page."""
+SECONDS, SECONDS_A_MEGAPIXEL = 8.0, 1.0
+"""Of processor time, for one page; a profile of RGB alone takes 0.25 s a megapixel."""
 MEMORY_MB, BYTES_A_PIXEL = 512, 48
 """Beside what the process takes when idle and the file itself."""
 
 
 class Decoder:
-    """One decoding process, started when first asked and again after it died. Thread-safe."""
+    """One decoding process, started when first asked and again after it died.
+
+    Threads may share it for `inspect`; `pages` of one photo must end before the next one is opened.
+    """
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,6 +71,8 @@ class Decoder:
 
     def _open(self, content: bytes, max_megapixels: float) -> dict[str, Any]:
         self._opened += 1
+        if self._process is not None and self._process.poll() is not None:
+            self._stop()  # it died idle, as of the system's lack of memory: no fault of this photo
         request = {"op": "open", "bytes": len(content), "max_megapixels": max_megapixels}
         return self._ask(request, content, SECONDS)
 
@@ -160,7 +165,7 @@ def shared_decoder() -> Decoder:
 
 
 def _seconds(header: dict[str, Any]) -> float:
-    num_pixels: int = header["width"] * header["height"]
+    num_pixels: int = header["largest_page"]
     return SECONDS + SECONDS_A_MEGAPIXEL * num_pixels / 1e6
 
 

@@ -76,7 +76,7 @@ def _answer_photo(answers: BinaryIO, photo: Photo) -> None:
 
 def _limit(held: int, header: Header | None) -> None:
     """Allow one request so much processor time and memory. held: bytes in use already."""
-    megapixels = header.width * header.height / 1e6 if header else 0.0
+    megapixels = header.largest_page / 1e6 if header else 0.0
     spent = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     seconds = math.ceil(spent + SECONDS + SECONDS_A_MEGAPIXEL * megapixels)
     memory = int(held + MEMORY_MB * 1e6 + BYTES_A_PIXEL * megapixels * 1e6)

@@ -25,6 +25,8 @@ from storage.photos import Header, Photo
 from storage.profiles import Pixels
 
 _JPEG_QUALITY, _WEBP_QUALITY = 95, 95
+_PNG_LEVEL = 4
+"""Of zlib: half the time of 6 for 1% more bytes."""
 _MOST_SIDE = {"JPEG": 65_535, "WEBP": 16_383}
 _EIGHT_BIT = ("JPEG", "WEBP", "BMP")
 _NO_ALPHA = ("JPEG", "PPM", "BMP")
@@ -50,6 +52,8 @@ class ColoredPage:
 
 def output_format(header: Header, wanted: str = "") -> str:
     """The format that a photo's colour is written in. wanted: of OUTPUT_FORMATS, or empty."""
+    if header.format == "BMP" and header.mode == "RGBA" and not wanted:
+        return "PNG"
     return wanted.upper() if wanted else FORMATS[header.format].output
 
 
@@ -97,7 +101,7 @@ def encode(file: BinaryIO, pages: Iterable[ColoredPage], format_name: str) -> No
         _write_tiff(file, pages)
         return
     (page,) = pages
-    rgb = _with_alpha(np.concatenate(list(page.strips)), page)
+    rgb = _with_alpha(_straight(np.concatenate(list(page.strips)), page), page)
     encoded = _ENCODERS[format_name](rgb, page)
     if holds_metadata(format_name):
         encoded = embed(format_name, encoded, page.metadata, profile=srgb_profile())
@@ -109,6 +113,19 @@ def srgb_profile() -> bytes:
     """An ICC profile of sRGB, made by LittleCMS, without the time at which it was made."""
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return made[:24] + _PROFILE_DATE + made[36:84] + bytes(16) + made[100:]
+
+
+def _straight(rgb: Any, page: ColoredPage) -> Any:
+    """Take out the alpha that a TIFF has multiplied in: other formats hold it beside the colours."""
+    alpha = page.photo.alpha
+    if alpha is None or not page.photo.associated:
+        return rgb
+    opacity = np.maximum(alpha, 1)[: len(rgb), :, None] / np.iinfo(alpha.dtype).max
+    straight = rgb.copy()
+    straight[: len(opacity)] = np.clip(
+        np.rint(rgb[: len(opacity)] / opacity), 0, np.iinfo(rgb.dtype).max
+    )
+    return straight
 
 
 def _with_alpha(rgb: Any, page: ColoredPage, top: int = 0) -> Any:
@@ -177,8 +194,8 @@ def _tiff_strips(first: Pixels, others: Iterator[Pixels], page: ColoredPage) -> 
     for strip in chain([first], others):
         samples = np.ascontiguousarray(_with_alpha(strip, page, top))
         top += len(strip)
-        differences = np.ascontiguousarray(imagecodecs.delta_encode(samples, axis=-2))
-        yield bytes(imagecodecs.zlib_encode(differences.tobytes(), level=6))
+        differences: Any = np.ascontiguousarray(imagecodecs.delta_encode(samples, axis=-2))
+        yield bytes(imagecodecs.deflate_encode(differences, level=6))
 
 
 def _jpeg(rgb: Any, page: ColoredPage) -> bytes:
@@ -190,7 +207,7 @@ def _jpeg(rgb: Any, page: ColoredPage) -> bytes:
 
 
 def _png(rgb: Any, page: ColoredPage) -> bytes:
-    return bytes(imagecodecs.png_encode(rgb, level=6))
+    return bytes(imagecodecs.png_encode(rgb, level=_PNG_LEVEL))
 
 
 def _webp(rgb: Any, page: ColoredPage) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from storage.errors import PhotoError
+from storage.errors import REASONS, PhotoError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ _FORMATS = (
         signatures=(b"BM",),
         reads="1 to 8 bit palette, 16, 24 and 32 bit",
         output="BMP",
-        writes="24 bit; it holds no metadata, so an XMP sidecar lies beside it",
+        writes="24 bit (with alpha: as PNG); it holds no metadata, so an XMP sidecar lies beside it",
     ),
     Format(
         name="GIF",
@@ -98,7 +98,7 @@ _FORMATS = (
         signatures=(b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"),
         reads="8 to 16 bit gray, RGB, alpha",
         output="JPEG2000",
-        writes="lossless, 8 or 16 bit",
+        writes="lossless, 8 or 16 bit; an XMP sidecar lies beside it",
     ),
     Format(
         name="JXL",
@@ -184,7 +184,7 @@ def require_codec(name: str) -> None:
 
 
 def formats_page() -> str:
-    """docs/formats.md: the table, in Markdown."""
+    """docs/formats.md: the formats, and the reasons for which a photo is not coloured."""
     lines = [
         "# Formats",
         "",
@@ -197,6 +197,19 @@ def formats_page() -> str:
         names = " ".join(f"`{suffix}`" for suffix in format.suffixes)
         needs = f"`pip install {format.package}`" if format.package else ""
         lines.append(f"| {format.name} | {names} | {format.reads} | {format.writes} | {needs} |")
+    lines += [
+        "",
+        "## Reason codes",
+        "",
+        "`chromaflow explain CODE` says the same. A skipped photo fails no run; any other one makes it "
+        "end with exit 6.",
+        "",
+        "| code | meaning | what to do | |",
+        "|---|---|---|---|",
+    ]
+    for reason in REASONS.values():
+        kind = "skipped" if reason.policy else ""
+        lines.append(f"| {reason.code} | {reason.meaning} | {reason.remedy} | {kind} |")
     return "\n".join(lines) + "\n"
 
 

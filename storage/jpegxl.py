@@ -18,15 +18,15 @@ _MOST_PIXELS = 500_000_000
 
 def read_header(content: bytes) -> dict[str, Any]:
     """Width, height, mode and bits, for `storage.photos.Header`; it decodes what is small enough."""
-    width, height = _size(_codestream(content))
+    width, height, bits = _facts(_codestream(content))
+    facts = {"width": width, "height": height, "mode": "RGB", "bits": bits}
     if width * height > _MOST_PIXELS:
-        return {"width": width, "height": height, "mode": "RGB", "bits": 8}
+        return facts
     pixels = read_pixels(content)
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    deep = pixels.dtype == np.uint16
-    mode = _MODES[channels] + (";16" if deep else "")
+    mode = _MODES[1 if pixels.ndim == 2 else pixels.shape[2]]
     height, width = pixels.shape[:2]
-    return {"width": width, "height": height, "mode": mode, "bits": 16 if deep else 8}
+    deep = ";16" if pixels.dtype == np.uint16 else ""
+    return facts | {"width": width, "height": height, "mode": mode + deep}
 
 
 def read_pixels(content: bytes) -> NDArray[Any]:
@@ -38,9 +38,12 @@ def read_pixels(content: bytes) -> NDArray[Any]:
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim > 3 or channels not in _MODES:
         raise PhotoError(
             "UNSUPPORTED_MODE",
-            f"expected one frame of 8 or 16 bits, got {pixels.dtype} {pixels.shape}",
+            f"expected one frame of 8 to 16 bits, got {pixels.dtype} {pixels.shape}",
         )
-    return pixels
+    bits = _facts(_codestream(content))[2]
+    if pixels.dtype == np.uint8 or bits == 16:
+        return pixels
+    return np.rint(pixels * (65535 / ((1 << bits) - 1))).clip(0, 65535).astype(np.uint16)
 
 
 def _codestream(content: bytes) -> bytes:
@@ -62,22 +65,50 @@ def _codestream(content: bytes) -> bytes:
     raise PhotoError("TRUNCATED", "expected a codestream of JPEG XL, found none")
 
 
-def _size(stream: bytes) -> tuple[int, int]:
-    """Width and height by SizeHeader (ISO/IEC 18181-1, annex A), little-endian bits after FF 0A."""
-    bits, place = int.from_bytes(stream[2:], "little"), 0
+class _Bits:
+    """Little-endian bits of a codestream after its signature FF 0A."""
 
-    def take(count: int) -> int:
-        nonlocal place
-        place += count
-        return (bits >> (place - count)) & ((1 << count) - 1)
+    def __init__(self, stream: bytes) -> None:
+        self._bits, self._place = int.from_bytes(stream[2:], "little"), 0
 
-    def side(small: bool) -> int:
-        return (take(5) + 1) * 8 if small else take((9, 13, 18, 30)[take(2)]) + 1
+    def take(self, count: int) -> int:
+        """The next bits as a number."""
+        self._place += count
+        return (self._bits >> (self._place - count)) & ((1 << count) - 1)
 
-    small = bool(take(1))
-    height = side(small)
-    ratio = take(3)
-    if ratio:
+    def side(self, small: bool) -> int:
+        """A side of the picture, pixels."""
+        if small:
+            return (self.take(5) + 1) * 8
+        return self.take((9, 13, 18, 30)[self.take(2)]) + 1
+
+    def size(self) -> tuple[int, int]:
+        """Width and height by SizeHeader (ISO/IEC 18181-1, annex D)."""
+        small = bool(self.take(1))
+        height = self.side(small)
+        ratio = self.take(3)
+        if not ratio:
+            return self.side(small), height
         across, down = _RATIOS[ratio - 1]
         return height * across // down, height
-    return side(small), height
+
+
+def _facts(stream: bytes) -> tuple[int, int, int]:
+    """Width, height and bits a sample, by SizeHeader and ImageMetadata.
+
+    Raises PhotoError UNSUPPORTED_MODE for an animation, a preview or float samples.
+    """
+    bits = _Bits(stream)
+    width, height = bits.size()
+    if bits.take(1):  # all_default
+        return width, height, 8
+    if bits.take(1):  # extra_fields
+        bits.take(3)  # orientation, which the decoder applies
+        if bits.take(1):
+            bits.size()  # intrinsic_size
+        if bits.take(1) or bits.take(1):
+            raise PhotoError("UNSUPPORTED_MODE", "expected one still picture, got more frames")
+    if bits.take(1):
+        raise PhotoError("UNSUPPORTED_MODE", "expected whole samples, got float ones")
+    choice = bits.take(2)
+    return width, height, (8, 10, 12)[choice] if choice < 3 else 1 + bits.take(6)

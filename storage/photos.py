@@ -47,6 +47,8 @@ class Header:
     """Full-size pages of a TIFF."""
     animated: bool = False
     """Whether it has further frames, which are not read."""
+    largest_page: int = 0
+    """Pixels of the largest page."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +156,7 @@ def _headers(name: str, content: bytes) -> list[Header]:
 def _header(name: str, *, width: int, height: int, orientation: int = 1, **facts: Any) -> Header:
     if orientation in _SWAPS_SIDES:
         width, height = height, width
+    facts = {"largest_page": width * height} | facts
     return Header(format=name, width=width, height=height, orientation=orientation, **facts)
 
 
@@ -166,11 +169,12 @@ def _tiff_header(page: tiff.Page, pages: list[tiff.Page]) -> Header:
         mode=page.mode,
         bits=page.bits,
         num_pages=len(pages),
+        largest_page=max(page.shape[0] * page.shape[1] for page in pages),
     )
 
 
 def _check_size(header: Header, max_megapixels: float) -> None:
-    megapixels = header.width * header.height / 1e6
+    megapixels = header.largest_page / 1e6
     if megapixels > max_megapixels:
         raise PhotoError(
             "TOO_LARGE", f"expected at most {max_megapixels:g} megapixels, got {megapixels:.0f}"

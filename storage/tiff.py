@@ -41,7 +41,8 @@ _JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
 _OLD_JPEG = 6
 _REDUCED_IMAGE = 1
 _MOST_PAGES = 10_000
-_ASSOCIATED = 1
+_UNSPECIFIED, _ASSOCIATED = 0, 1
+"""TIFF 6.0, ExtraSamples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +93,10 @@ def read_pixels(page: Page) -> tuple[Any, Any, bool]:
     elif tiff.photometric not in (_PALETTE, _CIELAB, _ICCLAB):
         samples = _scaled_from_bits(samples, page.bits)
     colours, alpha = _split(samples, _COLOURS[tiff.photometric])
-    kinds = [int(kind) for kind in tiff.extrasamples]
-    associated = alpha is not None and kinds[:1] == [_ASSOCIATED]
-    return _plain(colours, tiff), alpha, associated
+    kind = int(tiff.extrasamples[0]) if tiff.extrasamples else _UNSPECIFIED
+    if kind == _UNSPECIFIED:
+        alpha = None  # it may be anything: taken for alpha, it would hide the photo
+    return _plain(colours, tiff), alpha, kind == _ASSOCIATED
 
 
 def _by_libtiff(page: Page) -> Any:
@@ -200,6 +202,8 @@ def _plain(colours: Any, page: Any) -> Any:
 
 def _through_palette(indices: NDArray[Any], palette: NDArray[np.uint16]) -> Any:
     table = palette.T
+    if table.max() < 256:  # some writers put 8-bit values where 16 bits belong
+        table = table * np.uint16(257)
     eight_bit = not (table % 257).any()  # ColorMap holds 16 bits; of an 8-bit palette both bytes
     table = (table // 257).astype(np.uint8) if eight_bit else table
     rgb = table[np.minimum(indices.astype(np.intp), len(table) - 1)]

@@ -71,6 +71,8 @@ def _items(
         for number, rows in sorted(by_chunk.items())
     ]
     photos = tuple(manifest[i] for i in spread_evenly(len(manifest), config.sheet))
+    if not photos:
+        return list(chunks)
     truth = str(archive.truth) if archive.truth else None
     return [*chunks, SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, **common)]
 

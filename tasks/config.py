@@ -211,7 +211,7 @@ class ColorizeConfig:
     chunk: int = 8
     """Photos a Dask future."""
     sheet: int = 12
-    """Photos on the contact sheet."""
+    """Photos on the contact sheet; 0 for none."""
     toning: str = "neutral"
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: tuple[str, ...] = ()
@@ -228,6 +228,7 @@ class ColorizeConfig:
         _expect(0 <= self.threshold < 1, "colorize.threshold", "0..1", self.threshold)
         _expect(self.short_side >= 32, "colorize.short_side", "32 or more", self.short_side)
         _expect(self.chunk >= 1, "colorize.chunk", "1 or more", self.chunk)
+        _expect(self.sheet >= 0, "colorize.sheet", "0 or more", self.sheet)
         _expect(self.toning in TONINGS, "colorize.toning", ", ".join(TONINGS), self.toning)
         for name, allowed in (("format", OUTPUT_FORMATS), ("label", LABELS)):
             value = getattr(self, name)

@@ -139,8 +139,9 @@ def finish_run(record: RunRecord, result: RunResult) -> RunResult:
     for ref in result.refs.values():
         for row in read_rows(Path(ref.folder) / "quarantine.parquet"):
             (result.filtered if is_policy(row["code"]) else result.quarantined).append(row)
-        if ref.stage == "colorize":
-            result.sheet = str(Path(ref.folder) / SHEET_NAME)
+        sheet = Path(ref.folder) / SHEET_NAME
+        if ref.stage == "colorize" and sheet.exists():
+            result.sheet = str(sheet)
     write_json(record.folder / "run.json", result.to_dict())
     _publish_artifacts(result)
     if result.failures:

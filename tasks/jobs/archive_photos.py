@@ -35,7 +35,7 @@ class Opened:
     def alone(self) -> bool:
         """Whether no other photo is decoded before this one is done."""
         header = self.first.header
-        return header.num_pages > 1 or header.width * header.height > _ALONE_MEGAPIXELS * 1e6
+        return header.num_pages > 1 or header.largest_page > _ALONE_MEGAPIXELS * 1e6
 
 
 def open_ahead(item: PhotoItem) -> Iterator[tuple[dict[str, Any], Future[Opened]]]:

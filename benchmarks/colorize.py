@@ -1,0 +1,308 @@
+"""Photos a second of colorize beside its own stages, two processes, siggraph17, and the bare jobs.
+
+    python benchmarks/colorize.py [FOLDER] [--photos 200] [--small 5000]
+
+Makes gray JPEGs of about 1.4 megapixels from the photos in FOLDER (or from those that scikit-image
+carries) and runs, in turn and in blocks, on one thread a process:
+
+    decode, network, encode   each stage alone, over all photos of a block
+    ours                      the colorize job: read, decode, check, network, colours, encode, write
+    ours x 2                  the same jobs in two processes
+    siggraph17                the same decode and encode around siggraph17 at 256x256
+
+Then it makes small photos and runs `chromaflow colorize` on them beside the same ingest and colorize
+jobs called directly in two processes: what is left is the price of flow, Dask and records.
+Medians of the blocks' ratios are printed last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import multiprocessing
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from skimage import data
+
+from colorization.categories import CATEGORY_NAMES
+from colorization.full_size import colour_strips, reduced_L
+from colorization.inference import MergedColorizer, single_expert_segmenter
+from colorization.networks import build_network
+from storage.decoder import shared_decoder
+from storage.encoding import ColoredPage, encode
+from storage.fingerprint import hash_bytes, hash_file
+from storage.metadata import Provenance, derivative
+from storage.photos import Photo, decode
+from tasks.cluster import WORKER_ENVIRONMENT
+from tasks.config import ColorizeConfig, IngestConfig
+from tasks.jobs.colorize import ColorizeItem, colorize_chunk
+from tasks.jobs.ingest import IngestItem, ingest_chunk
+from tasks.jobs.models import ModelSpec, load_merged
+from tasks.models import require, segmenter_file, starter_file
+
+_SIZE = (1365, 1024)
+_SMALL = (48, 40)
+_BLOCK = 20
+_CHUNK = ColorizeConfig().chunk
+_INGEST_CHUNK = 256
+_TEXTURES = 64
+"""Different small photos; the others differ by a comment."""
+
+
+def main() -> None:
+    """Make the photos, run the ways in turn, print photos a second and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="colour photos to enlarge")
+    parser.add_argument("--photos", type=int, default=200)
+    parser.add_argument("--small", type=int, default=5000)
+    arguments = parser.parse_args()
+    if not WORKER_ENVIRONMENT.items() <= os.environ.items():  # read when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
+    torch.set_num_threads(1)
+    work = Path(tempfile.mkdtemp(prefix="chromaflow-bench-"))
+    try:
+        rows = make_photos(work / "in", arguments.folder, arguments.photos)
+        ratios = measure(work, rows)
+        overhead = measure_overhead(work / "small", arguments.small)
+    finally:
+        shared_decoder().close()
+        shutil.rmtree(work)
+    print(f"overhead of flow and Dask: {overhead:.2f} ms a photo, {arguments.small} small photos")
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.2f}")
+
+
+def make_photos(folder: Path, source: Path | None, count: int) -> list[dict[str, Any]]:
+    """Write gray JPEGs. Returns rows as a manifest has them."""
+    folder.mkdir(parents=True)
+    pictures = _pictures(source)
+    rows = []
+    for i in range(count):
+        large = pictures[i % len(pictures)].convert("L").resize(_SIZE, Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        large.save(buffer, "JPEG", quality=90, comment=f"{i}".encode())
+        rows.append(_row(folder, f"{i:05d}.jpg", buffer.getvalue()))
+    return rows
+
+
+def _pictures(source: Path | None) -> list[Image.Image]:
+    if source is None:
+        return [Image.fromarray(picture()) for picture in (data.astronaut, data.cat, data.coffee)]
+    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    return [Image.open(path) for path in paths[:: max(1, len(paths) // 100)][:100]]
+
+
+def _row(folder: Path, name: str, content: bytes) -> dict[str, Any]:
+    (folder / name).write_bytes(content)
+    return {
+        "path": name,
+        "offset": -1,
+        "bytes": len(content),
+        "sha256": hash_bytes(content),
+        "output": f"{name}.color",
+    }
+
+
+def measure(work: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Interleave the ways over blocks, so that a busy machine slows all alike. Returns ratios."""
+    spec = _spec(short_side=256)
+    merged, siggraph = load_merged(spec), _siggraph()
+    seconds: dict[str, list[float]] = {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as pool:
+        list(pool.map(load_and_wait, [spec] * 2))
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            items = _items(work, block, spec, f"{start:05d}")
+            contents = [(work / "in" / row["path"]).read_bytes() for row in block]
+            photos = [decode(content) for content in contents]
+            coloured = [_strips(merged, photo) for photo in photos]
+            ways: dict[str, Callable[[], object]] = {
+                "decode": lambda c=contents: [_decode(content) for content in c],
+                "network": lambda p=photos: [_strips(merged, photo) for photo in p],
+                "encode": lambda p=photos, s=coloured: [
+                    _encode(*one) for one in zip(p, s, strict=True)
+                ],
+                "ours": lambda i=items: [colorize_chunk(item) for item in i],
+                "ours x 2": lambda i=items: list(pool.map(colorize_chunk, i)),
+                "siggraph17": lambda c=contents[:4]: [_by_siggraph(siggraph, one) for one in c],
+            }
+            order = list(ways)
+            random.Random(start).shuffle(order)
+            for way in order:
+                started = time.perf_counter()
+                ways[way]()
+                count = 4 if way == "siggraph17" else len(block)
+                seconds.setdefault(way, []).append((time.perf_counter() - started) / count)
+    for way, times in seconds.items():
+        print(f"{way:<12} {1 / statistics.median(times):8.2f} photos/s")
+    return _ratios(seconds)
+
+
+def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
+    alone = [
+        max(stages)
+        for stages in zip(*(seconds[s] for s in ("decode", "network", "encode")), strict=True)
+    ]
+
+    def median(above: Iterable[float], below: Iterable[float]) -> float:
+        return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+    return {
+        "share of what the slowest stage alone allows": median(alone, seconds["ours"]),
+        "two processes to one": median(seconds["ours"], seconds["ours x 2"]),
+        "times siggraph17": median(seconds["siggraph17"], seconds["ours"]),
+    }
+
+
+def _spec(short_side: int) -> ModelSpec:
+    paths = {category: require(starter_file(category)) for category in CATEGORY_NAMES}
+    segmenter = require(segmenter_file("starter", ""))
+    return ModelSpec(
+        experts=tuple((category, str(path)) for category, path in paths.items()),
+        segmenter="starter",
+        segmenter_weights=str(segmenter),
+        hashes=tuple((category, hash_file(path)) for category, path in paths.items()),
+        merge="soft",
+        threshold=ColorizeConfig().threshold,
+        short_side=short_side,
+        num_threads=1,
+    )
+
+
+def _items(
+    work: Path, rows: list[dict[str, Any]], spec: ModelSpec, name: str
+) -> list[ColorizeItem]:
+    """Two items, so that two processes have one each."""
+    half = -(-len(rows) // 2)
+    parts = [rows[:half], rows[half:]]
+    return [_item(work, part, spec, f"{name}-{k}") for k, part in enumerate(parts) if part]
+
+
+def _item(work: Path, rows: list[dict[str, Any]], spec: ModelSpec, name: str) -> ColorizeItem:
+    return ColorizeItem(
+        name=name,
+        folder=str(work / "state"),
+        source=str(work / "in"),
+        photos=tuple(rows),
+        config=ColorizeConfig().output_parts() | {"version": "benchmark"},
+        models=spec,
+        output=str(work / "out"),
+    )
+
+
+def load_and_wait(spec: ModelSpec) -> None:
+    """Load the models and start the decoder, in each process of a pool once."""
+    load_merged(spec)
+    shared_decoder().inspect(_tiny_jpeg())
+    time.sleep(1)  # so that the other process gets the other call
+
+
+def _tiny_jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _decode(content: bytes) -> Photo:
+    return next(shared_decoder().pages(content))
+
+
+def _strips(merged: MergedColorizer, photo: Photo) -> list[Any]:
+    return list(merged.colorize(photo.pixels, photo.dtype))
+
+
+def _encode(photo: Photo, strips: list[Any]) -> bytes:
+    said = Provenance(system="Chromaflow", version="0", original_sha256="0", checkpoints=())
+    shape = (photo.header.height, photo.header.width)
+    metadata = derivative(photo.metadata, said, size=shape[::-1])
+    buffer = io.BytesIO()
+    page = ColoredPage(photo=photo, strips=strips, shape=shape, metadata=metadata)
+    encode(buffer, [page], photo.header.format)
+    return buffer.getvalue()
+
+
+def _siggraph() -> MergedColorizer:
+    torch.manual_seed(0)
+    return MergedColorizer({"places": build_network("siggraph17")}, single_expert_segmenter)
+
+
+def _by_siggraph(siggraph: MergedColorizer, content: bytes) -> bytes:
+    """As its demo does it: lightness at 256x256, ab back at full size."""
+    photo = _decode(content)
+    L = torch.from_numpy(reduced_L(photo.pixels, None, 256))[None, None]
+    square = torch.nn.functional.interpolate(L, size=(256, 256), mode="bilinear", antialias=True)
+    ab = siggraph.predict(square[0, 0].numpy()).ab
+    return _encode(photo, list(colour_strips(photo.pixels, ab, np.uint8)))
+
+
+def measure_overhead(work: Path, count: int) -> float:
+    """Milliseconds a photo that `chromaflow colorize` takes beyond its jobs, one run of each."""
+    rows = _small_photos(work / "in", count)
+    spec = _spec(short_side=32)
+    config = work / "models.toml"
+    config.write_text('[archive]\npath = "in"\n[colorize]\nshort_side = 32\nsheet = 0\n')
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as pool:
+        list(pool.map(load_and_wait, [spec] * 2))
+        started = time.perf_counter()
+        list(pool.map(ingest_chunk, _ingest_items(work, rows)))
+        chunks = [rows[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
+        items = [_item(work, chunk, spec, f"{k:06d}") for k, chunk in enumerate(chunks)]
+        list(pool.map(colorize_chunk, items))
+        direct = time.perf_counter() - started
+    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    words = ["colorize", work / "in", work / "flow", "--models", config]
+    started = time.perf_counter()
+    subprocess.run([*command, *map(str, words)], check=True, stderr=subprocess.DEVNULL)
+    through_flow = time.perf_counter() - started
+    print(f"{count} small photos: {through_flow:.1f} s by the command, {direct:.1f} s by its jobs")
+    return (through_flow - direct) / count * 1e3
+
+
+def _small_photos(folder: Path, count: int) -> list[dict[str, Any]]:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    textures = [
+        Image.fromarray(rng.integers(0, 256, _SMALL[::-1], np.uint8)) for _ in range(_TEXTURES)
+    ]
+    rows = []
+    for i in range(count):
+        buffer = io.BytesIO()
+        textures[i % _TEXTURES].save(buffer, "JPEG", quality=90, comment=f"{i}".encode())
+        rows.append(_row(folder, f"{i:05d}.jpg", buffer.getvalue()))
+    return rows
+
+
+def _ingest_items(work: Path, rows: list[dict[str, Any]]) -> list[IngestItem]:
+    facts = {"stamp": "", "label": "", "official_split": "", "check_below": 1.0}
+    photos = [{name: row[name] for name in ("path", "offset", "bytes")} | facts for row in rows]
+    return [
+        IngestItem(
+            name=f"i{start:06d}",
+            folder=str(work / "state"),
+            source=str(work / "in"),
+            photos=tuple(photos[start : start + _INGEST_CHUNK]),
+            config=asdict(IngestConfig()) | {"training": False},
+        )
+        for start in range(0, len(photos), _INGEST_CHUNK)
+    ]
+
+
+if __name__ == "__main__":
+    main()

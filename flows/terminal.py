@@ -1,0 +1,38 @@
+"""What all commands share: options, JSON on stdout for programs, words on stderr for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The chromaflow.toml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DEFAULT_CONFIG = Path("chromaflow.toml")
+
+
+def say(text: str) -> None:
+    """A line for people."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """A value for programs."""
+    typer.echo(json.dumps(value, indent=1))
+
+
+def say_quarantined(rows: list[dict[str, Any]]) -> None:
+    """A line a photo that failed."""
+    for row in rows:
+        say(f"quarantined {row['path']}: {row['code']} ({row['stage']}): {row['detail']}")
+
+
+def say_skipped(rows: list[dict[str, Any]]) -> None:
+    """How many photos were left out on purpose, by reason."""
+    counts = Counter(row["code"] for row in rows)
+    if counts:
+        listed = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+        say(f"not used: {listed} (`chromaflow explain CODE` says why)")
