@@ -245,7 +245,7 @@ def _siggraph() -> MergedColorizer:
 def _by_siggraph(siggraph: MergedColorizer, content: bytes) -> bytes:
     """As its demo does it: lightness at 256x256, ab back at full size."""
     photo = _decode(content)
-    L = torch.from_numpy(reduced_L(photo.pixels, None, 256))[None, None]
+    L = torch.from_numpy(reduced_L(photo.pixels, None, (256, 256)))[None, None]
     square = torch.nn.functional.interpolate(L, size=(256, 256), mode="bilinear", antialias=True)
     ab = siggraph.predict(square[0, 0].numpy()).ab
     return _encode(photo, list(colour_strips(photo.pixels, ab, np.uint8)))

@@ -42,24 +42,25 @@ def pixels_to_L(pixels: Pixels) -> Float:
     return gray_to_L(pixels) if pixels.ndim == 2 else rgb_to_L(pixels)
 
 
-def reduced_L(pixels: Pixels, alpha: Pixels | None, short_side: int) -> Float:
-    """L for the networks: means of whole blocks, at least twice `short_side` where the photo is.
+def reduced_L(pixels: Pixels, alpha: Pixels | None, size: tuple[int, int]) -> Float:
+    """L for the networks: means of whole blocks, at least twice `size` where the photo is.
 
     pixels: as `pixels_to_L` takes them. alpha: (H, W); what is transparent counts as white paper.
-    Returns float32 (h, w), 0..100; a photo under 4 × short_side comes back at its own size.
+    size: height and width that the networks want. Returns float32 (h, w), 0..100; a photo under
+    four times `size` comes back at its own size.
     """
     height, width = pixels.shape[:2]
-    step = max(1, min(height, width) // (2 * short_side))
-    rows_out, columns_out = height // step, width // step
+    down, across = max(1, height // (2 * size[0])), max(1, width // (2 * size[1]))
+    rows_out, columns_out = height // down, width // across
     reduced = np.empty((rows_out, columns_out), np.float32)
-    block_rows = max(1, STRIP_PIXELS // (width * step))
+    block_rows = max(1, STRIP_PIXELS // (width * down))
     for top in range(0, rows_out, block_rows):
         bottom = min(top + block_rows, rows_out)
-        rows = slice(top * step, bottom * step)
-        L = pixels_to_L(pixels[rows, : columns_out * step])
+        rows = slice(top * down, bottom * down)
+        L = pixels_to_L(pixels[rows, : columns_out * across])
         if alpha is not None:
-            L = _on_paper(L, alpha[rows, : columns_out * step])
-        blocks = L.reshape(bottom - top, step, columns_out, step)
+            L = _on_paper(L, alpha[rows, : columns_out * across])
+        blocks = L.reshape(bottom - top, down, columns_out, across)
         reduced[top:bottom] = blocks.mean(axis=(1, 3))
     return reduced
 

@@ -6,6 +6,7 @@ experts → merge in ab → full size, in `colorization.full_size`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from colorization.merging import drop_absent, merge, refine_weights
 from colorization.segmentation import Segmenter
 
 MULTIPLE = 32
+_MOST_ASPECT, _MOST_MULTIPLES = 4, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,9 @@ class MergedColorizer:
         pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded, at full size. alpha:
         (H, W), for the networks only. keep_toning: see `colour_strips`.
         """
-        ab = self.predict(reduced_L(pixels, alpha, self.short_side)).ab
+        height, width = pixels.shape[:2]
+        L = reduced_L(pixels, alpha, network_size(height, width, self.short_side))
+        ab = self.predict(L).ab
         return colour_strips(pixels, ab, dtype, keep_toning=keep_toning)
 
 
@@ -111,14 +115,32 @@ def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:
     return weight
 
 
-def _network_size(L_11HW: Tensor, short_side: int) -> Tensor:
-    """Resize so that the short side is `short_side`; antialiased; no side under MULTIPLE."""
-    height, width = L_11HW.shape[-2:]
+def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width at which the networks see a photo.
+
+    The short side is `short_side` and the aspect kept, but for photos longer than 4:1, which are
+    reduced further so that they cost no more than one of 4:1; no side is under MULTIPLE or over
+    64 × MULTIPLE.
+    """
     scale = short_side / min(height, width)
-    size = [max(MULTIPLE, round(height * scale)), max(MULTIPLE, round(width * scale))]
-    if size == [height, width]:
+    area = scale * scale * height * width
+    scale *= min(1.0, math.sqrt(_MOST_ASPECT * short_side * short_side / area))
+    rows, columns = (
+        min(max(MULTIPLE, round(side * scale)), _MOST_MULTIPLES * MULTIPLE)
+        for side in (height, width)
+    )
+    return rows, columns
+
+
+def _network_size(L_11HW: Tensor, short_side: int) -> Tensor:
+    """Resize to the size of the networks, antialiased."""
+    height, width = L_11HW.shape[-2:]
+    size = network_size(height, width, short_side)
+    if size == (height, width):
         return L_11HW
-    return F.interpolate(L_11HW, size=size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(
+        L_11HW, size=list(size), mode="bilinear", align_corners=False, antialias=True
+    )
 
 
 def _pad(L_11hw: Tensor) -> tuple[Tensor, tuple[int, int]]:

@@ -18,14 +18,8 @@ from colorization.categories import CATEGORIES, class_to_category
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.lab import L_MAX, normalize_L
 from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+from colorization.segmenter_names import SEGMENTER_NAMES
 
-TORCHVISION_SEGMENTERS = (
-    "deeplabv3_resnet101",
-    "deeplabv3_mobilenet_v3_large",
-    "lraspp_mobilenet_v3_large",
-)
-"""Their official weights know the 21 VOC classes, in VOC's order."""
-SEGMENTER_NAMES = ("starter", *(f"torchvision:{name}" for name in TORCHVISION_SEGMENTERS))
 IGNORE_INDEX = 255
 """VOC's mark for pixels that no class owns."""
 

@@ -240,11 +240,13 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
     from importlib import import_module
 
     from storage.workspace import Workspace
-    from tasks.environment import configure_prefect
+    from tasks.environment import configure_prefect, quiet_known_errors
 
     Workspace(workspace).create()
-    configure_prefect(Workspace(workspace).prefect_home)
+    with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
+        configure_prefect(Workspace(workspace).prefect_home)
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+    quiet_known_errors()
     from tasks.results import RunFailedError
 
     try:

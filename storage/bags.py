@@ -83,13 +83,13 @@ def check_bag(folder: Path) -> None:
         ) from error
 
 
-def write_bag(root: Path, files: Iterable[Recorded], info: Mapping[str, str]) -> None:
+def write_bag(root: Path, files: Iterable[Recorded], info: Mapping[str, str]) -> list[Path]:
     """Make a bag of a folder whose payload lies in root/data already: its tag files.
 
     files: all files below root/data. info: labels and values of bag-info.txt; Payload-Oxum is
     added, and Bag-Software-Agent where it is not given. The same arguments give the same bytes;
-    bagit.txt is written last, so that a bag half written is none. Raises UsageError for a name or
-    label that a bag cannot hold; OutputError.
+    bagit.txt is written last, so that a bag half written is none. Returns the tag files. Raises
+    UsageError for a name or label that a bag cannot hold; OutputError.
     """
     records = sorted(files, key=lambda record: record.path)
     declaration = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -104,6 +104,7 @@ def write_bag(root: Path, files: Iterable[Recorded], info: Mapping[str, str]) ->
     tags = {"tagmanifest-sha256.txt": "".join(lines), **tags}
     for name, text in tags.items():
         write_bytes(root / name, text.encode())
+    return [root / name for name in tags]
 
 
 def _info_lines(records: list[Recorded], info: Mapping[str, str]) -> str:

@@ -140,8 +140,9 @@ def record_path(folder: Path, name: str) -> Path:
 
 
 def record_file(root: Path, path: Path) -> FileRecord:
-    """Measure a file below `root`."""
-    return FileRecord(path.relative_to(root).as_posix(), path.stat().st_size, hash_file(path))
+    """Measure a file. Its path is kept relative to `root`, with `..` where it lies outside."""
+    relative = Path(os.path.relpath(path, root)).as_posix()
+    return FileRecord(relative, path.stat().st_size, hash_file(path))
 
 
 def damage(root: Path, record: dict[str, Any]) -> str | None:
@@ -158,6 +159,6 @@ def damage(root: Path, record: dict[str, Any]) -> str | None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what a killed writer left behind."""
-    for path in folder.rglob(f"*{PARTIAL}"):
+    """Delete what a killed writer of ours left behind, below a folder."""
+    for path in folder.rglob(f".{'[0-9a-f]' * 16}{PARTIAL}"):
         path.unlink(missing_ok=True)

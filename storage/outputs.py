@@ -14,6 +14,7 @@ from storage.ledger import FileRecord, atomic_path, record_file
 SIDECAR_SUFFIX = ".xmp"
 _MOST_NAME_BYTES = 240
 """Most file systems take 255; a sidecar adds its suffix."""
+_MOST_DEPTH, _MOST_PATH = 64, 2000
 
 
 def output_names(paths: Iterable[str]) -> dict[str, str]:
@@ -21,15 +22,17 @@ def output_names(paths: Iterable[str]) -> dict[str, str]:
 
     So `1.jpg` beside `1.tif` cannot collide. Of names that some disks take for one (they differ in
     case or Unicode form only) all but the first in order get `~` and eight digits of the path's
-    SHA-256, and so do names that would be too long.
+    SHA-256. So do names that are too long or too deep for some disks; they go to the tree's root.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for path in sorted(set(paths)):
         name = f"{path}.color"
         plain = unicodedata.normalize("NFC", name).casefold()
-        if plain in taken or len(PurePosixPath(name).name.encode()) > _MOST_NAME_BYTES:
-            name = _marked(path)
+        if _too_long(name):
+            name = _marked(path, PurePosixPath())
+        elif plain in taken:
+            name = _marked(path, PurePosixPath(path).parent)
         taken.add(unicodedata.normalize("NFC", name).casefold())
         names[path] = name
     return names
@@ -38,6 +41,8 @@ def output_names(paths: Iterable[str]) -> dict[str, str]:
 def output_suffix(path: str, source_format: str, output_format: str) -> str:
     """The suffix of an output: the photo's own where the format stays, else the format's."""
     own = PurePosixPath(path).suffix
+    if output_format == "PPM":  # its colour is P6, whatever the gray was
+        return own if own.lower() in (".ppm", ".pnm") else ".ppm"
     if source_format == output_format and own.lower() in FORMATS[output_format].suffixes:
         return own
     return FORMATS[output_format].suffixes[0]
@@ -54,9 +59,15 @@ def write_output(root: Path, name: str, write: Callable[[BinaryIO], None]) -> Fi
     return record_file(root, target)
 
 
-def _marked(path: str) -> str:
+def _too_long(name: str) -> bool:
+    parts = name.split("/")
+    longest = max(len(part.encode()) for part in parts)
+    return longest > _MOST_NAME_BYTES or len(parts) > _MOST_DEPTH or len(name) > _MOST_PATH
+
+
+def _marked(path: str, folder: PurePosixPath) -> str:
     pure = PurePosixPath(path)
     mark = hashlib.sha256(path.encode()).hexdigest()[:8]
     room = _MOST_NAME_BYTES - len(f"~{mark}.color{pure.suffix}".encode())
     stem = pure.name.encode()[:room].decode(errors="ignore")
-    return str(pure.with_name(f"{stem}~{mark}.color"))
+    return str(folder / f"{stem}~{mark}.color")

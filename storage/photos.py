@@ -23,6 +23,7 @@ from storage.formats import require_codec, sniff
 from storage.profiles import Pixels, to_srgb
 
 _SWAPS_SIDES = {5, 6, 7, 8}
+_MOST_SIDE = 200_000
 _LOOKED_AT = 1 << 16
 """Of a WebP: its picture chunk comes after the profile."""
 
@@ -174,6 +175,11 @@ def _tiff_header(page: tiff.Page, pages: list[tiff.Page]) -> Header:
 
 
 def _check_size(header: Header, max_megapixels: float) -> None:
+    if max(header.width, header.height) > _MOST_SIDE:
+        raise PhotoError(
+            "TOO_LARGE",
+            f"expected sides of at most {_MOST_SIDE} pixels, got {header.width}×{header.height}",
+        )
     megapixels = header.largest_page / 1e6
     if megapixels > max_megapixels:
         raise PhotoError(

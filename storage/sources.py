@@ -40,6 +40,7 @@ __all__ = [
     "list_files",
     "listing_digest",
     "open_source",
+    "refuse_nesting",
     "resolve_location",
     "select_files",
     "write_list",
@@ -164,6 +165,17 @@ def resolve_location(location: str) -> str:
         return location
     prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
     return f"{prefix}{Path(location.removeprefix(prefix)).resolve()}"
+
+
+def refuse_nesting(location: str, output: Path) -> None:
+    """Raise UsageError where an output would lie inside its source."""
+    output = output.resolve()
+    for source in open_source(resolve_location(location)).folders():
+        if output == source or source in output.parents:
+            raise UsageError(
+                f"Expected an output outside the archive {source}, got {output}. Originals are never "
+                "written beside: choose another folder."
+            )
 
 
 def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:

@@ -51,6 +51,16 @@ class Workspace:
         temporary.replace(link)
         sync_folder(link.parent)
 
+    def all_current(self) -> list[Path]:
+        """The symlinks of all published folders."""
+        links = sorted((self.root / "current").glob("*/*"))
+        return [link for link in links if not link.name.startswith(".")]
+
+    def remove_partial_links(self) -> None:
+        """Delete what a killed `set_current` left behind."""
+        for link in (self.root / "current").glob("*/.*.partial"):
+            link.unlink(missing_ok=True)
+
     def unset_current(self, stage: str, key: str) -> None:
         """Forget the published folder of a stage × key; its files stay."""
         self.current(stage, key).unlink(missing_ok=True)

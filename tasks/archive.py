@@ -6,10 +6,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from storage.checkpoints import WEIGHTS_NAME
-from storage.sources import resolve_location, write_list
+from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, Workflow, load_workflow
 
@@ -23,9 +24,12 @@ def archive_location(archive: str, output: Path) -> str:
     """Where the photos are, absolute; `-` takes a list of paths from stdin and keeps it in `output`."""
     if archive != STDIN:
         return resolve_location(archive)
+    lines = sys.stdin.buffer.read()
+    with TemporaryDirectory() as folder:  # nothing is written before OUT is known to lie elsewhere
+        refuse_nesting(write_list(lines, Path.cwd(), Path(folder, _LIST_NAME)), output)
     workspace = Workspace(output.resolve() / STATE_NAME)
     workspace.create()
-    return write_list(sys.stdin.buffer.read(), Path.cwd(), workspace.root / _LIST_NAME)
+    return write_list(lines, Path.cwd(), workspace.root / _LIST_NAME)
 
 
 def archive_workflow(

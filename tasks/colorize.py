@@ -15,7 +15,7 @@ from storage.bags import write_bag
 from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import NoInputError
 from storage.fingerprint import hash_file
-from storage.ledger import FileRecord
+from storage.ledger import FileRecord, damage, read_json
 from storage.manifest import read_rows
 from storage.outputs import output_names
 from tasks.execute import Published, Record, Run, Work, execute
@@ -26,6 +26,7 @@ from tasks.jobs.models import ModelSpec
 from tasks.jobs.sheet import SheetItem, draw_sheet
 from tasks.models import expert_files, require, segmenter_file
 from tasks.stages import StageRef, Step, source_of
+from tasks.verification import read_success, root_of
 
 SHEET_ITEM = "sheet"
 
@@ -43,7 +44,7 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
         return _items(step, run, folder, manifest)
 
     def finish(folder: Path, records: dict[str, Record]) -> Published:
-        return _finish(run, records)
+        return _finish(step, run, folder, records)
 
     work = Work(items=items, job=_job, finish=finish, identity=_identity)
     return execute(step, upstream, run, work)
@@ -110,11 +111,26 @@ def _job(item: ColorizeItem) -> ItemResult:
     return draw_sheet(item) if isinstance(item, SheetItem) else colorize_chunk(item)
 
 
-def _finish(run: Run, records: dict[str, Record]) -> Published:
+def _finish(step: Step, run: Run, folder: Path, records: dict[str, Record]) -> Published:
     archive = run.workflow.archive
     assert archive is not None
-    if archive.bag:
-        files = [FileRecord(**file) for record in records.values() for file in record["files"]]
-        write_bag(archive.output, files, {"Bag-Software-Agent": "Chromaflow"})
+    files = [FileRecord(**file) for record in records.values() for file in record["files"]]
+    _remove_superseded(step, folder, {file.path for file in files})
+    tags = write_bag(archive.output, files, {}) if archive.bag else []
     done = sum(len(record["outputs"]) for name, record in records.items() if name != SHEET_ITEM)
-    return Published(counts={"done": done})
+    return Published(outputs=tags, counts={"done": done})
+
+
+def _remove_superseded(step: Step, folder: Path, kept: set[str]) -> None:
+    """Delete what the run before wrote and this one does not: of photos that are gone, of other
+    settings. What was changed since is somebody's, and stays."""
+    earlier = step.workspace.current(step.stage, step.key).resolve()
+    success = read_success(earlier)
+    if success is None or earlier == folder.resolve():
+        return
+    root = root_of(step.workspace, earlier, success)
+    same_root = step.output_root is not None and root == step.output_root.resolve()
+    for path in (earlier / "done").glob("*.json"):
+        for file in (read_json(path) or {"files": []})["files"]:
+            if (file["path"] not in kept or not same_root) and damage(root, file) is None:
+                (root / file["path"]).unlink()

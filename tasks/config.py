@@ -12,6 +12,7 @@ from colorization.categories import category_index
 from colorization.errors import ConfigError
 from colorization.networks import ENCODER_NETWORKS
 from colorization.recipes import Recipe, build_recipe
+from colorization.segmenter_names import SEGMENTER_NAMES
 from storage.datasets import LAYOUTS
 from storage.duplicates import MAX_DISTANCE
 from storage.errors import REASONS, UsageError
@@ -224,6 +225,12 @@ class ColorizeConfig:
     """Whether every output gets an XMP sidecar, not only where the format holds no metadata."""
 
     def __post_init__(self) -> None:
+        _expect(
+            self.segmenter in SEGMENTER_NAMES,
+            "colorize.segmenter",
+            ", ".join(SEGMENTER_NAMES),
+            self.segmenter,
+        )
         _expect(self.merge in MERGES, "colorize.merge", ", ".join(MERGES), self.merge)
         _expect(0 <= self.threshold < 1, "colorize.threshold", "0..1", self.threshold)
         _expect(self.short_side >= 32, "colorize.short_side", "32 or more", self.short_side)

@@ -16,6 +16,7 @@ from storage.sources import (
     list_files,
     listing_digest,
     open_source,
+    refuse_nesting,
     resolve_location,
 )
 from storage.workspace import Workspace
@@ -136,7 +137,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         path=archive.path, layout="plain", include=archive.include, exclude=archive.exclude
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
-    _refuse_nesting(archive)
+    refuse_nesting(archive.path, archive.output)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
@@ -202,16 +203,6 @@ def _named_file(key: str, value: str) -> Path:
     if not path.is_file():
         raise UsageError(f"Expected {key} to be a file, got {path}.")
     return path
-
-
-def _refuse_nesting(archive: ArchiveConfig) -> None:
-    output = archive.output.resolve()
-    for source in open_source(resolve_location(archive.path)).folders():
-        if output == source or source in output.parents:
-            raise UsageError(
-                f"Expected an output outside the archive {source}, got {output}. Originals are never "
-                "written beside: choose another folder."
-            )
 
 
 def _hashes(files: Mapping[str, Path]) -> dict[str, str]:

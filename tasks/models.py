@@ -90,7 +90,7 @@ def fetch(name: str) -> Path:
 
     Raises ConfigError for a name that cannot be fetched, ModelMissingError when the network fails.
     """
-    from colorization.segmentation import SEGMENTER_NAMES
+    from colorization.segmenter_names import SEGMENTER_NAMES
 
     segmenters = [known for known in SEGMENTER_NAMES if known.startswith("torchvision:")]
     fetchable = [*segmenters, IMAGENET_ENCODER]

@@ -26,7 +26,7 @@ from storage.sources import Source, open_source, resolve_location
 from storage.workspace import Workspace
 from tasks.archive import STATE_NAME
 from tasks.slots import available_cores
-from tasks.verification import read_success, verify_workspace
+from tasks.verification import read_success, root_of, verify_workspace
 
 _STEP = "colorize/archive"
 _LABEL = b"compositeWithTrainedAlgorithmicMedia"
@@ -76,10 +76,11 @@ def verify_outputs(output: Path, originals: str | None = None) -> OutputsReport:
         raise UsageError(
             f"Expected the output of a finished `chromaflow colorize`, found none in {output}."
         )
+    root = root_of(workspace, workspace.current("colorize", "archive"), success)
     source = open_source(resolve_location(originals)) if originals else None
     steps, damaged = verify_workspace(workspace)
     facts = list(_outputs(workspace))
-    findings = _Checker(Path(success["root"]), source).check_all(facts)
+    findings = _Checker(root, source).check_all(facts)
     damaged += [
         {"step": _STEP, "item": finding.output, "problem": problem}
         for finding in findings

@@ -103,6 +103,7 @@ class RunFailedError(Exception):
         labels = ", ".join("/".join(failure.step) for failure in result.failures)
         super().__init__(f"Expected every step to finish, but these failed: {labels}.")
         self.result = result
+        self.exit_code = result.exit_code
 
 
 @dataclass(frozen=True)

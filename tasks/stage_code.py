@@ -149,6 +149,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "colorization.inference",
             "colorization.merging",
             "colorization.segmentation",
+            "colorization.segmenter_names",
             "colorization.toning",
             "storage.embedding",
             "storage.encoding",

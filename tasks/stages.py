@@ -145,7 +145,9 @@ def prepare(decision: Decision) -> set[str]:
     """
     step, folder = decision.step, decision.folder
     folder.mkdir(parents=True, exist_ok=True)
-    ledger.remove_partials(folder)
+    for root in {folder, step.output_root or folder}:
+        ledger.remove_partials(root)
+    step.workspace.remove_partial_links()
     success = read_success(folder)
     if success is not None:
         outputs = {output["path"] for output in success["outputs"]}
@@ -199,7 +201,7 @@ def publish(
     write_table(folder / "quarantine.parquet", quarantined, QUARANTINE_COLUMNS)
     recorded = [*outputs, folder / "quarantine.parquet", folder / "stage.json"]
     success = {
-        "root": str(step.output_root) if step.output_root else "",
+        "root": os.path.relpath(step.output_root, step.workspace.root) if step.output_root else "",
         "fingerprint": decision.fingerprint,
         "digest": hash_value(list(identity)),
         "items": {name: hash_file(ledger.record_path(folder, name)) for name in sorted(items)},

@@ -27,8 +27,8 @@ def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
     """One row a published step: counts, seconds, peak memory, folder."""
     rows = []
     for stage in STAGE_NAMES:
-        for link in sorted((workspace.root / "current" / stage).glob("*")):
-            success = read_success(link)
+        for link in workspace.all_current():
+            success = read_success(link) if link.parent.name == stage else None
             if success is not None:
                 keep = {name: success[name] for name in ("counts", "seconds", "peak_mb")}
                 rows.append({"step": f"{stage}/{link.name}", **keep, "folder": str(link.resolve())})
@@ -38,8 +38,9 @@ def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
 def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
     """Every quarantined photo of the current outputs, with its key."""
     rows = []
-    for path in sorted((workspace.root / "current").glob("*/*/quarantine.parquet")):
-        rows += [{"key": path.parent.name, **row} for row in read_rows(path)]
+    for link in workspace.all_current():
+        table = link / "quarantine.parquet"
+        rows += [{"key": link.name, **row} for row in read_rows(table)] if table.exists() else []
     return rows
 
 

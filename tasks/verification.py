@@ -48,7 +48,7 @@ def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[st
 def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, str]]]:
     """The current steps, and every damaged item or output of them: step, item, problem."""
     rows, steps = [], []
-    for folder in sorted((workspace.root / "current").glob("*/*")):
+    for folder in workspace.all_current():
         label = f"{folder.parent.name}/{folder.name}"
         steps.append(label)
         success = read_success(folder)
@@ -56,10 +56,15 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
             problem = f"{SUCCESS_NAME} is missing or damaged"
             rows.append({"step": label, "item": SUCCESS_NAME, "problem": problem})
             continue
-        root = Path(success.get("root") or folder)
+        root = root_of(workspace, folder, success)
         problems = find_damage(folder, success, root)
         rows += [{"step": label, "item": i, "problem": p} for i, p in sorted(problems.items())]
     return steps, rows
+
+
+def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> Path:
+    """Where a published step's files lie: its folder, or a tree beside the workspace."""
+    return (workspace.root / success["root"]).resolve() if success.get("root") else folder
 
 
 def _item_damage(folder: Path, root: Path, name: str, digest: str) -> tuple[str, str | None]:

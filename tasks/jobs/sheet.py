@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from colorization.full_size import full_size_strips, reduced_L
-from colorization.inference import MergedColorizer
+from colorization.inference import MergedColorizer, network_size
 from colorization.lab import Float, fit_chroma, lab_to_rgb
 from storage.decoder import shared_decoder
 from storage.errors import PhotoError
@@ -50,7 +50,7 @@ def draw_sheet(item: SheetItem) -> ItemResult:
             page = next(
                 shared_decoder().pages(read_photo(item, photo), max_megapixels=float("inf"))
             )
-            L = reduced_L(page.pixels, page.alpha, _SIDE // 2)
+            L = reduced_L(page.pixels, page.alpha, network_size(*page.pixels.shape[:2], _SIDE // 2))
         except PhotoError:
             continue
         pictures, caption = _row(colorizer, L)

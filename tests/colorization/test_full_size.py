@@ -93,10 +93,11 @@ def test_strips_have_no_seams(monkeypatch):
 @pytest.mark.parametrize("shape", [(40, 60), (129, 130), (300, 200), (1000, 37), (1, 1), (7, 4000)])
 def test_the_networks_see_means_of_whole_blocks(shape):
     gray = random_gray(*shape, np.uint16, 0)
-    step = max(1, min(shape) // 64)
-    rows, columns = shape[0] // step, shape[1] // step
-    blocks = gray_to_L(gray)[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    reduced = reduced_L(gray, None, 32)
+    down, across = (max(1, side // 64) for side in shape)
+    rows, columns = shape[0] // down, shape[1] // across
+    blocks = gray_to_L(gray)[: rows * down, : columns * across]
+    blocks = blocks.reshape(rows, down, columns, across)
+    reduced = reduced_L(gray, None, (32, 32))
     np.testing.assert_allclose(reduced, blocks.mean(axis=(1, 3)), atol=1e-3)
     assert reduced.dtype == np.float32
     assert min(shape) < 64 or min(reduced.shape) >= 64
@@ -106,7 +107,7 @@ def test_what_is_transparent_is_white_paper_for_the_networks():
     gray = np.zeros((40, 40), np.uint8)
     alpha = np.zeros((40, 40), np.uint16)
     alpha[:20], alpha[20] = 65535, 32768
-    L = reduced_L(gray, alpha, 32)
+    L = reduced_L(gray, alpha, (32, 32))
     assert (L[:20].max(), L[21:].min()) == (0, 100)
     assert L[20] == pytest.approx(50, abs=0.01)
 

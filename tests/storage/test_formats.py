@@ -510,7 +510,8 @@ def test_the_output_is_as_its_original(name, coloured):
     assert name in coloured.facts, coloured.details.get(name)
     path = coloured.path(name)
     own = Path(name).suffix
-    assert path.name == f"{name}.color{'.png' if row.output == 'PNG' else own}"
+    own = {"PNG": ".png", "PPM": ".ppm"}.get(row.output, own)
+    assert path.name == f"{name}.color{own}"
     pages = output_pages(path)
     assert len(pages) == len(row.pages)
     for page, expected in zip(pages, row.pages, strict=True):

@@ -81,7 +81,7 @@ def test_json_round_trips_and_a_missing_file_reads_as_none(tmp_path):
 
 def test_partials_of_a_killed_writer_are_removed_at_any_depth(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "b" / ".0123.partial").write_bytes(b"x")
+    (tmp_path / "a" / "b" / ".0123456789abcdef.partial").write_bytes(b"x")
     (tmp_path / "a" / "kept.txt").write_bytes(b"x")
     remove_partials(tmp_path)
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["kept.txt"]

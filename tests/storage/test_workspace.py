@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import LockedError, OutputError, UsageError
-from storage.outputs import check_collisions, output_name, write_output
+from storage.formats import FORMATS
+from storage.outputs import output_names, output_suffix, write_output
 from storage.sources import check_folder, is_companion, list_files, listing_digest
 from storage.workspace import Workspace
 
@@ -141,22 +142,58 @@ def test_a_source_that_is_not_there_is_a_usage_error(tmp_path):
     ("path", "expected"),
     [
         ("a/0001.tif", "a/0001.tif.color.tif"),
-        ("a.b/0001", "a.b/0001.color"),
+        ("a.b/0001", "a.b/0001.color.png"),
         ("x.y.JPG", "x.y.JPG.color.JPG"),
     ],
 )
 def test_output_names_keep_the_source_extension(path, expected):
-    assert output_name(path) == expected
+    suffix = output_suffix(path, format_of(path), format_of(path))
+    assert output_names([path])[path] + suffix == expected
 
 
-def test_names_that_some_disks_would_merge_are_refused():
-    check_collisions(["a/1.jpg", "a/1.tif", "b/1.jpg"])
-    for pair in (["a/1.jpg", "A/1.JPG"], ["caf\u00e9.png", "cafe\u0301.png"]):
-        with pytest.raises(UsageError, match="Rename one"):
-            check_collisions(pair)
+def format_of(path: str) -> str:
+    suffix = f".{path.rpartition('.')[2].lower()}"
+    return next((name for name, known in FORMATS.items() if suffix in known.suffixes), "PNG")
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "output", "suffix"),
+    [
+        ("a.jpg", "JPEG", "PNG", ".png"),
+        ("a.jpg", "PNG", "PNG", ".png"),
+        ("a.gif", "GIF", "PNG", ".png"),
+        ("a.TIFF", "TIFF", "TIFF", ".TIFF"),
+        ("a.pgm", "PPM", "PPM", ".ppm"),
+        ("a.pnm", "PPM", "PPM", ".pnm"),
+        ("a", "JPEG", "JPEG", ".jpg"),
+    ],
+)
+def test_an_output_is_named_by_what_it_is(path, source, output, suffix):
+    assert output_suffix(path, source, output) == suffix
+
+
+def test_names_that_some_disks_would_merge_are_told_apart():
+    plain = ["a/1.jpg", "a/1.tif", "b/1.jpg"]
+    assert output_names(plain) == {path: f"{path}.color" for path in plain}
+    for pair in (["A/1.JPG", "a/1.jpg"], ["cafe\u0301.png", "caf\u00e9.png"]):
+        names = output_names(pair)
+        first, second = (names[path] for path in sorted(pair))
+        assert first == f"{sorted(pair)[0]}.color"
+        assert second.count("~") == 1 and second.endswith(".color")
+        assert output_names(reversed(pair)) == names
+
+
+def test_names_too_long_or_too_deep_for_a_disk_are_cut_and_stay_apart():
+    long = ["d/" + "x" * 250 + f"{i}.jpg" for i in range(2)]
+    deep = ["/".join(["d"] * 1000) + f"/{i}.jpg" for i in range(2)]
+    names = list(output_names([*long, *deep]).values())
+    assert len(set(names)) == 4
+    assert all("/" not in name and len(name) <= 240 and name.endswith(".color") for name in names)
 
 
 def test_an_output_lands_in_the_mirrored_tree_with_its_record(tmp_path):
-    record = write_output(tmp_path, "box 1/a.png", b"colour")
+    record = write_output(
+        tmp_path, "box 1/a.png.color.png", lambda file: file.write(b"colour") and None
+    )
     assert (tmp_path / "box 1" / "a.png.color.png").read_bytes() == b"colour"
     assert (record.path, record.bytes) == ("box 1/a.png.color.png", 6)

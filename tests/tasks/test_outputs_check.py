@@ -85,7 +85,8 @@ def write_originals(folder: Path) -> dict[str, str]:
     Image.fromarray(colour).save(folder / "colour.png")
     Image.fromarray(gray(12)).convert("1").save(folder / "bilevel.png")
     Image.fromarray(gray(13)).rotate(90, expand=True).save(folder / "turned.jpg", exif=_turned())
-    return {path.name: f"{path.name}.color{path.suffix}" for path in sorted(folder.iterdir())}
+    suffixes = {path.name: path.suffix.replace(".pgm", ".ppm") for path in sorted(folder.iterdir())}
+    return {name: f"{name}.color{suffix}" for name, suffix in suffixes.items()}
 
 
 def _turned() -> Image.Exif:
@@ -113,11 +114,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, cluster: str) -> tuple[Path, 
 
 @pytest.fixture
 def out(tmp_path: Path, made: tuple[Path, dict[str, str]]) -> Path:
-    """OUT at a place of its own, whose record knows that place."""
+    """OUT at a place of its own."""
     shutil.copytree(made[0] / "out", tmp_path / "out", symlinks=True)
-    success = read_success(_step(tmp_path / "out"))
-    assert success is not None
-    write_success(_step(tmp_path / "out"), success | {"root": str(tmp_path / "out")})
     return tmp_path / "out"
 
 
@@ -286,7 +284,6 @@ def test_a_changed_original_and_a_missing_one_are_named(
     assert "No such file" in found[made[1]["deep.tif"]][0]
 
 
-@pytest.mark.xfail(strict=True, reason="verify looks where OUT lay when it was made")
 def test_an_output_moved_elsewhere_is_still_verified(
     made: tuple[Path, dict[str, str]], tmp_path: Path
 ) -> None:
