@@ -9,7 +9,7 @@ run: .venv/.run
 	$(BIN)/chromaflow demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ torch and Prefect are imported only by the commands that run flows. Commands tha
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -240,13 +241,12 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
     from importlib import import_module
 
     from storage.workspace import Workspace
-    from tasks.environment import configure_prefect, quiet_known_errors
+    from tasks.environment import configure_prefect
 
     Workspace(workspace).create()
     with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
         configure_prefect(Workspace(workspace).prefect_home)
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
-    quiet_known_errors()
     from tasks.results import RunFailedError
 
     try:
@@ -269,6 +269,8 @@ def _say_result(result: Any) -> None:
         state = f"{ref.computed} computed" if ref.computed else "up to date"
         say(f"{stage + '/' + key:<22} {state:<14} {counts}")
     for failure in result.failures:
+        if not hasattr(failure.error, "exit_code"):  # a bug of ours: say where
+            say("".join(traceback.format_exception(failure.error)).rstrip())
         say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     say_quarantined(result.quarantined)
     say_skipped(result.filtered)

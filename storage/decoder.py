@@ -71,10 +71,15 @@ class Decoder:
 
     def _open(self, content: bytes, max_megapixels: float) -> dict[str, Any]:
         self._opened += 1
-        if self._process is not None and self._process.poll() is not None:
-            self._stop()  # it died idle, as of the system's lack of memory: no fault of this photo
         request = {"op": "open", "bytes": len(content), "max_megapixels": max_megapixels}
-        return self._ask(request, content, SECONDS)
+        try:
+            return self._ask(request, content, SECONDS)
+        except PhotoError as error:
+            if error.code != "CRASHED":
+                raise
+        return self._ask(
+            request, content, SECONDS
+        )  # it may have died idle, of no fault of this photo
 
     def _ask(self, request: dict[str, Any], content: bytes, seconds: float) -> dict[str, Any]:
         process = self._process or self._start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +29,7 @@ def configure_prefect(home: Path) -> None:
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "ERROR",
         "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",  # the server keeps the rest
         "PREFECT_CLI_COLORS": "false",
     }
     if not url:
@@ -37,22 +37,6 @@ def configure_prefect(home: Path) -> None:
         defaults["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-
-
-def quiet_known_errors() -> None:
-    """Keep Prefect from printing tracebacks of errors that the command tells in a line of its own.
-
-    Call it after Prefect is imported: it adds a filter to the console handlers that Prefect made.
-    """
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):  # the server gets all
-                handler.addFilter(_is_news)
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not hasattr(error, "exit_code") and "Finished in state Failed" not in str(record.msg)
 
 
 def _has_credentials() -> bool:

@@ -169,6 +169,7 @@ def killed_and_resumed(tmp_path: Path, num_photos: int, num_kills: int) -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_killed_twice_the_output_is_that_of_a_whole_run(tmp_path: Path) -> None:
     killed_and_resumed(tmp_path, num_photos=60, num_kills=2)
 

@@ -510,7 +510,7 @@ def test_the_output_is_as_its_original(name, coloured):
     assert name in coloured.facts, coloured.details.get(name)
     path = coloured.path(name)
     own = Path(name).suffix
-    own = {"PNG": ".png", "PPM": ".ppm"}.get(row.output, own)
+    own = {"PNG": ".png"}.get(row.output, ".ppm" if own in (".pgm", ".pbm") else own)
     assert path.name == f"{name}.color{own}"
     pages = output_pages(path)
     assert len(pages) == len(row.pages)
