@@ -195,13 +195,11 @@ def _steps(
     trainer: Trainer, batches: Callable[[Trainer, int], Iterator[PhotoBatch]]
 ) -> Iterator[float]:
     """One step of the real loop at a time; yields the seconds that it waited for data."""
-    from colorization.feeding import prefetch
-
     epoch = 0
     trainer.network.train()
     while True:
         trainer.position = Position(epoch=epoch)
-        prepared = prefetch(trainer._prepared(batches(trainer, epoch)))
+        prepared = trainer.fed(batches(trainer, epoch))
         while True:
             asked = time.perf_counter()
             found = next(prepared, None)
