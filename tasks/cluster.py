@@ -42,8 +42,8 @@ WORKER_ENVIRONMENT = {
 }
 """Of Dask workers. Dask's own MALLOC_TRIM_THRESHOLD_ of 64 KiB gives every array back to the system
 and takes it again page by page: preprocess took 2.1 times as long, training 1.3 times. Arenas are as
-many as threads work at a time (two halved the gain of a second process), and photos of many sizes would fill oneDNN's cache of 1,024 primitives
-with 450 MB that nobody asks for again."""
+many as threads work at a time (with two, the second process of preprocess gave a quarter less).
+Photos of many sizes would fill oneDNN's cache of 1,024 primitives with 450 MB."""
 
 
 class Cluster:

@@ -129,9 +129,8 @@ class MemoryBatches:
 def epoch_batches(split: Split, batch: int, seed: int, device: str) -> EpochBatches:
     """How a device is fed: a GPU from its own memory where the split fits, else from the shards.
 
-    A shard reader gives 4,000 photos a second , forty times what a
-    CPU trains, and the page cache is shared by all categories. Loader processes cannot be used here:
-    Dask's workers may have no children.
+    A shard reader gives 4,000 photos a second, forty times what a CPU trains, and the page cache is
+    shared by all categories. Loader processes cannot be used here: Dask's workers may have no children.
     """
     if (
         device.startswith("cuda")
