@@ -30,6 +30,8 @@ _PATIENCE = 4.0
 """Wall time allowed, as a multiple of processor time: the machine may be busy."""
 SECONDS, SECONDS_A_MEGAPIXEL = 8.0, 1.0
 """Of processor time, for one page; a profile of RGB alone takes 0.25 s a megapixel."""
+BYTES_OF_METADATA = ("exif", "iptc", "xmp", "profile")
+"""Fields that cross the pipe in base64."""
 MEMORY_MB, BYTES_A_PIXEL = 512, 48
 """Beside what the process takes when idle and the file itself."""
 
@@ -102,7 +104,7 @@ class Decoder:
         facts = answer["photo"]
         arrays = {name: self._read_array(**form) for name, form in answer["arrays"].items()}
         metadata = facts.pop("metadata")
-        for name in ("exif", "iptc", "xmp", "profile"):
+        for name in BYTES_OF_METADATA:
             metadata[name] = base64.b64decode(metadata[name])
         metadata["text"] = tuple((key, value) for key, value in metadata["text"])
         metadata["dpi"] = tuple(metadata["dpi"]) if metadata["dpi"] else None

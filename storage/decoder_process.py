@@ -17,7 +17,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from storage.decoder import BYTES_A_PIXEL, MEMORY_MB, SECONDS, SECONDS_A_MEGAPIXEL
+from storage.decoder import (
+    BYTES_A_PIXEL,
+    BYTES_OF_METADATA,
+    MEMORY_MB,
+    SECONDS,
+    SECONDS_A_MEGAPIXEL,
+)
 from storage.errors import PhotoError
 from storage.photos import Header, Photo, decode_pages, inspect
 
@@ -58,7 +64,7 @@ def _answer(answers: BinaryIO, facts: dict[str, Any]) -> None:
 def _answer_photo(answers: BinaryIO, photo: Photo) -> None:
     arrays = {"pixels": photo.pixels} | ({} if photo.alpha is None else {"alpha": photo.alpha})
     metadata: dict[str, Any] = asdict(photo.metadata)
-    for name in ("exif", "iptc", "xmp", "profile"):
+    for name in BYTES_OF_METADATA:
         metadata[name] = base64.b64encode(metadata[name]).decode()
     facts = {
         "header": asdict(photo.header),

@@ -138,7 +138,6 @@ _FORMATS = (
 FORMATS = {format.name: format for format in _FORMATS}
 OUTPUT_FORMATS = ("jpeg", "png", "tiff", "webp")
 """What `--format` allows beside the original's own."""
-_MODULES = {"pi-heif": "pi_heif", "rawpy": "rawpy"}
 _OTHER_PICTURES = {
     b"8BPS": "Photoshop",
     b"DDS ": "DDS",
@@ -179,7 +178,7 @@ def sniff(content: bytes) -> str:
 def require_codec(name: str) -> None:
     """Raise PhotoError CODEC_MISSING, with the command that installs it, where it is missing."""
     package = FORMATS[name].package
-    if package and find_spec(_MODULES[package]) is None:
+    if package and find_spec(package.replace("-", "_")) is None:
         raise PhotoError("CODEC_MISSING", f"expected the package {package}: pip install {package}")
 
 

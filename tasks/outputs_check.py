@@ -195,8 +195,9 @@ def _compare_page(finding: _Finding, facts: dict[str, Any], page: Photo, before:
 
 def _label_problems(root: Path, facts: dict[str, Any], content: bytes) -> list[str]:
     """Whether it says that an AI coloured it, and what it was made from."""
-    xmp = read_metadata(facts["format"], content).xmp
-    if not holds_metadata(facts["format"]):
+    if holds_metadata(facts["format"]):
+        xmp = read_metadata(facts["format"], content).xmp
+    else:
         xmp = (root / (facts["output"] + SIDECAR_SUFFIX)).read_bytes()
     wanted = {"DigitalSourceType": _LABEL, "OriginalSHA256": facts["sha256"].encode()}
     return [f"its XMP lacks {name}" for name, value in wanted.items() if value not in xmp]

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from colorization.lab import rgb_to_lab
-from colorization.toning import COLOUR, GRAY, tone_of
+from colorization.toning import COLOUR, tone_of
 from storage.decoder import Decoder, shared_decoder
 from storage.errors import PhotoError
 from storage.photos import Photo
@@ -59,8 +59,8 @@ def open_ahead(item: PhotoItem) -> Iterator[tuple[dict[str, Any], Future[Opened]
                 upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
 
 
-def check_wanted(photo: Photo, accept: Sequence[str]) -> str:
-    """What the photo's tone is. Raises PhotoError ANIMATED, BILEVEL or ALREADY_COLOR.
+def check_wanted(photo: Photo, accept: Sequence[str]) -> None:
+    """Raise PhotoError ANIMATED, BILEVEL or ALREADY_COLOR for what is not to be coloured.
 
     accept: of these codes those that are coloured all the same.
     """
@@ -68,12 +68,10 @@ def check_wanted(photo: Photo, accept: Sequence[str]) -> str:
         raise PhotoError("ANIMATED", "expected one frame, got several")
     if photo.header.bits == 1 and "BILEVEL" not in accept:
         raise PhotoError("BILEVEL", "expected grays, got black and white only")
-    if photo.pixels.ndim == 2:
-        return GRAY
-    tone = tone_of(rgb_to_lab(resize(photo.pixels, _LOOK_SIDE)))
-    if tone == COLOUR and "ALREADY_COLOR" not in accept:
+    if photo.pixels.ndim == 2 or "ALREADY_COLOR" in accept:
+        return
+    if tone_of(rgb_to_lab(resize(photo.pixels, _LOOK_SIDE))) == COLOUR:
         raise PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
-    return tone
 
 
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
