@@ -47,6 +47,7 @@ _NETWORK_FILES: dict[str, tuple[str, ...]] = {
     "resnet18-trunk": ("resnet18_trunk", _ENCODER),
     "unet18": ("unet18", _ENCODER),
     "unet18-layer3": ("unet18", _ENCODER),
+    "unet18-stride4": ("unet18", _ENCODER),
     "eccv16": ("eccv16", _BINS),
     "siggraph17": ("siggraph17", _BINS),
     "iizuka16": ("iizuka16",),

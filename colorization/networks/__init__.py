@@ -19,6 +19,7 @@ _BUILDERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "resnet18-trunk": ("resnet18_trunk", "ResNet18TrunkColorizer", {}),
     "unet18": ("unet18", "UNet18Colorizer", {"depth": 4}),
     "unet18-layer3": ("unet18", "UNet18Colorizer", {"depth": 3}),
+    "unet18-stride4": ("unet18", "UNet18Colorizer", {"stride": 4}),
     "eccv16": ("eccv16", "Eccv16Colorizer", {}),
     "siggraph17": ("siggraph17", "Siggraph17Colorizer", {}),
     "iizuka16": ("iizuka16", "Iizuka16Colorizer", {}),
@@ -32,7 +33,7 @@ LABEL_NETWORKS = ("iizuka16",)
 """They can learn the photos' labels beside their colours."""
 HINT_NETWORKS = ("siggraph17",)
 """They take colour hints."""
-ENCODER_NETWORKS = ("resnet18", "resnet18-trunk", "unet18", "unet18-layer3", "hypercolumn")
+ENCODER_NETWORKS = ("resnet18", "resnet18-trunk", "unet18", "unet18-layer3", "unet18-stride4", "hypercolumn")
 """They can start from torchvision's resnet18 weights."""
 
 
