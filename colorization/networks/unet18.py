@@ -43,7 +43,7 @@ class UNet18Colorizer(Colorizer):
 
     depth: how many ResNet layers the encoder keeps. stride: of the finest features that the decoder
     uses, 2 or 4. `unet18` (4, 2) has 12.71 M parameters and takes 9.3 GFLOPs at 256²; `unet18-layer3`
-    (3, 2) 3.40 M, 7.9; `unet18-stride4` (4, 4) 12.64 M, 5.9: layer4's scene and a decoder cheap
+    (3, 2) 3.40 M, 7.9; `unet18-stride4` (4, 4) 12.64 M, 6.7: layer4's scene and a decoder cheap
     enough to run four of them on one encoder. ab at a quarter of the size, interpolated bicubically,
     has a ceiling of 34.7 dB (facts/colorization.md), ten above what networks reach.
     """
