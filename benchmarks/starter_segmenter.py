@@ -55,7 +55,7 @@ def load_teacher(shared: Path) -> Any:
 def teach(teacher: Any, stored: np.ndarray) -> np.ndarray:
     """Category weights that the teacher sees in colour. Returns float16 (N, K, 64, 64)."""
     L, ab = decode_lab(stored)
-    rgb = np.stack([lab_to_rgb(x[0], np.moveaxis(c, 0, -1)) for x, c in zip(L, ab, strict=True)])
+    rgb = np.stack([lab_to_rgb(x[0], c) for x, c in zip(L, ab, strict=True)])
     x = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1
     x = F.interpolate(x, (321, 321), mode="bilinear", align_corners=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -7,8 +7,9 @@ experts → merge in ab → full size, in `colorization.full_size`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from colorization.compute import autocast, place, resolve_precision
 from colorization.full_size import colour_strips, reduced_L
 from colorization.lab import Float, Pixels, normalize_L
 from colorization.merging import drop_absent, merge, refine_weights
+from colorization.networks.contract import EncodedColorizer
 from colorization.segmentation import Segmenter
 
 MULTIPLE = 32
@@ -62,23 +64,22 @@ class MergedColorizer:
         self.segmenter, self.device = segmenter, device
         self.merge_mode, self.threshold, self.short_side = merge_mode, threshold, short_side
         self.precision = resolve_precision(precision, device)
+        self.shares_encoder = share_encoder(list(self.experts.values()))
 
     @torch.inference_mode()
     def predict(self, L: Float) -> Prediction:
         """Colours of one photo at network size. L: float32 (H, W), 0..100, of any size."""
         L_11hw = _network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
         padded, (height, width) = _pad(L_11hw)
-        weight = self.segmenter(padded)[..., :height, :width]
+        with autocast(self.precision, self.device):
+            weight = self.segmenter(padded).float()[..., :height, :width]
         weight = refine_weights(weight, L_11hw, self.merge_mode)
         weight = drop_absent(weight, set(self.experts), self.threshold)
         wanted = weight.amax(dim=(0, 2, 3)) > 0
-        L_norm = normalize_L(padded).contiguous(memory_format=torch.channels_last)
-        experts_ab: dict[int, Tensor] = {}
-        for k, name in enumerate(CATEGORY_NAMES):
-            if wanted[k]:
-                with autocast(self.precision, self.device):
-                    ab = self.experts[name](L_norm)
-                experts_ab[k] = ab.float()[..., :height, :width]
+        names = {k: name for k, name in enumerate(CATEGORY_NAMES) if wanted[k]}
+        with autocast(self.precision, self.device):
+            ab = self._experts_ab(normalize_L(padded), list(names.values()))
+        experts_ab = {k: ab[name].float()[..., :height, :width] for k, name in names.items()}
         shares = weight.mean(dim=(0, 2, 3)).tolist()
         strongest = max(experts_ab, key=lambda k: shares[k])
         return Prediction(
@@ -87,6 +88,15 @@ class MergedColorizer:
             single=experts_ab[strongest],
             shares=dict(zip(CATEGORY_NAMES, shares, strict=True)),
         )
+
+    def _experts_ab(self, L_norm: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """ab of some experts; an encoder that they share runs once."""
+        L_norm = L_norm.contiguous(memory_format=torch.channels_last)
+        if not self.shares_encoder:
+            return {name: self.experts[name](L_norm) for name in names}
+        encoded = [cast(EncodedColorizer, self.experts[name]) for name in names]
+        features, size = encoded[0].encoder(L_norm), L_norm.shape[-2:]
+        return {n: e.decode(features, size) for n, e in zip(names, encoded, strict=True)}
 
     def colorize(
         self,
@@ -105,6 +115,22 @@ class MergedColorizer:
         L = reduced_L(pixels, alpha, network_size(height, width, self.short_side))
         ab = self.predict(L).ab
         return colour_strips(pixels, ab, dtype, keep_toning=keep_toning)
+
+
+def share_encoder(networks: Sequence[nn.Module]) -> bool:
+    """Let networks whose encoders hold equal weights share one of them. Returns whether they do."""
+    encoders = [n.encoder.state_dict() for n in networks if isinstance(n, EncodedColorizer)]
+    if len(encoders) < 2 or len(encoders) < len(networks):
+        return False
+    first, *others = encoders
+    equal = all(
+        first.keys() == other.keys() and all(torch.equal(first[key], other[key]) for key in first)
+        for other in others
+    )
+    if equal:
+        for network in networks[1:]:
+            network.encoder = cast(EncodedColorizer, networks[0]).encoder
+    return equal
 
 
 def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:

@@ -3,7 +3,7 @@
 The only home of the constants of L and ab. sRGB is IEC 61966-2-1; Lab is CIE 15:2004 with the
 white point that scikit-image uses, so that scikit-image can serve as the reference in tests.
 
-Legend: H, W pixels. Lab of whole photos is planar, (3, H, W), as networks and shards hold it; RGB is
+Legend: H, W pixels. Lab is planar, L (H, W) and ab (2, H, W), as networks and shards hold it; RGB is
 channels-last, as decoders give it.
 """
 
@@ -34,6 +34,8 @@ _RGB_TO_XYZ = np.array(
 _RGB_TO_RELATIVE = (_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 RELATIVE_TO_RGB = np.linalg.inv(_RGB_TO_XYZ / _WHITE[:, None]).astype(np.float32)
 _EPSILON, KAPPA = 0.008856, 7.787
+_BISECTIONS = 12
+"""Of the factor on chroma, so that it is found to 1 in 4,096."""
 _TABLE_SIZE = 1 << 16
 _RGB_TO_F_INDEX = _RGB_TO_RELATIVE * np.float32(_TABLE_SIZE - 1)
 """Linear RGB to places in `_f_table`."""
@@ -67,6 +69,11 @@ def _decode_table(dtype: str) -> Float:
 @cache
 def _f_table() -> Float:
     return _cube_root(np.arange(_TABLE_SIZE) / (_TABLE_SIZE - 1)).astype(np.float32)
+
+
+@cache
+def _L_table(dtype: str) -> Float:
+    return (116 * _cube_root(_decode_table(dtype)) - 16).astype(np.float32)
 
 
 @cache
@@ -123,8 +130,7 @@ def gray_to_L(gray: Pixels) -> Float:
 
     gray: uint8 or uint16, (H, W). Returns float32 (H, W), 0..100, exact for each code value.
     """
-    table = (116 * _cube_root(_decode_table(gray.dtype.name)) - 16).astype(np.float32)
-    return table[gray]
+    return _L_table(gray.dtype.name).take(gray, mode="clip")
 
 
 def rgb_to_luminance(rgb: Pixels) -> NDArray[np.float64]:
@@ -139,37 +145,44 @@ def rgb_to_L(rgb: Pixels) -> Float:
 
 
 def _lab_to_linear(L: Float, ab: Float) -> Float:
-    """Lab to linear RGB, not clipped. L: (...,), ab: (..., 2). Returns float32 (..., 3)."""
-    fy = (L + 16) / 116
-    f = np.stack([fy + ab[..., 0] / 500, fy, fy - ab[..., 1] / 200], axis=-1)
-    return np.asarray(_relative(f) @ RELATIVE_TO_RGB.T, np.float32)
+    """Lab to linear RGB, not clipped. L: (...,), ab: (2, ...). Returns float32 (3, ...)."""
+    f = np.empty((3, *L.shape), np.float32)
+    np.multiply(L + np.float32(16), np.float32(1 / 116), out=f[1])
+    np.add(f[1], ab[0] * np.float32(1 / 500), out=f[0])
+    np.subtract(f[1], ab[1] * np.float32(1 / 200), out=f[2])
+    linear: Float = RELATIVE_TO_RGB @ _relative(f).reshape(3, -1)
+    return linear.reshape(f.shape)
 
 
-def fit_chroma(L: Float, ab: Float, steps: int = 12) -> Float:
+def fit_chroma(L: Float, ab: Float) -> Float:
     """Reduce chroma, and only chroma, until each pixel lies in the sRGB gamut.
 
-    L: float32 (...,), 0..100. ab: float32 (..., 2). Returns ab of the same shape with the hue
-    kept: each pixel is scaled by the largest factor in 0..1 that bisection in `steps` halvings
-    finds inside the gamut. Clipping RGB instead keeps lightness for two pixels in three only
-    (facts/formats.md).
+    L: float32 (H, W), 0..100. ab: float32 (2, H, W). Returns ab of the same shape with the hue
+    kept: each pixel is scaled by the largest factor in 0..1 that bisection finds inside the gamut.
+    Clipping RGB instead keeps lightness for two pixels in three only (facts/formats.md).
     """
-    linear = _lab_to_linear(L, ab)
-    outside = ((linear < 0) | (linear > 1)).any(axis=-1)
+    outside = _outside(_lab_to_linear(L, ab))
     if not outside.any():
         return ab
     fitted = ab.copy()
-    fitted[outside] = ab[outside] * _gamut_share(L[outside], ab[outside], steps)[:, None]
+    fitted[:, outside] = _fit(L[outside], ab[:, outside])
     return fitted
 
 
-def _gamut_share(L_N: Float, ab_N2: Float, steps: int) -> Float:
-    """The largest factor on ab, 0..1, that bisection finds inside the sRGB gamut. Returns (N,)."""
+def _outside(linear: Float) -> NDArray[np.bool_]:
+    """Which pixels lie outside the gamut. linear: (3, H, W). Returns (H, W)."""
+    outside: NDArray[np.bool_] = (linear.min(axis=0) < 0) | (linear.max(axis=0) > 1)
+    return outside
+
+
+def _fit(L_N: Float, ab_2N: Float) -> Float:
+    """ab times the largest factor, 0..1, that bisection finds inside the gamut. Returns (2, N)."""
     fy = (L_N + 16) / 116
-    to_fx, to_fz = ab_N2[:, 0] / 500, ab_N2[:, 1] / -200
+    to_fx, to_fz = ab_2N[0] / 500, ab_2N[1] / -200
     y = _relative(fy)
     low: Any = np.zeros_like(fy)
     high: Any = np.ones_like(fy)
-    for _ in range(steps):
+    for _ in range(_BISECTIONS):
         middle = (low + high) * np.float32(0.5)
         x, z = _relative(fy + middle * to_fx), _relative(fy + middle * to_fz)
         inside = np.ones(len(fy), bool)
@@ -177,27 +190,48 @@ def _gamut_share(L_N: Float, ab_N2: Float, steps: int) -> Float:
             channel = weights[0] * x + weights[1] * y + weights[2] * z
             inside &= (channel >= 0) & (channel <= 1)
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    share: Float = low
-    return share
+    fitted: Float = ab_2N * low
+    return fitted
 
 
 def _relative(f: NDArray[Any]) -> Float:
     """Undo CIE's f(t)."""
-    straight = (f - np.float32(16 / 116)) / np.float32(KAPPA)
-    relative: NDArray[Any] = np.where(f > 6 / 29, f * f * f, straight)
+    relative: NDArray[Any] = f * f
+    relative *= f
+    low = f <= 6 / 29
+    if low.any():
+        relative[low] = (f[low] - np.float32(16 / 116)) / np.float32(KAPPA)
     return relative.astype(np.float32, copy=False)
 
 
-def lab_to_rgb(L: Float, ab: Float, dtype: type[np.uint8] | type[np.uint16] = np.uint8) -> Pixels:
-    """Lab to sRGB; colours outside the gamut are clipped, so call `fit_chroma` before.
+def lab_to_rgb(
+    L: Float,
+    ab: Float,
+    dtype: type[np.uint8] | type[np.uint16] = np.uint8,
+    *,
+    fit: bool = False,
+) -> Pixels:
+    """Lab to sRGB.
 
-    L: float32 (H, W), 0..100. ab: float32 (H, W, 2). Returns (H, W, 3) of `dtype`.
+    L: float32 (H, W), 0..100. ab: float32 (2, H, W). fit: colours outside the gamut lose chroma, as
+    `fit_chroma` does it, instead of being clipped. Returns (H, W, 3) of `dtype`.
     """
-    linear = np.clip(_lab_to_linear(L, ab), 0, 1)
+    linear = _lab_to_linear(L, ab)
+    if fit:
+        outside = _outside(linear)
+        if outside.any():
+            L_out = L[outside]
+            linear[:, outside] = _lab_to_linear(L_out, _fit(L_out, ab[:, outside]))
     if dtype is np.uint16:  # 16 bits near black need more steps than a table has
-        return np.rint(linear_to_srgb(linear) * 65535).astype(np.uint16)
+        codes = np.rint(linear_to_srgb(np.clip(linear, 0, 1)) * 65535).astype(np.uint16)
+        return np.ascontiguousarray(codes.transpose(1, 2, 0))
     table = _encode_table()
-    return table[(linear * (len(table) - 1) + 0.5).astype(np.int32)]
+    linear *= np.float32(len(table) - 1)
+    linear += np.float32(0.5)
+    rgb = np.empty((*L.shape, 3), np.uint8)
+    for channel, plane in enumerate(linear):
+        rgb[..., channel] = table.take(plane.astype(np.int32), mode="clip")
+    return rgb
 
 
 def encode_lab(lab: Float, saturation: float = 1.0) -> NDArray[np.uint8]:

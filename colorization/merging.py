@@ -40,16 +40,33 @@ def refine_weights(weight_NKHW: Tensor, L_N1HW: Tensor, mode: str) -> Tensor:
 
 
 def guided_filter(guide_N1HW: Tensor, x_NKHW: Tensor, radius: int, epsilon: float) -> Tensor:
-    """He, Sun, Tang 2013: smooth x inside regions of the guide, not across its edges."""
+    """Smooth x inside regions of the guide, not across its edges (He, Sun, Tang 2013).
 
-    def mean(t: Tensor) -> Tensor:
-        side = 2 * radius + 1
-        return F.avg_pool2d(t, side, stride=1, padding=radius, count_include_pad=False)
+    The local line from guide to x is fitted at half the size and used at the whole (He and Sun 2015).
+    radius: of the windows, pixels of the whole. Returns the shape of x.
+    """
+    guide, x = (F.avg_pool2d(t, 2, ceil_mode=True) for t in (guide_N1HW, x_NKHW))
+    radius = max(1, radius // 2)
+    guide_mean, x_mean = box_mean(guide, radius), box_mean(x, radius)
+    variance = box_mean(guide * guide, radius) - guide_mean * guide_mean
+    covariance = box_mean(guide * x, radius) - guide_mean * x_mean
+    slope = covariance / (variance + epsilon)
+    line = torch.cat([slope, x_mean - slope * guide_mean], dim=1)
+    line = F.interpolate(
+        box_mean(line, radius), guide_N1HW.shape[-2:], mode="bilinear", align_corners=False
+    )
+    slope, offset = line.chunk(2, dim=1)
+    return slope * guide_N1HW + offset
 
-    guide_mean, x_mean = mean(guide_N1HW), mean(x_NKHW)
-    variance = mean(guide_N1HW * guide_N1HW) - guide_mean * guide_mean
-    slope = (mean(guide_N1HW * x_NKHW) - guide_mean * x_mean) / (variance + epsilon)
-    return mean(slope) * guide_N1HW + mean(x_mean - slope * guide_mean)
+
+def box_mean(x_NKHW: Tensor, radius: int) -> Tensor:
+    """Mean over the (2 radius + 1)² pixels around each, or those of them that the photo has.
+
+    Rows first, then columns: 2 n sums a pixel instead of n².
+    """
+    side = 2 * radius + 1
+    rows = F.avg_pool2d(x_NKHW, (side, 1), 1, (radius, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, side), 1, (0, radius), count_include_pad=False)
 
 
 def drop_absent(weight_NKHW: Tensor, available: set[str], threshold: float) -> Tensor:

@@ -47,7 +47,8 @@ class MovingAverage:
     """An exponential moving average of a network's weights (Polyak and Juditsky 1992).
 
     The decay grows to its value over the first steps, so that the average does not remember the
-    random start. Buffers (BatchNorm's statistics) are averages already and are copied.
+    random start. BatchNorm's statistics are averaged alike: those of the current weights do not fit
+    averaged ones (validation ΔE00 went up and down by one from epoch to epoch).
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -62,4 +63,7 @@ class MovingAverage:
         for average, current in pairs:
             average.lerp_(current.detach(), 1 - decay)
         for kept, now in zip(self.network.buffers(), network.buffers(), strict=True):
-            kept.copy_(now)
+            if kept.is_floating_point():
+                kept.lerp_(now, 1 - decay)
+            else:
+                kept.copy_(now)

@@ -29,7 +29,7 @@ def photo_scores(
     L: float32 (1, H, W), 0..100. ab, ab_truth: float32 (2, H, W), Lab units.
     """
     lab, lab_truth = (np.moveaxis(np.concatenate([L, c]), 0, -1) for c in (ab, ab_truth))
-    rgb, rgb_truth = (lab_to_rgb(x[..., 0], x[..., 1:]).astype(np.uint8) for x in (lab, lab_truth))
+    rgb, rgb_truth = (lab_to_rgb(L[0], c).astype(np.uint8) for c in (ab, ab_truth))
     return {
         "delta_e": float(delta_e_2000(lab, lab_truth).mean()),
         "ab_rmse": ab_rmse(ab, ab_truth),
@@ -41,8 +41,7 @@ def photo_scores(
 
 def colourfulness_of(L: NDArray[np.float32], ab: NDArray[np.float32]) -> float:
     """Hasler and Süsstrunk's, of one photo. L: float32 (1, H, W). ab: float32 (2, H, W)."""
-    colours = np.ascontiguousarray(np.moveaxis(ab, 0, -1))
-    return colourfulness(lab_to_rgb(L[0], colours).astype(np.uint8))
+    return colourfulness(lab_to_rgb(L[0], ab).astype(np.uint8))
 
 
 def mean_scores(scores: list[dict[str, float]]) -> dict[str, Any]:

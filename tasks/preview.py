@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from colorization.lab import decode_lab, fit_chroma, lab_to_rgb
+from colorization.lab import decode_lab, lab_to_rgb
 from storage.errors import REASONS, PhotoError, UsageError
 from storage.fingerprint import hash_bytes
 from storage.ledger import write_bytes
@@ -84,8 +84,7 @@ def _pictures(
 ) -> tuple[str, list[NDArray[Any] | None]]:
     stored = reader.photo(row["row"])
     L, ab = decode_lab(stored)
-    planar_ab = ab.transpose(1, 2, 0)
-    rgb = lab_to_rgb(L[0], fit_chroma(L[0], planar_ab))
+    rgb = lab_to_rgb(L[0], ab, fit=True)
     channels = [_as_gray(L[0] / 100), *(_as_gray(c / (2 * _AB_SHOWN) + 0.5) for c in ab)]
     flips = [name for name in ("horizontal", "vertical") if row[f"{name}_flip"]]
     facts = [f"saturation {row['saturation']:g}", *(f"{name} flip" for name in flips)]

@@ -5,9 +5,10 @@ Legend of shape suffixes in this package: N photos, H, W pixels; the digit is th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from colorization.errors import ConfigError
@@ -50,3 +51,18 @@ class Colorizer(nn.Module):
                 'Use train.init = "scratch", or another network.'
             )
         encoder.load_backbone(state)
+
+
+class EncodedColorizer(Colorizer):
+    """A colorizer in two parts, so that several whose encoders are equal can run it once."""
+
+    encoder: nn.Module
+    """L_norm → features, one tensor a stage."""
+
+    def decode(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
+        """ab (N, 2, *size), Lab units, from the encoder's features."""
+        raise NotImplementedError
+
+    def forward(self, L_norm_N1HW: Tensor) -> Tensor:
+        """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units."""
+        return self.decode(self.encoder(L_norm_N1HW), L_norm_N1HW.shape[-2:])

@@ -6,11 +6,13 @@ Skip connections (Ronneberger et al. 2015) with a pretrained encoder are worth m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.networks.contract import Colorizer
+from colorization.networks.contract import EncodedColorizer
 from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
 
 HEAD_GAIN = 20.0
@@ -38,14 +40,14 @@ class _Up(nn.Module):
         return out
 
 
-class UNet18Colorizer(Colorizer):
+class UNet18Colorizer(EncodedColorizer):
     """ResNet-18 U-Net; ab is predicted at a fraction of the size and interpolated to the whole.
 
     depth: how many ResNet layers the encoder keeps. stride: of the finest features that the decoder
     uses, 2 or 4. `unet18` (4, 2) has 12.71 M parameters and takes 9.3 GFLOPs at 256²; `unet18-layer3`
-    (3, 2) 3.40 M, 7.9; `unet18-stride4` (4, 4) 12.64 M, 6.7: layer4's scene and a decoder cheap
-    enough to run four of them on one encoder. ab at a quarter of the size, interpolated bicubically,
-    has a ceiling of 34.7 dB (facts/colorization.md), ten above what networks reach.
+    (3, 2) 3.40 M and 7.9 GFLOPs; `unet18-stride4` (4, 4) 12.64 M and 6.7 GFLOPs: layer4's scene and a
+    decoder cheap enough to run four of them on one encoder. ab at a quarter of the size, interpolated
+    bicubically, has a ceiling of 34.7 dB (facts/colorization.md), ten above what networks reach.
     """
 
     def __init__(self, depth: int = 4, stride: int = 2) -> None:
@@ -62,12 +64,8 @@ class UNet18Colorizer(Colorizer):
         self.head = nn.Conv2d(widths[-1], 2, kernel_size=3, padding=1)
         self.interpolation = "bilinear" if stride == 2 else "bicubic"
 
-    def forward(self, L_norm_N1HW: Tensor) -> Tensor:
-        """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units."""
-        return self.decode(self.encoder(L_norm_N1HW), L_norm_N1HW.shape[-2:])
-
-    def decode(self, features: list[Tensor], size: torch.Size) -> Tensor:
-        """ab (N, 2, *size) from the encoder's features of every stage."""
+    def decode(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
+        """ab (N, 2, *size), Lab units, from the features of every stage."""
         *skips, x = features
         for up, skip in zip(self.ups, reversed(skips), strict=False):
             x = up(x, skip)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from colorization.full_size import full_size_strips, reduced_L
 from colorization.inference import MergedColorizer, network_size
-from colorization.lab import Float, fit_chroma, lab_to_rgb
+from colorization.lab import Float, lab_to_rgb
 from storage.decoder import shared_decoder
 from storage.errors import PhotoError
 from storage.ledger import record_file, write_bytes
@@ -77,7 +77,7 @@ def _row(colorizer: MergedColorizer, L: Float) -> tuple[list[NDArray[Any]], str]
 def _colours(L: Float, ab: Tensor) -> NDArray[Any]:
     rgb = np.empty((*L.shape, 3), np.uint8)
     for rows, strip in full_size_strips(ab, L.shape):
-        rgb[rows] = lab_to_rgb(L[rows], fit_chroma(L[rows], strip))
+        rgb[rows] = lab_to_rgb(L[rows], strip, fit=True)
     return rgb
 
 

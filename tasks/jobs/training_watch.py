@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
-from colorization.lab import decode_lab, fit_chroma, lab_to_rgb
+from colorization.lab import decode_lab, lab_to_rgb
 from colorization.training import Trainer
 from storage.curves import training_curves
 from storage.ledger import write_bytes, write_json
@@ -110,12 +110,8 @@ def sample_sheet(trainer: Trainer, val: Split) -> bytes:
     lines = []
     for i in range(len(stored)):
         pictures = [
-            _rgb(L[i, 0], colours) for colours in (np.zeros_like(ab[i]), ab[i], ab_truth[i])
+            lab_to_rgb(L[i, 0], colours, fit=True)
+            for colours in (np.zeros_like(ab[i]), ab[i], ab_truth[i])
         ]
         lines.append((f"photo {rows[i]}", pictures))
     return contact_sheet(("gray", f"epoch {trainer.position.epoch}", "truth"), lines)
-
-
-def _rgb(L: NDArray[np.float32], ab: NDArray[np.float32]) -> NDArray[Any]:
-    colours = np.ascontiguousarray(np.moveaxis(ab, 0, -1))
-    return lab_to_rgb(L, fit_chroma(L, colours))

@@ -74,11 +74,11 @@ def test_toning_is_kept_or_replaced():
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 40), st.integers(1, 40))
 def test_full_size_is_torchs_bicubic(height, width, small_height, small_width):
     ab = random_ab(small_height, small_width, 0)
-    expected = F.interpolate(ab, size=(height, width), mode="bicubic", align_corners=False)
+    expected = F.interpolate(ab.double(), (height, width), mode="bicubic", align_corners=False)
     parts = list(full_size_strips(ab, (height, width)))
     assert [rows.start for rows, _ in parts] == [0, *(rows.stop for rows, _ in parts[:-1])]
-    found = torch.from_numpy(np.concatenate([part for _, part in parts])).permute(2, 0, 1)
-    assert (found - expected[0]).abs().max() < 1e-3
+    found = torch.from_numpy(np.concatenate([part for _, part in parts], axis=1))
+    assert (found - expected[0]).abs().max() < 5e-3  # torch places columns in float32
 
 
 def test_strips_have_no_seams(monkeypatch):

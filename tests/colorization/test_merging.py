@@ -152,6 +152,37 @@ def test_shares_of_a_prediction_sum_to_one(mode):
     assert prediction.ab.shape == prediction.single.shape == (1, 2, 64, 102)
 
 
+def test_experts_with_one_encoder_run_it_once_and_say_the_same():
+    torch.manual_seed(4)
+    first, second = build_network("unet18-stride4"), build_network("unet18-stride4")
+    second.encoder.load_state_dict(first.encoder.state_dict())
+    L_norm = random_lightness(64, 96, photos=1) / 100 - 0.5
+    with torch.inference_mode():
+        apart = [network(L_norm) for network in (first, second)]
+    assert not torch.equal(*apart)
+    colorizer = MergedColorizer({"birds": first, "places": second}, single_expert_segmenter)
+    assert colorizer.shares_encoder
+    calls = []
+    colorizer.experts["birds"].encoder.register_forward_hook(lambda *_: calls.append(1))
+    both = MergedColorizer(
+        {"birds": first, "places": second},
+        lambda L: torch.full((len(L), 4, *L.shape[-2:]), 0.25),
+        merge_mode="soft",
+        precision="fp32",
+        short_side=64,
+    )
+    prediction = both.predict(random_lightness(64, 96, photos=1)[0, 0].numpy())
+    assert len(calls) == 1
+    torch.testing.assert_close(prediction.ab, (apart[0] + 3 * apart[1]) / 4, atol=1e-3, rtol=1e-3)
+
+
+def test_experts_with_encoders_of_their_own_keep_them():
+    torch.manual_seed(5)
+    networks = {name: build_network("unet18-stride4") for name in ("birds", "places")}
+    assert not MergedColorizer(networks, single_expert_segmenter).shares_encoder
+    assert networks["birds"].encoder is not networks["places"].encoder
+
+
 def test_a_single_expert_gives_its_own_colours_everywhere():
     torch.manual_seed(0)
     colorizer = MergedColorizer(

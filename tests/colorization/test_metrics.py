@@ -74,7 +74,7 @@ def test_scores_of_gray_against_colour_are_those_of_the_metrics():
     scores = photo_scores(L, 0 * truth, truth)
     assert scores["ab_rmse"] == pytest.approx(12)
     assert scores["delta_e"] == pytest.approx(deltaE_ciede2000((60, 0, 0), (60, 12, 12)), abs=1e-3)
-    gray, colour = (lab_to_rgb(L[0], np.full((4, 5, 2), c, np.float32)) for c in (0, 12))
+    gray, colour = (lab_to_rgb(L[0], np.full((2, 4, 5), c, np.float32)) for c in (0, 12))
     assert scores["psnr"] == pytest.approx(peak_signal_noise_ratio(colour, gray))
 
 

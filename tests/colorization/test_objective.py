@@ -101,10 +101,10 @@ def test_the_discriminators_lesson_and_the_generators():
 def test_lab_to_rgb_with_a_gradient_equals_the_one_without():
     rng = np.random.default_rng(0)
     L = rng.uniform(5, 95, (8, 8)).astype(np.float32)
-    ab = rng.uniform(-15, 15, (8, 8, 2)).astype(np.float32)
+    ab = rng.uniform(-15, 15, (2, 8, 8)).astype(np.float32)
     expected = lab_to_rgb_numpy(L, ab, np.uint16) / 65535
     L_norm = torch.from_numpy((L - 50) / 100)[None, None]
-    found = lab_to_rgb(L_norm, torch.from_numpy(ab).permute(2, 0, 1)[None])
+    found = lab_to_rgb(L_norm, torch.from_numpy(ab)[None])
     np.testing.assert_allclose(found[0].permute(1, 2, 0).numpy(), expected, atol=2e-4)
 
 

@@ -216,8 +216,10 @@ def test_the_moving_average_follows_the_weights_and_is_what_predicts():
     ]
     assert 0 < max(gap) < 0.1
     assert averaged.published is not averaged.network
-    for a, b in zip(averaged.published.buffers(), averaged.network.buffers(), strict=True):
-        assert torch.equal(a, b)
+    buffers = zip(averaged.published.buffers(), averaged.network.buffers(), strict=True)
+    for average, current in buffers:  # BatchNorm's statistics follow too
+        assert torch.allclose(average, current, rtol=0.2, atol=0.1)
+        assert not average.is_floating_point() or not torch.equal(average, current)
 
 
 def test_stored_lab_becomes_l_norm_and_ab():
