@@ -50,9 +50,10 @@ from storage.metadata import Provenance, derivative
 from storage.photos import Photo, decode
 from tasks.cluster import WORKER_ENVIRONMENT
 from tasks.config import ColorizeConfig, IngestConfig
-from tasks.jobs.colorize import ColorizeItem, colorize_chunk
+from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk
-from tasks.jobs.models import ModelSpec, load_merged
+from tasks.jobs.models import load_merged
+from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 from tasks.models import require, segmenter_file, starter_file
 
 _SIZE = (1365, 1024)

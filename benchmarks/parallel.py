@@ -23,11 +23,12 @@ from shards import write_shards
 from colorization.recipes import build_recipe
 from storage.manifest import write_table
 from storage.shard_reader import ShardReader
-from tasks.cluster import fan_out, stage_cluster
+from tasks.cluster import fan_out, run_clusters
 from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
-from tasks.jobs.train import TrainItem, train_category
+from tasks.jobs.stage_items import TrainItem
+from tasks.jobs.train import train_category
 from tasks.slots import Slots, available_cores, plan_training
 
 _CATEGORIES = ("people", "birds", "animals", "places")
@@ -60,7 +61,8 @@ def measure(work: Path, reader: ShardReader, rounds: int) -> None:
     for number in range(rounds):
         seconds = {}
         for name, slots in (("together", together), ("alone", alone)):
-            with stage_cluster(compute, slots) as cluster:
+            with run_clusters(compute) as clusters:
+                cluster = clusters.of(slots)
                 fan_out(
                     cluster,
                     train_category,

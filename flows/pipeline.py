@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks.cluster import stage_cluster
+from tasks.cluster import run_clusters
 from tasks.colorize import colorize
 from tasks.config import Workflow, load_workflow
 from tasks.evaluate import evaluate
@@ -79,7 +79,11 @@ def run_stages(
     record = open_run(workflow, decisions, steps)
     upstream = left_out(decisions, steps)
     training = training_slots(workflow, [decisions[step.name] for step in steps], force)
-    with record.workspace.lock(), open_terminal() as terminal:
+    with (
+        record.workspace.lock(),
+        open_terminal() as terminal,
+        run_clusters(workflow.compute) as clusters,
+    ):
         digests = {name: skipped(decision).digest for name, decision in upstream.items()}
         result = RunResult(run_id=record.run_id)
         for stage in STAGE_NAMES:
@@ -88,9 +92,8 @@ def run_stages(
             if ready:
                 shared = training if stage == "train" else None
                 slots = shared or stage_slots(workflow, stage, len(ready))
-                with stage_cluster(workflow.compute, slots) as cluster:
-                    run = Run(workflow, terminal, cluster, digests, force)
-                    _run_stage(ready, run, result)
+                run = Run(workflow, terminal, clusters.of(slots), digests, force)
+                _run_stage(ready, run, result)
         return finish_run(record, result)
 
 

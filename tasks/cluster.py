@@ -1,4 +1,4 @@
-"""Dask: one client a stage, one future an item, and what happens when a photo kills a worker."""
+"""Dask: one cluster a run, one future an item, and what happens when a photo kills a worker."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Photos of many sizes would fill oneDNN's cache of 1,024 primitives with 450 MB."
 
 
 class Cluster:
-    """The Dask workers of one stage. Local ones start when the first item is sent, not before.
+    """The Dask workers of a stage. Local ones start when the first item is sent, not before.
 
     A worker under a nanny would run torch on one thread (facts/pipeline.md); jobs take their number
     of threads from `slots`.
@@ -105,9 +105,31 @@ def _worker_options(slots: Slots, number: int) -> dict[str, Any]:
     }
 
 
+class Clusters:
+    """The cluster of the stage under way. The next stage takes it over if it is to share the machine
+    alike: starting workers and their libraries costs seconds."""
+
+    def __init__(self, compute: ComputeConfig) -> None:
+        self._compute = compute
+        self._current: Cluster | None = None
+
+    def of(self, slots: Slots) -> Cluster:
+        """The cluster with these slots; any other one is closed."""
+        if self._current is None or self._current.slots != slots:
+            self.close()
+            self._current = Cluster(self._compute, slots)
+        return self._current
+
+    def close(self) -> None:
+        """Stop what was started."""
+        if self._current is not None:
+            self._current.close()
+        self._current = None
+
+
 @contextmanager
-def stage_cluster(compute: ComputeConfig, slots: Slots) -> Iterator[Cluster]:
-    """A cluster for the time of one stage."""
+def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
+    """Clusters for the time of one run."""
     logging.getLogger("distributed").setLevel(logging.ERROR)  # Prefect turns its INFO lines on
     settings = {
         "distributed.admin.events-log-length": _LOG_LENGTH,
@@ -117,11 +139,11 @@ def stage_cluster(compute: ComputeConfig, slots: Slots) -> Iterator[Cluster]:
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     }
     with dask.config.set(settings):
-        cluster = Cluster(compute, slots)
+        clusters = Clusters(compute)
         try:
-            yield cluster
+            yield clusters
         finally:
-            cluster.close()
+            clusters.close()
 
 
 def fan_out(

@@ -20,10 +20,8 @@ from storage.manifest import read_rows
 from storage.outputs import output_names
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.ingest import MANIFEST_NAME
-from tasks.jobs.colorize import ColorizeItem, colorize_chunk
-from tasks.jobs.items import ItemResult, spread_evenly
-from tasks.jobs.models import ModelSpec
-from tasks.jobs.sheet import SheetItem, draw_sheet
+from tasks.jobs.items import spread_evenly
+from tasks.jobs.stage_items import ColorizeItem, ModelSpec, SheetItem
 from tasks.models import expert_files, require, segmenter_file
 from tasks.stages import StageRef, Step, source_of
 from tasks.verification import read_success, root_of
@@ -46,7 +44,7 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def finish(folder: Path, records: dict[str, Record]) -> Published:
         return _finish(step, run, folder, records)
 
-    work = Work(items=items, job=_job, finish=finish, identity=_identity)
+    work = Work(items=items, finish=finish, identity=_identity)
     return execute(step, upstream, run, work)
 
 
@@ -105,10 +103,6 @@ def _models(step: Step, run: Run) -> ModelSpec:
 def _identity(item: ColorizeItem) -> list[Any]:
     photos = [[photo["path"], photo["sha256"], photo["output"]] for photo in item.photos]
     return [isinstance(item, SheetItem), photos]
-
-
-def _job(item: ColorizeItem) -> ItemResult:
-    return draw_sheet(item) if isinstance(item, SheetItem) else colorize_chunk(item)
 
 
 def _finish(step: Step, run: Run, folder: Path, records: dict[str, Record]) -> Published:

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from colorization.scores import SCORE_NAMES
 from storage.manifest import read_table
 from tasks.execute import Published, Record, Run, Work, execute
-from tasks.jobs.evaluate import METHODS, RESULTS_NAME, EvaluateItem, evaluate_category
+from tasks.jobs.stage_items import METHODS, RESULTS_NAME, EvaluateItem
 from tasks.stages import StageRef, Step
 
 
@@ -32,7 +32,7 @@ def evaluate(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
             )
         ]
 
-    work = Work(items=items, job=evaluate_category, finish=_finish, by_photo=False)
+    work = Work(items=items, finish=_finish, by_photo=False)
     return execute(step, upstream, run, work)
 
 

@@ -17,7 +17,7 @@ from tasks.adoption import adopt, item_key
 from tasks.cluster import Cluster, fan_out
 from tasks.config import Workflow
 from tasks.estimate import announce
-from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
+from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, do_item, peak_mb
 from tasks.progress import StepProgress, Terminal
 from tasks.stages import StageRef, Step, StepName, decide, prepare, publish, skipped
 
@@ -62,7 +62,6 @@ class Work:
 
     items: Callable[[Path], Sequence[WorkItem]]
     """All items of the step, given its folder."""
-    job: Callable[[Any], ItemResult]
     finish: Callable[[Path, dict[str, Record]], Published]
     """Given the folder and the records by item name."""
     by_photo: bool = True
@@ -142,10 +141,10 @@ def _compute(
     progress = StepProgress(run.terminal, step.label, total)
     if work.watch is not None:
         with work.watch(folder, progress) as on_result:
-            return fan_out(run.cluster, work.job, left, on_result)
+            return fan_out(run.cluster, do_item, left, on_result)
     return fan_out(
         run.cluster,
-        work.job,
+        do_item,
         left,
         lambda result: progress.advance(result.num_photos if work.by_photo else 1),
     )

@@ -28,7 +28,7 @@ from storage.manifest import (
 from storage.selection import Earlier, quotas, sampling_key, select
 from storage.sources import open_source
 from tasks.execute import Published, Record, Run, Work, execute
-from tasks.jobs.ingest import IngestItem, ingest_chunk
+from tasks.jobs.ingest import IngestItem
 from tasks.jobs.items import printable
 from tasks.stages import StageRef, Step, same_but_for
 
@@ -59,7 +59,7 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def finish(folder: Path, records: dict[str, Record]) -> Published:
         return _finish(step, folder, arranged(), records)
 
-    return execute(step, upstream, run, Work(items=items, job=ingest_chunk, finish=finish))
+    return execute(step, upstream, run, Work(items=items, finish=finish))
 
 
 def _photos_to_read(

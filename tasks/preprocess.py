@@ -16,7 +16,7 @@ from storage.shards import create_array, shard_of
 from tasks.estimate import photo_bytes
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.ingest import GENERATION_NAME, MANIFEST_NAME
-from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard, variants_of
+from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, variants_of
 from tasks.stages import StageRef, Step, source_of
 
 
@@ -34,9 +34,7 @@ def preprocess(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
         num_rows = len(item.photos) * variants_of(item.split, step.config)
         return int(num_rows * photo_bytes(step.config))
 
-    work = Work(
-        items=items, job=preprocess_shard, finish=finish, identity=_identity, num_bytes=num_bytes
-    )
+    work = Work(items=items, finish=finish, identity=_identity, num_bytes=num_bytes)
     return execute(step, upstream, run, work)
 
 

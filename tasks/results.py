@@ -17,7 +17,7 @@ from storage.manifest import read_rows
 from storage.workspace import Workspace
 from tasks.config import Workflow
 from tasks.evaluate import score_table
-from tasks.jobs.sheet import SHEET_NAME
+from tasks.jobs.stage_items import SHEET_NAME
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.train import training_report
 

@@ -118,6 +118,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "colorization.statistics",
             "colorization.training",
             "tasks.jobs.items",
+            "tasks.jobs.stage_items",
             "tasks.jobs.train",
             "tasks.jobs.training_results",
             "tasks.jobs.training_state",
@@ -134,6 +135,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "colorization.training",
             "tasks.jobs.evaluate",
             "tasks.jobs.items",
+            "tasks.jobs.stage_items",
         ),
     ),
     "colorize": (
@@ -165,6 +167,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "tasks.jobs.colorize",
             "tasks.jobs.items",
             "tasks.jobs.sheet",
+            "tasks.jobs.stage_items",
         ),
     ),
 }

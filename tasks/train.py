@@ -19,10 +19,14 @@ from storage.manifest import read_table
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.graph import training_files
 from tasks.jobs.items import ItemResult
-from tasks.jobs.train import TrainItem, train_category
-from tasks.jobs.training_results import METRICS_NAME
-from tasks.jobs.training_state import CHECKPOINTS_NAME
-from tasks.jobs.training_watch import CURVES_NAME, PROGRESS_NAME, SAMPLES_FOLDER
+from tasks.jobs.stage_items import (
+    CHECKPOINTS_NAME,
+    CURVES_NAME,
+    METRICS_NAME,
+    PROGRESS_NAME,
+    SAMPLES_FOLDER,
+    TrainItem,
+)
 from tasks.progress import StepProgress
 from tasks.stages import StageRef, Step, digest_of
 
@@ -59,7 +63,7 @@ def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
             )
         ]
 
-    work = Work(items=items, job=train_category, finish=_finish, by_photo=False, watch=_watch)
+    work = Work(items=items, finish=_finish, by_photo=False, watch=_watch)
     return execute(step, upstream, run, work)
 
 

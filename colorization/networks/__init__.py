@@ -33,7 +33,14 @@ LABEL_NETWORKS = ("iizuka16",)
 """They can learn the photos' labels beside their colours."""
 HINT_NETWORKS = ("siggraph17",)
 """They take colour hints."""
-ENCODER_NETWORKS = ("resnet18", "resnet18-trunk", "unet18", "unet18-layer3", "unet18-stride4", "hypercolumn")
+ENCODER_NETWORKS = (
+    "resnet18",
+    "resnet18-trunk",
+    "unet18",
+    "unet18-layer3",
+    "unet18-stride4",
+    "hypercolumn",
+)
 """They can start from torchvision's resnet18 weights."""
 
 

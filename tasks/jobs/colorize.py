@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +26,9 @@ from storage.manifest import Quarantined
 from storage.metadata import Provenance, derivative, xmp_sidecar
 from storage.outputs import SIDECAR_SUFFIX, output_suffix, write_output
 from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
-from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into
-from tasks.jobs.models import ModelSpec, load_merged
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColorizeItem(PhotoItem):
-    """One chunk of photos. Each photo: a manifest row, and `output`, its name without suffix."""
-
-    models: ModelSpec
-    output: str
-    """Root of the output tree."""
+from tasks.jobs.items import ItemResult, commit_item, quarantine_into
+from tasks.jobs.models import load_merged
+from tasks.jobs.stage_items import ColorizeItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,8 @@ class Written:
 def colorize_chunk(item: ColorizeItem) -> ItemResult:
     """Colour every photo of the chunk; each ends as one output file or one quarantine row.
 
-    While a photo is coloured, the next one is decoded and the one before encoded.
+    While the networks see a photo, the next one is decoded, and the one before gets its colours and
+    is encoded.
     """
     colorizer = load_merged(item.models)
     quarantined: list[Quarantined] = []
@@ -72,7 +65,7 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
                     collect()
                     written.append(_write(item, opened, _pages(item, colorizer, opened)))
                     continue
-                pages = [_in_memory(page) for page in _pages(item, colorizer, opened)]
+                pages = list(_pages(item, colorizer, opened))
                 collect()
                 pending.append((row["path"], writer.submit(_write, item, opened, pages)))
         collect()
@@ -86,7 +79,7 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
 
 
 def _pages(item: ColorizeItem, colorizer: MergedColorizer, opened: Opened) -> Iterator[ColoredPage]:
-    """Every page of a photo with its colours, of which no strip is computed before it is asked for."""
+    """Every page of a photo with what the networks say of it; strips are computed as they are read."""
     config = item.config
     for photo in opened.pages:
         name = output_format(photo.header, config["format"])
@@ -109,10 +102,6 @@ def _pages(item: ColorizeItem, colorizer: MergedColorizer, opened: Opened) -> It
                 size=labelled_shape(shape, config["label"])[::-1],
             ),
         )
-
-
-def _in_memory(page: ColoredPage) -> ColoredPage:
-    return replace(page, strips=list(page.strips))
 
 
 def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage]) -> Written:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,12 @@ from storage.checkpoints import WEIGHTS_NAME
 from storage.ledger import record_file
 from storage.manifest import write_table
 from storage.shard_reader import ShardReader
-from tasks.jobs.items import ItemResult, WorkItem, commit_item
+from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.loading import open_split
 from tasks.jobs.models import load_colorizer
+from tasks.jobs.stage_items import METHODS, RESULTS_NAME, EvaluateItem
 
-RESULTS_NAME = "results.parquet"
-METHODS = ("gray", "constant", "photo mean", "expert")
-"""gray: ab = 0. constant: the training split's mean ab. photo mean: each photo's own mean ab."""
 _BATCH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateItem(WorkItem):
-    """One category."""
-
-    category: str
-    shards: str
-    trained: str
-    """The train step's folder."""
-    num_threads: int
 
 
 def evaluate_category(item: EvaluateItem) -> ItemResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -35,6 +35,8 @@ _LOOK_SIDE = 64
 @dataclass(frozen=True, kw_only=True)
 class IngestItem(PhotoItem):
     """Files of a source. Each photo: path, offset, bytes, stamp, label, official_split, check_below."""
+
+    job: ClassVar[str] = "tasks.jobs.ingest:ingest_chunk"
 
 
 def ingest_chunk(item: IngestItem) -> ItemResult:

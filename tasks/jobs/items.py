@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from storage.sources import Source, open_source
 class WorkItem:
     """What one Dask future does: the part that every stage's item has."""
 
+    job: ClassVar[str]
+    """module:function that does it in the worker, given the item."""
     name: str
     """Of its record, done/<name>.json."""
     folder: str
@@ -53,6 +56,13 @@ class ItemResult:
     name: str
     num_photos: int
     peak_mb: float
+
+
+def do_item(item: WorkItem) -> ItemResult:
+    """Do an item's job."""
+    module, _, function = item.job.partition(":")
+    result: ItemResult = getattr(import_module(module), function)(item)
+    return result
 
 
 def commit_item(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,7 @@ from colorization.networks.contract import Colorizer
 from colorization.segmentation import Segmenter, build_segmenter
 from storage.checkpoints import load_checkpoint
 from storage.errors import DamagedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelSpec:
-    """Which models colorize an archive, and how they are merged."""
-
-    experts: tuple[tuple[str, str], ...]
-    """(category, weights file) pairs."""
-    segmenter: str
-    segmenter_weights: str
-    merge: str
-    threshold: float
-    short_side: int
-    num_threads: int
-    hashes: tuple[tuple[str, str], ...]
-    """Name and SHA-256 of every weights file, for the metadata of what they colour."""
+from tasks.jobs.stage_items import ModelSpec
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -109,8 +93,9 @@ def tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
 def load_merged(spec: ModelSpec) -> MergedColorizer:
     """The experts and segmenter of a spec; a worker loads them once and keeps them."""
     torch.set_num_threads(spec.num_threads)
+    experts = {category: load_colorizer(Path(path))[0] for category, path in spec.experts}
     return MergedColorizer(
-        {category: load_colorizer(Path(path))[0] for category, path in spec.experts},
+        experts,
         load_segmenter(spec.segmenter, Path(spec.segmenter_weights)),
         merge_mode=spec.merge,
         threshold=spec.threshold,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -54,6 +54,7 @@ saturation: the factor, in the space that stage.json names.
 class ShardItem(PhotoItem):
     """One shard of one split. Its photos' positions times `variants` are its rows."""
 
+    job: ClassVar[str] = "tasks.jobs.preprocess:preprocess_shard"
     split: str
     shard: int
 

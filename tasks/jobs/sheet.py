@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ from storage.errors import PhotoError
 from storage.ledger import record_file, write_bytes
 from storage.reduced import decode_rgb
 from storage.sheets import contact_sheet
-from tasks.jobs.colorize import ColorizeItem
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
+from tasks.jobs.stage_items import SHEET_NAME, SheetItem
 
-SHEET_NAME = "report/contact-sheet.png"
 MASK_COLOURS = {
     "people": (220, 90, 80),
     "birds": (90, 150, 230),
@@ -31,14 +29,6 @@ MASK_COLOURS = {
 }
 _SIDE = 448
 """Photos on the sheet are coloured at about this size, twice a cell."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SheetItem(ColorizeItem):
-    """The photos of the sheet."""
-
-    truth: str | None
-    """Folder of colour originals under the same names."""
 
 
 def draw_sheet(item: SheetItem) -> ItemResult:

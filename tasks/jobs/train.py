@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ from colorization.statistics import ColourStatistics, colour_statistics
 from colorization.training import Trainer
 from storage.errors import UsageError
 from storage.ledger import exclusive, record_file
-from tasks.jobs.items import ItemResult, WorkItem, commit_item, spread_evenly
+from tasks.jobs.items import ItemResult, commit_item, spread_evenly
 from tasks.jobs.loading import Split, epoch_batches, open_split
 from tasks.jobs.models import load_state, load_weights
+from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training_results import write_results
 from tasks.jobs.training_state import TrainingState
 from tasks.jobs.training_watch import TrainingWatch, watched_files
@@ -40,28 +41,6 @@ _PATIENCE = 30.0
 """Seconds that the workers of a killed run may take to end."""
 _MOST_ROLLBACKS = 2
 _ROLLBACK_FACTOR = 0.3
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainItem(WorkItem):
-    """One category."""
-
-    category: str
-    shards: str
-    """The preprocess step's folder."""
-    data_digest: str
-    recipe: dict[str, Any]
-    seed: int
-    init: str
-    init_weights: str | None
-    perceptual_weights: str | None
-    license: str
-    min_photos: int
-    num_threads: int
-    """torch threads; 0 for all that the process may use."""
-    device: str
-    checkpoint_seconds: float
-    sheet_every: int
 
 
 def train_category(item: TrainItem) -> ItemResult:

@@ -12,9 +12,9 @@ from colorization.training import Trainer
 from storage.checkpoints import CARD_NAME, WEIGHTS_NAME, save_checkpoint
 from storage.ledger import write_bytes
 from storage.manifest import write_table
+from tasks.jobs.stage_items import METRICS_NAME
 from tasks.jobs.training_state import TrainingState
 
-METRICS_NAME = "metrics.parquet"
 OTHER_WEIGHTS = {"best": "last.safetensors", "last": "best.safetensors"}
 """By what the recipe publishes as weights.safetensors: the file of the other epoch."""
 _TIMES = ("seconds", "wait_share")

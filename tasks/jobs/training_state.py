@@ -16,8 +16,8 @@ from torch import Tensor
 from colorization.errors import DivergedError
 from colorization.training import Trainer
 from storage.ledger import atomic_path, damage, read_json, record_file, write_json
+from tasks.jobs.stage_items import CHECKPOINTS_NAME
 
-CHECKPOINTS_NAME = "checkpoints"
 _KEPT = 2
 
 

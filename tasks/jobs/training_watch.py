@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
 from colorization.lab import decode_lab, lab_to_rgb
@@ -17,9 +16,8 @@ from storage.ledger import write_bytes, write_json
 from storage.sheets import contact_sheet
 from tasks.jobs.items import spread_evenly
 from tasks.jobs.loading import Split
+from tasks.jobs.stage_items import CURVES_NAME, EVENTS_FOLDER, PROGRESS_NAME, SAMPLES_FOLDER
 
-PROGRESS_NAME, CURVES_NAME = "progress.json", "curves.png"
-EVENTS_FOLDER, SAMPLES_FOLDER = "tensorboard", "samples"
 _PROGRESS_SECONDS = 1.0
 _CURVE_SECONDS = 20.0
 _SCALAR_STEPS = 10

@@ -55,10 +55,10 @@ from storage.ledger import read_json
 from storage.outputs import output_names
 from storage.sources import list_files, open_source
 from tasks.config import ColorizeConfig, IngestConfig
-from tasks.jobs.colorize import ColorizeItem, colorize_chunk
+from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk
 from tasks.jobs.items import peak_mb, printable
-from tasks.jobs.models import ModelSpec
+from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 from tasks.models import expert_files, require, segmenter_file
 
 hostile, folder, kind = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,8 @@ def test_killed_in_the_middle_of_preprocess_finished_shards_stay(
     assert 0 < len(records) < num_shards
     assert steps["preprocess/birds"]["computed"] == num_shards - len(records)
     assert records == {path: path.stat().st_mtime_ns for path in records}
+
+
+def test_the_process_that_hands_work_out_does_without_torch():
+    code = "import sys, flows.pipeline, flows.colorize; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -29,8 +29,8 @@ from storage.errors import PhotoError
 from storage.labels import label_box, labelled_shape
 from storage.metadata import CAPTION
 from storage.photos import decode, decode_pages, inspect
-from tasks.jobs.colorize import ColorizeItem, colorize_chunk
-from tasks.jobs.models import ModelSpec
+from tasks.jobs.colorize import colorize_chunk
+from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 
 ROOT = Path(__file__).parents[2]
 PICKED = ROOT.parent / "shared/data/hostile/valid/picked"

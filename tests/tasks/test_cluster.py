@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.ledger import read_json
-from tasks.cluster import fan_out, stage_cluster
+from tasks.cluster import fan_out, run_clusters
 from tasks.config import ComputeConfig
 from tasks.jobs.items import PhotoItem
 from tasks.slots import Slots
@@ -51,7 +51,8 @@ def test_a_deadly_photo_is_found_and_its_neighbours_survive(
         )
         for number, names in enumerate(("ab", "cd"))
     ]
-    with stage_cluster(ComputeConfig(), Slots(1, 1, "cpu")) as cluster:
+    with run_clusters(ComputeConfig()) as clusters:
+        cluster = clusters.of(Slots(1, 1, "cpu"))
         results = fan_out(cluster, killer_job.job, items, lambda result: None, killer_job.probe)
     assert sorted(result.name for result in results) == ["0", "1"]
     assert read_json(tmp_path / "step/done/0.json")["quarantined"] == []

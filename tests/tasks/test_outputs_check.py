@@ -40,7 +40,11 @@ from tasks.verification import read_success, write_success
 def local_cluster() -> Iterator[str]:
     """A Dask scheduler and worker in this process; gives their address."""
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
     ) as cluster:
         yield cluster.scheduler_address
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
+import psutil
 import pytest
 from distributed import get_worker
 
 from colorization.errors import DeviceMissingError
-from tasks.cluster import stage_cluster
+from tasks.cluster import run_clusters
 from tasks.config import ComputeConfig
 from tasks.slots import Slots, available_cores, plan_photos, plan_training, visible_gpus
 
@@ -72,9 +75,22 @@ def _seen(_: int) -> tuple[str, int]:
 
 def test_each_worker_process_sees_its_own_gpu_and_takes_one_job_at_a_time() -> None:
     slots = Slots(2, 1, "cuda", ("0", "7"))
-    with stage_cluster(ComputeConfig(), slots) as cluster:
+    with run_clusters(ComputeConfig()) as clusters:
+        cluster = clusters.of(slots)
         futures = cluster.client.map(_seen, range(4), pure=False)
         seen = cluster.client.gather(futures)
         addresses = cluster.client.scheduler_info()["address"]
     assert set(seen) == {("0", 1), ("7", 1)}
     assert addresses.startswith("tls://127.0.0.1:")
+
+
+def test_a_stage_takes_over_the_workers_of_the_one_before_if_it_shares_the_machine_alike():
+    with run_clusters(ComputeConfig()) as clusters:
+        first = clusters.of(Slots(1, 1, "cpu"))
+        pid = first.client.submit(os.getpid, pure=False).result()
+        second = clusters.of(Slots(1, 1, "cpu"))
+        assert second.client.submit(os.getpid, pure=False).result() == pid
+        other = clusters.of(Slots(1, 2, "cpu"))
+        assert other is not first
+        assert not psutil.pid_exists(pid)
+        assert other.client.submit(os.getpid, pure=False).result() != pid

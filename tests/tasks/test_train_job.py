@@ -26,7 +26,8 @@ from storage.checkpoints import load_checkpoint
 from storage.errors import DamagedError, LockedError, UsageError
 from storage.ledger import exclusive
 from tasks.jobs.models import load_colorizer
-from tasks.jobs.train import TrainItem, train_category
+from tasks.jobs.stage_items import TrainItem
+from tasks.jobs.train import train_category
 from tasks.jobs.training_state import TrainingState
 
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))

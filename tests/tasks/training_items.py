@@ -14,7 +14,8 @@ from colorization.recipes import build_recipe
 from storage.manifest import write_table
 from storage.shards import ShardWriter, create_array
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
-from tasks.jobs.train import TrainItem, train_category
+from tasks.jobs.stage_items import TrainItem
+from tasks.jobs.train import train_category
 
 SIDE = 32
 

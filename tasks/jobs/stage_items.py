@@ -1,0 +1,90 @@
+"""What the stages that run networks send to their workers, and the names of what those leave.
+
+Nothing here imports torch: the process that hands work out has no use for its two seconds and
+200 MB. The work itself is named by `WorkItem.job` and imported where it is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tasks.jobs.items import PhotoItem, WorkItem
+
+SHEET_NAME = "report/contact-sheet.png"
+RESULTS_NAME = "results.parquet"
+METHODS = ("gray", "constant", "photo mean", "expert")
+"""gray: ab = 0. constant: the training split's mean ab. photo mean: each photo's own mean ab."""
+METRICS_NAME, CHECKPOINTS_NAME = "metrics.parquet", "checkpoints"
+PROGRESS_NAME, CURVES_NAME = "progress.json", "curves.png"
+EVENTS_FOLDER, SAMPLES_FOLDER = "tensorboard", "samples"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainItem(WorkItem):
+    """One category."""
+
+    job: ClassVar[str] = "tasks.jobs.train:train_category"
+    category: str
+    shards: str
+    """The preprocess step's folder."""
+    data_digest: str
+    recipe: dict[str, Any]
+    seed: int
+    init: str
+    init_weights: str | None
+    perceptual_weights: str | None
+    license: str
+    min_photos: int
+    num_threads: int
+    """torch threads; 0 for all that the process may use."""
+    device: str
+    checkpoint_seconds: float
+    sheet_every: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateItem(WorkItem):
+    """One category."""
+
+    job: ClassVar[str] = "tasks.jobs.evaluate:evaluate_category"
+    category: str
+    shards: str
+    trained: str
+    """The train step's folder."""
+    num_threads: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """Which models colorize an archive, and how they are merged."""
+
+    experts: tuple[tuple[str, str], ...]
+    """(category, weights file) pairs."""
+    segmenter: str
+    segmenter_weights: str
+    merge: str
+    threshold: float
+    short_side: int
+    num_threads: int
+    hashes: tuple[tuple[str, str], ...]
+    """Name and SHA-256 of every weights file, for the metadata of what they colour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColorizeItem(PhotoItem):
+    """One chunk of photos. Each photo: a manifest row, and `output`, its name without suffix."""
+
+    job: ClassVar[str] = "tasks.jobs.colorize:colorize_chunk"
+    models: ModelSpec
+    output: str
+    """Root of the output tree."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetItem(ColorizeItem):
+    """The photos of the sheet."""
+
+    job: ClassVar[str] = "tasks.jobs.sheet:draw_sheet"
+    truth: str | None
+    """Folder of colour originals under the same names."""
