@@ -3,15 +3,18 @@
     python benchmarks/colorize.py [FOLDER] [--photos 200] [--small 5000]
 
 Makes gray JPEGs of about 1.4 megapixels from the photos in FOLDER (or from those that scikit-image
-carries) and runs, in turn and in blocks, on one thread a process:
+carries) and runs, in turn and in blocks, with one thread for the networks of a process:
 
-    decode, network, encode   each stage alone, over all photos of a block
-    ours                      the colorize job: read, decode, check, network, colours, encode, write
-    ours x 2                  the same jobs in two processes
-    siggraph17                the same decode and encode around siggraph17 at 256x256
+    decode, network, encode   each stage alone; encode computes the colours at full size, too
+    ours                      the colorize job: read, decode, check, network, encode, write
+    ours on a core            the same job where its process may use one core only
+    two processes             the same work in two such processes, a core each
+    siggraph17                the same job with siggraph17 at 256x256 in place of segmenter and
+                              experts: as released (fp32), and as we would run it (bf16 where there is)
 
 Then it makes small photos and runs `chromaflow colorize` on them beside the same ingest and colorize
-jobs called directly in two processes: what is left is the price of flow, Dask and records.
+jobs called directly in two processes, both from the start of the first process to the end of the
+last: what is left is the price of flow, Dask and records.
 Medians of the blocks' ratios are printed last.
 """
 
@@ -30,18 +33,28 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from PIL import Image
 from skimage import data
 
+import tasks.jobs.colorize
 from colorization.categories import CATEGORY_NAMES
+from colorization.compute import resolve_precision
 from colorization.full_size import colour_strips, reduced_L
-from colorization.inference import MergedColorizer, single_expert_segmenter
+from colorization.inference import (
+    MergedColorizer,
+    Prediction,
+    network_size,
+    single_expert_segmenter,
+)
+from colorization.lab import Float
 from colorization.networks import build_network
 from storage.decoder import shared_decoder
 from storage.encoding import ColoredPage, encode
@@ -58,7 +71,8 @@ from tasks.models import require, segmenter_file, starter_file
 
 _SIZE = (1365, 1024)
 _SMALL = (48, 40)
-_BLOCK = 20
+_BLOCK, _FEW = 20, 4
+"""Photos of a block, and those of them that the slow siggraph17 gets."""
 _CHUNK = ColorizeConfig().chunk
 _INGEST_CHUNK = 256
 _TEXTURES = 64
@@ -122,36 +136,51 @@ def _row(folder: Path, name: str, content: bytes) -> dict[str, Any]:
 def measure(work: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Interleave the ways over blocks, so that a busy machine slows all alike. Returns ratios."""
     spec = _spec(short_side=256)
-    merged, siggraph = load_merged(spec), _siggraph()
+    merged = load_merged(spec)
+    released, ours_bf16 = _siggraph("fp32"), _siggraph("auto")
     seconds: dict[str, list[float]] = {}
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, context) as pool:
-        list(pool.map(load_and_wait, [spec] * 2))
+    with ExitStack() as stack:
+        pools = [
+            stack.enter_context(ProcessPoolExecutor(1, context, stay_on, (core,)))
+            for core in sorted(os.sched_getaffinity(0))[:2]
+        ]
+        for pool in pools:
+            pool.submit(load, spec).result()
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
             items = _items(work, block, spec, f"{start:05d}")
             contents = [(work / "in" / row["path"]).read_bytes() for row in block]
             photos = [decode(content) for content in contents]
-            coloured = [_strips(merged, photo) for photo in photos]
+            coloured = [_ab(merged, photo) for photo in photos]
+            few = [_item(work, block[:_FEW], spec, f"{start:05d}-few")]
             ways: dict[str, Callable[[], object]] = {
                 "decode": lambda c=contents: [_decode(content) for content in c],
-                "network": lambda p=photos: [_strips(merged, photo) for photo in p],
-                "encode": lambda p=photos, s=coloured: [
-                    _encode(*one) for one in zip(p, s, strict=True)
+                "network": lambda p=photos: [_ab(merged, photo) for photo in p],
+                "encode": lambda p=photos, ab=coloured: [
+                    _encode(*one) for one in zip(p, ab, strict=True)
                 ],
-                "ours": lambda i=items: [colorize_chunk(item) for item in i],
-                "ours x 2": lambda i=items: list(pool.map(colorize_chunk, i)),
-                "siggraph17": lambda c=contents[:4]: [_by_siggraph(siggraph, one) for one in c],
+                "ours": lambda i=items: _colorize(merged, i),
+                "ours on a core": lambda i=items: list(pools[0].map(colorize_chunk, i)),
+                "two processes": lambda i=items: [
+                    future.result()
+                    for future in [
+                        pool.submit(colorize_chunk, item)
+                        for pool, item in zip(pools, i, strict=True)
+                    ]
+                ],
+                "siggraph17": lambda i=few: _colorize(released, i),
+                "siggraph17, ours": lambda i=few: _colorize(ours_bf16, i),
             }
             order = list(ways)
             random.Random(start).shuffle(order)
             for way in order:
                 started = time.perf_counter()
                 ways[way]()
-                count = 4 if way == "siggraph17" else len(block)
+                count = _FEW if way.startswith("siggraph17") else len(block)
                 seconds.setdefault(way, []).append((time.perf_counter() - started) / count)
     for way, times in seconds.items():
-        print(f"{way:<12} {1 / statistics.median(times):8.2f} photos/s")
+        print(f"{way:<16} {1 / statistics.median(times):8.2f} photos/s")
     return _ratios(seconds)
 
 
@@ -166,8 +195,13 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
 
     return {
         "share of what the slowest stage alone allows": median(alone, seconds["ours"]),
-        "two processes to one": median(seconds["ours"], seconds["ours x 2"]),
-        "times siggraph17": median(seconds["siggraph17"], seconds["ours"]),
+        "two processes to one, a core each": median(
+            seconds["ours on a core"], seconds["two processes"]
+        ),
+        f"times siggraph17 in {ours_precision()}": median(
+            seconds["siggraph17, ours"], seconds["ours"]
+        ),
+        "times siggraph17 as released": median(seconds["siggraph17"], seconds["ours"]),
     }
 
 
@@ -207,11 +241,15 @@ def _item(work: Path, rows: list[dict[str, Any]], spec: ModelSpec, name: str) ->
     )
 
 
-def load_and_wait(spec: ModelSpec) -> None:
-    """Load the models and start the decoder, in each process of a pool once."""
+def stay_on(core: int) -> None:
+    """Let this process, and its decoder, use one core only."""
+    os.sched_setaffinity(0, {core})
+
+
+def load(spec: ModelSpec) -> None:
+    """Load the models and start the decoder."""
     load_merged(spec)
     shared_decoder().inspect(_tiny_jpeg())
-    time.sleep(1)  # so that the other process gets the other call
 
 
 def _tiny_jpeg() -> bytes:
@@ -224,11 +262,19 @@ def _decode(content: bytes) -> Photo:
     return next(shared_decoder().pages(content))
 
 
-def _strips(merged: MergedColorizer, photo: Photo) -> list[Any]:
-    return list(merged.colorize(photo.pixels, photo.dtype))
+def _colorize(colorizer: MergedColorizer, items: list[ColorizeItem]) -> None:
+    with mock.patch.object(tasks.jobs.colorize, "load_merged", lambda spec: colorizer):
+        for item in items:
+            colorize_chunk(item)
 
 
-def _encode(photo: Photo, strips: list[Any]) -> bytes:
+def _ab(merged: MergedColorizer, photo: Photo) -> torch.Tensor:
+    size = network_size(photo.header.height, photo.header.width, merged.short_side)
+    return merged.predict(reduced_L(photo.pixels, photo.alpha, size)).ab
+
+
+def _encode(photo: Photo, ab: torch.Tensor) -> bytes:
+    strips = colour_strips(photo.pixels, ab, photo.dtype)
     said = Provenance(system="Chromaflow", version="0", original_sha256="0", checkpoints=())
     shape = (photo.header.height, photo.header.width)
     metadata = derivative(photo.metadata, said, size=shape[::-1])
@@ -238,18 +284,25 @@ def _encode(photo: Photo, strips: list[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _siggraph() -> MergedColorizer:
+class _Square(MergedColorizer):
+    """As siggraph17's demo does it: lightness at 256x256, ab back at full size."""
+
+    def predict(self, L: Float) -> Prediction:
+        square = torch.nn.functional.interpolate(
+            torch.from_numpy(L)[None, None], size=(256, 256), mode="bilinear", antialias=True
+        )
+        return super().predict(square[0, 0].numpy())
+
+
+def _siggraph(precision: str) -> MergedColorizer:
     torch.manual_seed(0)
-    return MergedColorizer({"places": build_network("siggraph17")}, single_expert_segmenter)
+    network = {"places": build_network("siggraph17")}
+    return _Square(network, single_expert_segmenter, merge_mode="hard", precision=precision)
 
 
-def _by_siggraph(siggraph: MergedColorizer, content: bytes) -> bytes:
-    """As its demo does it: lightness at 256x256, ab back at full size."""
-    photo = _decode(content)
-    L = torch.from_numpy(reduced_L(photo.pixels, None, (256, 256)))[None, None]
-    square = torch.nn.functional.interpolate(L, size=(256, 256), mode="bilinear", antialias=True)
-    ab = siggraph.predict(square[0, 0].numpy()).ab
-    return _encode(photo, list(colour_strips(photo.pixels, ab, np.uint8)))
+def ours_precision() -> str:
+    """What `auto` means on this machine."""
+    return resolve_precision("auto", "cpu")
 
 
 def measure_overhead(work: Path, count: int) -> float:
@@ -259,14 +312,13 @@ def measure_overhead(work: Path, count: int) -> float:
     config = work / "models.toml"
     config.write_text('[archive]\npath = "in"\n[colorize]\nshort_side = 32\nsheet = 0\n')
     context = multiprocessing.get_context("spawn")
+    started = time.perf_counter()
     with ProcessPoolExecutor(2, context) as pool:
-        list(pool.map(load_and_wait, [spec] * 2))
-        started = time.perf_counter()
         list(pool.map(ingest_chunk, _ingest_items(work, rows)))
         chunks = [rows[start : start + _CHUNK] for start in range(0, count, _CHUNK)]
         items = [_item(work, chunk, spec, f"{k:06d}") for k, chunk in enumerate(chunks)]
         list(pool.map(colorize_chunk, items))
-        direct = time.perf_counter() - started
+    direct = time.perf_counter() - started
     command = [sys.executable, "-c", "from flows.cli import main; main()"]
     words = ["colorize", work / "in", work / "flow", "--models", config]
     started = time.perf_counter()
