@@ -217,6 +217,7 @@ def _spec(short_side: int) -> ModelSpec:
         threshold=ColorizeConfig().threshold,
         short_side=short_side,
         num_threads=1,
+        device="cpu",
     )
 
 

@@ -60,15 +60,43 @@ class MergedColorizer:
         precision: str = "auto",
         device: str = "cpu",
     ) -> None:
-        self.experts = {name: place(network, device).eval() for name, network in experts.items()}
-        self.segmenter, self.device = segmenter, device
+        self.experts = {name: network.eval() for name, network in experts.items()}
+        self.segmenter = segmenter
         self.merge_mode, self.threshold, self.short_side = merge_mode, threshold, short_side
-        self.precision = resolve_precision(precision, device)
         self.shares_encoder = share_encoder(list(self.experts.values()))
+        self._asked_precision = precision
+        self._move(device)
+
+    def _move(self, device: str) -> None:
+        """Run on a device from now on."""
+        self.device, self.precision = device, resolve_precision(self._asked_precision, device)
+        for network in self.experts.values():
+            place(network, device)
+        if isinstance(self.segmenter, nn.Module):
+            place(self.segmenter, device)
+
+    def predict(self, L: Float) -> Prediction:
+        """Colours of one photo at network size.
+
+        L: float32 (H, W), 0..100, of any size. A photo for which a GPU has not the memory is
+        predicted on the CPU. Raises torch.OutOfMemoryError, or RuntimeError with the words of
+        torch's CPU allocator, where there is no memory either.
+        """
+        try:
+            return self._predict(L)
+        except torch.OutOfMemoryError:
+            if self.device == "cpu":
+                raise
+        gpu = self.device
+        self._move("cpu")
+        torch.cuda.empty_cache()
+        try:
+            return self._predict(L)
+        finally:
+            self._move(gpu)
 
     @torch.inference_mode()
-    def predict(self, L: Float) -> Prediction:
-        """Colours of one photo at network size. L: float32 (H, W), 0..100, of any size."""
+    def _predict(self, L: Float) -> Prediction:
         L_11hw = _network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
         padded, (height, width) = _pad(L_11hw)
         with autocast(self.precision, self.device):

@@ -59,19 +59,20 @@ class StarterSegmenterNetwork(nn.Module):
         return _resize(self.head(x), L_norm_N1HW)
 
 
-class StarterSegmenter:
+class StarterSegmenter(nn.Module):
     """The segmenter that comes with the package."""
 
     def __init__(self, network: nn.Module) -> None:
+        super().__init__()
         self.network = network.eval()
 
-    def __call__(self, L_N1HW: Tensor, /) -> Tensor:
+    def forward(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""
         weight: Tensor = self.network(normalize_L(L_N1HW)).float().softmax(dim=1)
         return weight
 
 
-class TorchvisionSegmenter:
+class TorchvisionSegmenter(nn.Module):
     """An official torchvision network over VOC's classes, fed with gray as RGB.
 
     Probabilities of the classes that one category owns are added up, by class id.
@@ -80,17 +81,19 @@ class TorchvisionSegmenter:
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
     def __init__(self, network: nn.Module) -> None:
+        super().__init__()
         self.network = network.eval()
-        self.owner = torch.tensor(class_to_category())
+        self.owner: Tensor
+        self.register_buffer("owner", torch.tensor(class_to_category()))
 
-    def __call__(self, L_N1HW: Tensor, /) -> Tensor:
+    def forward(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""
         gray = (L_N1HW / L_MAX).expand(-1, 3, -1, -1)
         mean = gray.new_tensor(self.MEAN)[:, None, None]
         std = gray.new_tensor(self.STD)[:, None, None]
         classes: Tensor = self.network((gray - mean) / std)["out"].float().softmax(dim=1)
         weight = classes.new_zeros(len(classes), len(CATEGORIES), *classes.shape[-2:])
-        return weight.index_add_(1, self.owner.to(classes.device), classes)
+        return weight.index_add_(1, self.owner, classes)
 
 
 def check_segmenter(name: str) -> str:

@@ -97,6 +97,7 @@ def _models(step: Step, run: Run) -> ModelSpec:
         threshold=config.threshold,
         short_side=config.short_side,
         num_threads=run.cluster.slots.threads,
+        device=run.cluster.slots.device,
     )
 
 

@@ -264,7 +264,7 @@ class ComputeConfig:
     threads: int = 0
     """torch threads of a training process; 0 for its share of the cores."""
     device: str = "auto"
-    """Where networks are trained: auto (a GPU where there is one), cpu or cuda."""
+    """Where networks are trained and colorize: auto (a GPU where there is one), cpu or cuda."""
     checkpoint_seconds: float = 60.0
     """Training saves its state this often, and at the end of each epoch."""
     sheet_every: int = 5

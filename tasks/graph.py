@@ -28,7 +28,7 @@ from tasks.models import (
     segmenter_file,
     starter_file,
 )
-from tasks.slots import Slots, plan_photos, plan_training
+from tasks.slots import Slots, plan_colorizing, plan_photos, plan_training
 from tasks.stage_code import STAGE_NAMES, network_modules
 from tasks.stages import Decision, Step, StepName, decide
 
@@ -213,6 +213,8 @@ def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:
     """How the machine is shared among the steps of a stage other than train."""
     if stage in ("train", "evaluate"):  # of train: only where nothing is left to train
         return plan_training(num_steps, replace(workflow.compute, device="cpu"))
+    if stage == "colorize":
+        return plan_colorizing(workflow.compute)
     return plan_photos(workflow.compute)
 
 

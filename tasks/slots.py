@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from colorization.errors import DeviceMissingError
 from tasks.config import ComputeConfig
 
 _PLACES = {"cpu": "CPU", "cuda": "the workers' GPUs", "auto": "the workers' GPUs or CPUs"}
+_NO_GPU = 'Expected a GPU for compute.device = "cuda", found none. Use "auto" or "cpu".'
+_MOST_ON_A_GPU = 4
 _THREAD_GAIN = 0.9
 """t threads train t to this power times as fast as one."""
 
@@ -66,9 +68,7 @@ def plan_training(
         return Slots(compute.workers or num_jobs, compute.threads, compute.device)
     found = visible_gpus() if gpus is None and compute.device != "cpu" else (gpus or ())
     if compute.device == "cuda" and not found:
-        raise DeviceMissingError(
-            'Expected a GPU for compute.device = "cuda", found none. Use "auto" or "cpu".'
-        )
+        raise DeviceMissingError(_NO_GPU)
     if found and compute.device != "cpu":
         processes = min(num_jobs, len(found), compute.workers or len(found))
         threads = compute.threads or max(1, cores // processes)
@@ -84,6 +84,27 @@ def plan_photos(compute: ComputeConfig, *, cores: int | None = None) -> Slots:
     cores = cores or compute.cores or available_cores()
     processes = compute.workers or cores
     return Slots(processes, max(1, cores // processes), "cpu")
+
+
+def plan_colorizing(
+    compute: ComputeConfig, *, cores: int | None = None, gpus: tuple[str, ...] | None = None
+) -> Slots:
+    """As for photos, and the GPUs dealt out in turn: decoding and encoding take cores, the networks
+    of at most `_MOST_ON_A_GPU` processes share a GPU.
+
+    Raises DeviceMissingError when device = "cuda" and there is none.
+    """
+    slots = plan_photos(compute, cores=cores)
+    if compute.scheduler:  # its workers look for themselves
+        return replace(slots, device=compute.device)
+    found = visible_gpus() if gpus is None and compute.device != "cpu" else (gpus or ())
+    if compute.device == "cuda" and not found:
+        raise DeviceMissingError(_NO_GPU)
+    if not found or compute.device == "cpu":
+        return slots
+    processes = min(slots.processes, _MOST_ON_A_GPU * len(found))
+    dealt = tuple(found[number % len(found)] for number in range(processes))
+    return Slots(processes, slots.threads, "cuda", dealt)
 
 
 def available_cores() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from colorization.compute import resolve_device
 from colorization.errors import WeightsMismatchError
 from colorization.inference import MergedColorizer
 from colorization.networks import NETWORK_NAMES, build_network
@@ -100,6 +101,7 @@ def load_merged(spec: ModelSpec) -> MergedColorizer:
         merge_mode=spec.merge,
         threshold=spec.threshold,
         short_side=spec.short_side,
+        device=resolve_device(spec.device),
     )
 
 

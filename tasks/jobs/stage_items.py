@@ -67,6 +67,8 @@ class ModelSpec:
     threshold: float
     short_side: int
     num_threads: int
+    device: str
+    """cpu, cuda, or auto: what the worker finds."""
     hashes: tuple[tuple[str, str], ...]
     """Name and SHA-256 of every weights file, for the metadata of what they colour."""
 

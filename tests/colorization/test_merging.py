@@ -191,3 +191,32 @@ def test_a_single_expert_gives_its_own_colours_everywhere():
     prediction = colorizer.predict(random_lightness(64, 64)[0, 0].numpy())
     torch.testing.assert_close(prediction.ab, prediction.single)
     assert prediction.shares["places"] == pytest.approx(1)
+
+
+def test_a_photo_too_large_for_the_gpu_is_predicted_on_the_cpu(monkeypatch):
+    colorizer = random_colorizer()
+    L = random_lightness(64, 64, photos=1)[0, 0].numpy()
+    expected, predict, tried = colorizer.predict(L), colorizer._predict, []
+
+    def small_gpu(L: np.ndarray):
+        tried.append(colorizer.device)
+        if colorizer.device != "cpu" or len(tried) > 2:
+            raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
+        return predict(L)
+
+    monkeypatch.setattr(colorizer, "_predict", small_gpu)
+    monkeypatch.setattr(colorizer, "_move", lambda to: setattr(colorizer, "device", to))
+    colorizer.device = "cuda"
+    torch.testing.assert_close(colorizer.predict(L).ab, expected.ab)
+    assert (tried, colorizer.device) == (["cuda", "cpu"], "cuda")
+    with pytest.raises(torch.OutOfMemoryError):  # neither has the memory: its photo is quarantined
+        colorizer.predict(L)
+    assert (tried[2:], colorizer.device) == (["cuda", "cpu"], "cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_colours_of_the_cpu():
+    L = random_lightness(80, 120, photos=1)[0, 0].numpy()
+    on_gpu, on_cpu = (random_colorizer(device=d).predict(L).ab.cpu() for d in ("cuda", "cpu"))
+    torch.testing.assert_close(on_gpu, on_cpu, atol=0.5, rtol=0.05)

@@ -461,6 +461,7 @@ def starter_models() -> ModelSpec:
         threshold=0.05,
         short_side=64,
         num_threads=1,
+        device="cpu",
         hashes=(("people", "0" * 64),),
     )
 

@@ -11,7 +11,14 @@ from distributed import get_worker
 from colorization.errors import DeviceMissingError
 from tasks.cluster import run_clusters
 from tasks.config import ComputeConfig
-from tasks.slots import Slots, available_cores, plan_photos, plan_training, visible_gpus
+from tasks.slots import (
+    Slots,
+    available_cores,
+    plan_colorizing,
+    plan_photos,
+    plan_training,
+    visible_gpus,
+)
 
 CPU = ComputeConfig(device="cpu")
 
@@ -82,6 +89,15 @@ def test_each_worker_process_sees_its_own_gpu_and_takes_one_job_at_a_time() -> N
         addresses = cluster.client.scheduler_info()["address"]
     assert set(seen) == {("0", 1), ("7", 1)}
     assert addresses.startswith("tls://127.0.0.1:")
+
+
+def test_gpus_are_dealt_out_to_the_processes_that_colorize():
+    auto = ComputeConfig()
+    assert plan_colorizing(auto, cores=16, gpus=("0", "1")) == Slots(8, 1, "cuda", ("0", "1") * 4)
+    assert plan_colorizing(auto, cores=2, gpus=("3",)) == Slots(2, 1, "cuda", ("3", "3"))
+    assert plan_colorizing(CPU, cores=2, gpus=("3",)) == plan_photos(CPU, cores=2)
+    with pytest.raises(DeviceMissingError, match="Expected a GPU"):
+        plan_colorizing(ComputeConfig(device="cuda"), cores=2, gpus=())
 
 
 def test_a_stage_takes_over_the_workers_of_the_one_before_if_it_shares_the_machine_alike():
