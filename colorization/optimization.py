@@ -43,6 +43,14 @@ def build_optimizer(network: Colorizer, optimization: Optimization) -> torch.opt
     return build(groups, lr=optimization.learning_rate, weight_decay=optimization.weight_decay)
 
 
+def train_mode(network: Colorizer, optimization: Optimization) -> None:
+    """Make a network learn, but for an encoder that the recipe freezes."""
+    network.train()
+    if optimization.encoder_lr_factor == 0:
+        encoder = network.get_submodule(network.encoder_prefix.rstrip("."))
+        encoder.eval().requires_grad_(False)
+
+
 class MovingAverage:
     """An exponential moving average of a network's weights (Polyak and Juditsky 1992).
 

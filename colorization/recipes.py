@@ -9,6 +9,7 @@ from typing import Any
 from colorization.errors import ConfigError
 from colorization.networks import (
     BIN_NETWORKS,
+    ENCODER_NETWORKS,
     HINT_NETWORKS,
     LABEL_NETWORKS,
     check_network,
@@ -79,7 +80,9 @@ class Optimization:
     """At the start; the decoder's, where encoder_lr_factor is not 1."""
     final_learning_rate: float = 1e-5
     encoder_lr_factor: float = 1.0
-    """The encoder's share of the learning rate; under 1 where it starts from pretrained weights."""
+    """The encoder's share of the learning rate; under 1 where it starts from pretrained weights. 0
+    freezes it, its BatchNorm too: networks fine-tuned from one file then share their encoder, and
+    colorize runs it once."""
     schedule: str = "step"
     """step: equal plateaus, a factor 10 apart, from start to final rate. cosine: to the final rate."""
     fresh_each_epoch: bool = False
@@ -146,6 +149,8 @@ class Recipe:
         self._require('loss = "classification"', self.classifies, BIN_NETWORKS)
         self._require("scene", self.objective.scene > 0, LABEL_NETWORKS)
         self._require("hints", self.hints > 0, HINT_NETWORKS)
+        frozen = self.optimization.encoder_lr_factor == 0
+        self._require("encoder_lr_factor = 0", frozen, ENCODER_NETWORKS)
 
     @property
     def classifies(self) -> bool:

@@ -25,7 +25,7 @@ from colorization.losses import discriminator_loss, generator_loss
 from colorization.networks.contract import Colorizer
 from colorization.networks.patchgan import PatchGAN
 from colorization.objective import TrainingLoss
-from colorization.optimization import MovingAverage, build_optimizer, scheduled_rate
+from colorization.optimization import MovingAverage, build_optimizer, scheduled_rate, train_mode
 from colorization.perceptual import PerceptualDistance
 from colorization.recipes import Recipe
 from colorization.statistics import ColourStatistics
@@ -88,6 +88,7 @@ class Trainer:
         self.num_steps = num_steps(num_photos, recipe.batch) * recipe.epochs
         self.position = Position()
         self.loss = TrainingLoss(recipe.objective, network, statistics, perceptual).to(device)
+        train_mode(self.network, recipe.optimization)
         self.optimizer = build_optimizer(self.network, recipe.optimization)
         ema = recipe.optimization.ema
         self.average = MovingAverage(self.network, ema) if ema else None
@@ -119,7 +120,7 @@ class Trainer:
         """
         if self.position.epoch_step == 0 and self.recipe.optimization.fresh_each_epoch:
             self.optimizer = build_optimizer(self.network, self.recipe.optimization)
-        self.network.train()
+        train_mode(self.network, self.recipe.optimization)
         waited, started = 0.0, time.perf_counter()
         prepared = self.fed(batches)
         while True:

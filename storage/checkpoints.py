@@ -15,11 +15,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from storage.errors import DamagedError
+from storage.fingerprint import hash_file
 from storage.ledger import atomic_path
 
 WEIGHTS_NAME = "weights.safetensors"
 CARD_NAME = "card.md"
 FORMAT_VERSION = 1
+_SHARED = "shared"
+"""Key of the metadata that names the file of what a checkpoint shares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,46 @@ def save_checkpoint(
         save_file(stored, temporary, metadata=header)
 
 
+def save_checkpoints(
+    folder: Path, checkpoints: Mapping[str, Checkpoint], *, shared: str, half: bool
+) -> None:
+    """Write several checkpoints into a folder; tensors that are equal in all of them lie in one file.
+
+    checkpoints: by file name. shared: name of the file of what they share; the others hold its
+    SHA-256 and are read together with it. Raises OutputError.
+    """
+    first, *others = checkpoints.values()
+    common = {
+        key: value
+        for key, value in first.tensors.items()
+        if all(np.array_equal(value, other.tensors.get(key)) for other in others)
+    }
+    save_checkpoint(folder / shared, common, {"kind": "shared"}, half=half)
+    named = {_SHARED: {"file": shared, "sha256": hash_file(folder / shared)}}
+    for name, checkpoint in checkpoints.items():
+        own = {key: value for key, value in checkpoint.tensors.items() if key not in common}
+        save_checkpoint(folder / name, own, {**checkpoint.metadata, **named}, half=half)
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read weights. Raises DamagedError when the file is missing, cut short or of another kind."""
+    """Read weights, with what they share with others.
+
+    Raises DamagedError when a file is missing, cut short or of another kind.
+    """
+    own = _load(path)
+    named = own.metadata.pop(_SHARED, None)
+    if named is None:
+        return own
+    shared = path.parent / named["file"]
+    if not shared.is_file() or hash_file(shared) != named["sha256"]:
+        raise DamagedError(
+            f"Expected {shared} beside {path.name}, with the SHA-256 {named['sha256'][:12]}…; it is "
+            "missing or another one. Copy both files again."
+        )
+    return Checkpoint(_load(shared).tensors | own.tensors, own.metadata)
+
+
+def _load(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}

@@ -222,6 +222,24 @@ def test_the_moving_average_follows_the_weights_and_is_what_predicts():
         assert not average.is_floating_point() or not torch.equal(average, current)
 
 
+def test_a_frozen_encoder_stays_as_it_was_while_the_decoder_learns():
+    frozen = trainer("unet18-stride4", encoder_lr_factor=0.0, ema=0.5)
+    before = {key: value.clone() for key, value in frozen.network.state_dict().items()}
+    first = frozen.train_epoch([coloured_batch()] * 5).loss
+    assert frozen.train_epoch([coloured_batch()] * 30).loss < first
+    for network in (frozen.network, frozen.published):
+        changed = {
+            key for key, value in network.state_dict().items() if not value.equal(before[key])
+        }
+        assert changed
+        assert not [key for key in changed if key.startswith("encoder.")]
+
+
+def test_only_an_encoder_that_is_there_can_be_frozen():
+    with pytest.raises(ConfigError, match="encoder_lr_factor = 0, got 'eccv16'"):
+        build_recipe("starter", {"network": "eccv16", "encoder_lr_factor": 0.0})
+
+
 def test_stored_lab_becomes_l_norm_and_ab():
     stored = torch.tensor([0, 255, 51], dtype=torch.uint8)[:, None, None].expand(3, 4, 4)[None]
     L_norm, ab = to_tensors(stored)

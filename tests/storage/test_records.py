@@ -12,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.checkpoints import check_whole, load_checkpoint, save_checkpoint
+from storage.checkpoints import (
+    Checkpoint,
+    check_whole,
+    load_checkpoint,
+    save_checkpoint,
+    save_checkpoints,
+)
 from storage.errors import DamagedError, OutputError
 from storage.fingerprint import hash_file, hash_module, hash_value
 from storage.ledger import (
@@ -184,3 +190,33 @@ def test_missing_or_foreign_weights_are_damaged(tmp_path):
     ):
         with pytest.raises(DamagedError):
             load(path)
+
+
+def test_what_checkpoints_share_lies_in_one_file(tmp_path):
+    encoder = np.arange(5000, dtype=np.float32)
+    files = {
+        f"{name}.safetensors": Checkpoint(
+            {"encoder": encoder, "head": np.full(3, number, np.float32)}, {"category": name}
+        )
+        for number, name in enumerate(("birds", "people"))
+    }
+    save_checkpoints(tmp_path, files, shared="shared.safetensors", half=False)
+    for name, checkpoint in files.items():
+        assert (tmp_path / name).stat().st_size < 2000 < encoder.nbytes
+        loaded = load_checkpoint(tmp_path / name)
+        assert loaded.metadata["category"] == checkpoint.metadata["category"]
+        assert loaded.tensors.keys() == checkpoint.tensors.keys()
+        for key, value in checkpoint.tensors.items():
+            np.testing.assert_array_equal(loaded.tensors[key], value)
+
+
+@pytest.mark.parametrize("harm", ["missing", "another"])
+def test_a_checkpoint_without_what_it_shares_is_refused(harm, tmp_path):
+    files = {"a.safetensors": Checkpoint(tensors(), {}), "b.safetensors": Checkpoint(tensors(), {})}
+    save_checkpoints(tmp_path, files, shared="shared.safetensors", half=True)
+    if harm == "missing":
+        (tmp_path / "shared.safetensors").unlink()
+    else:
+        save_checkpoint(tmp_path / "shared.safetensors", {"w": np.zeros(2)}, {}, half=False)
+    with pytest.raises(DamagedError, match="shared.safetensors beside a.safetensors"):
+        load_checkpoint(tmp_path / "a.safetensors")
