@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from storage import jpeg
+from storage.containers import png_chunks
 from storage.errors import PhotoError
 
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
@@ -37,7 +38,7 @@ def read_header(name: str, image: Image.Image, content: bytes) -> dict[str, Any]
 
     Raises PhotoError UNSUPPORTED_MODE.
     """
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    orientation = _exif_of(name, image, content).get(_ORIENTATION, 1)
     deep = _deep_mode(name, content)
     mode, bits = deep if deep else (image.mode, 1 if image.mode == "1" else 8)
     if mode.partition(";")[0] not in (*_MODES, "I"):
@@ -54,6 +55,16 @@ def read_header(name: str, image: Image.Image, content: bytes) -> dict[str, Any]
         # HEIF turns by boxes, and its decoder does it; of AVIF Pillow reports them as EXIF's tag
         "orientation": orientation if orientation in range(1, 9) and name != "HEIF" else 1,
     }
+
+
+def _exif_of(name: str, image: Image.Image, content: bytes) -> Image.Exif:
+    """EXIF without decoding pixels, as Pillow does for a PNG: its chunk may come after them."""
+    if name != "PNG":
+        return image.getexif()
+    for chunk in png_chunks(content):
+        if chunk.name == b"eXIf":
+            image.info.setdefault("exif", content[chunk.data])
+    return Image.Image.getexif(image)
 
 
 def read_pixels(name: str, content: bytes, mode: str) -> NDArray[Any]:

@@ -64,7 +64,7 @@ def save_checkpoints(
     common = {
         key: value
         for key, value in first.tensors.items()
-        if all(np.array_equal(value, other.tensors.get(key)) for other in others)
+        if all(key in o.tensors and np.array_equal(value, o.tensors[key]) for o in others)
     }
     save_checkpoint(folder / shared, common, {"kind": "shared"}, half=half)
     named = {_SHARED: {"file": shared, "sha256": hash_file(folder / shared)}}

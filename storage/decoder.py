@@ -34,6 +34,9 @@ BYTES_OF_METADATA = ("exif", "iptc", "xmp", "profile")
 """Fields that cross the pipe in base64."""
 MEMORY_MB, BYTES_A_PIXEL = 512, 48
 """Beside what the process takes when idle and the file itself."""
+MOST_HELD_MB = 128
+"""A process that holds more than when it was idle is ended before the next photo: what it did not give
+back would be missing from that photo's share, and where memory ends, libraries are left half loaded."""
 
 
 class Decoder:
@@ -45,7 +48,7 @@ class Decoder:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._opened = 0
+        self._opened = self._held = 0
 
     def inspect(self, content: bytes, *, max_megapixels: float = 500.0) -> Header:
         """`storage.photos.inspect`. Raises PhotoError, TOO_SLOW, OUT_OF_MEMORY and CRASHED too."""
@@ -73,6 +76,8 @@ class Decoder:
 
     def _open(self, content: bytes, max_megapixels: float) -> dict[str, Any]:
         self._opened += 1
+        if self._held > MOST_HELD_MB * 1e6:
+            self._stop()
         request = {"op": "open", "bytes": len(content), "max_megapixels": max_megapixels}
         try:
             return self._ask(request, content, SECONDS)
@@ -96,6 +101,7 @@ class Decoder:
         if not line:
             raise self._died(seconds)
         answer: dict[str, Any] = json.loads(line)
+        self._held = answer["held"]
         if "error" in answer:
             raise PhotoError(answer["error"]["code"], answer["error"]["detail"])
         return answer
@@ -129,7 +135,8 @@ class Decoder:
         return array
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = os.environ | {
+        kept = {key: v for key, v in os.environ.items() if not key.startswith("MALLOC_")}
+        environment = kept | {
             "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
@@ -163,6 +170,7 @@ class Decoder:
             self._process.kill()
             self._process.communicate()
             self._process = None
+        self._held = 0
 
 
 @cache

@@ -45,15 +45,15 @@ def main() -> None:
                 _limit(idle + len(content), header)
                 header = inspect(content, max_megapixels=request["max_megapixels"])
                 pages = decode_pages(content, max_megapixels=request["max_megapixels"])
-                _answer(answers, {"header": asdict(header)})
+                _answer(answers, {"header": asdict(header), "held": _data_bytes() - idle})
             else:
                 _limit(idle + len(content), header)
-                _answer_photo(answers, next(pages))
+                _answer_photo(answers, next(pages), idle)
         except PhotoError as error:
-            _answer(answers, {"error": {"code": error.code, "detail": error.detail}})
+            _answer_error(answers, error, _data_bytes() - idle)
         except MemoryError:
             detail = "the decoder needed more memory than its size in pixels explains"
-            _answer(answers, {"error": {"code": "OUT_OF_MEMORY", "detail": detail}})
+            _answer_error(answers, PhotoError("OUT_OF_MEMORY", detail), _data_bytes() - idle)
 
 
 def _answer(answers: BinaryIO, facts: dict[str, Any]) -> None:
@@ -61,7 +61,16 @@ def _answer(answers: BinaryIO, facts: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _answer_photo(answers: BinaryIO, photo: Photo) -> None:
+def _answer_error(answers: BinaryIO, error: PhotoError, held: int) -> None:
+    if error.code in (
+        "OUT_OF_MEMORY",
+        "CODEC_MISSING",
+    ):  # what it was about to load may be in pieces
+        held = sys.maxsize
+    _answer(answers, {"error": {"code": error.code, "detail": error.detail}, "held": held})
+
+
+def _answer_photo(answers: BinaryIO, photo: Photo, idle: int) -> None:
     arrays = {"pixels": photo.pixels} | ({} if photo.alpha is None else {"alpha": photo.alpha})
     metadata: dict[str, Any] = asdict(photo.metadata)
     for name in BYTES_OF_METADATA:
@@ -74,7 +83,7 @@ def _answer_photo(answers: BinaryIO, photo: Photo) -> None:
         "lossless": photo.lossless,
     }
     forms = {name: {"shape": a.shape, "dtype": a.dtype.name} for name, a in arrays.items()}
-    _answer(answers, {"photo": facts, "arrays": forms})
+    _answer(answers, {"photo": facts, "arrays": forms, "held": _data_bytes() - idle})
     for array in arrays.values():
         answers.write(np.ascontiguousarray(array).data)
     answers.flush()

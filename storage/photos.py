@@ -215,6 +215,8 @@ def decoder_errors() -> Iterator[None]:
         raise
     except MemoryError as error:
         raise PhotoError("OUT_OF_MEMORY", "the decoder ran out of memory") from error
+    except ImportError as error:
+        raise PhotoError("CODEC_MISSING", f"{type(error).__name__}: {error}"[:300]) from error
     except Image.DecompressionBombError as error:
         raise PhotoError("TOO_LARGE", str(error)) from error
     except Exception as error:  # noqa: BLE001 - parsers raise nearly every built-in error on bad bytes

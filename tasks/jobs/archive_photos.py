@@ -13,7 +13,7 @@ from colorization.toning import COLOUR, tone_of
 from storage.decoder import Decoder, shared_decoder
 from storage.errors import PhotoError
 from storage.photos import Photo
-from storage.reduced import resize
+from storage.reduced import thumbnail
 from tasks.jobs.items import PhotoItem, read_unchanged
 
 _LOOK_SIDE = 128
@@ -70,7 +70,7 @@ def check_wanted(photo: Photo, accept: Sequence[str]) -> None:
         raise PhotoError("BILEVEL", "expected grays, got black and white only")
     if photo.pixels.ndim == 2 or "ALREADY_COLOR" in accept:
         return
-    if tone_of(rgb_to_lab(resize(photo.pixels, _LOOK_SIDE))) == COLOUR:
+    if tone_of(rgb_to_lab(thumbnail(photo.pixels, _LOOK_SIDE))) == COLOUR:
         raise PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
 
 

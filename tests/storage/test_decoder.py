@@ -236,6 +236,27 @@ def test_a_bomb_takes_no_memory_of_ours(decoder, name):
     assert next(decoder.pages(PHOTO)).header.width == 40
 
 
+@pytest.mark.parametrize("kind", ["kept", "too much"])
+def test_what_one_photo_took_is_not_missing_from_the_next_ones_share(kind, monkeypatch):
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):  # as Dask workers have them
+        monkeypatch.setenv(name, str(1 << 29))
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((12000, 12000, 3), np.uint8)).save(buffer, "PNG", compress_level=1)
+    small = io.BytesIO()
+    Image.new("RGB", (64, 48), (9, 99, 199)).save(small, "WEBP", lossless=True)
+    own = Decoder()
+    try:
+        if kind == "kept":
+            assert next(own.pages(buffer.getvalue())).pixels.shape == (12000, 12000, 3)
+        else:
+            assert code_of(lambda: own.inspect(BOMBS["text"])) in ("OUT_OF_MEMORY", "DAMAGED")
+        for _ in range(3):
+            assert next(own.pages(small.getvalue())).pixels[0, 0].tolist() == [9, 99, 199]
+            assert next(own.pages(PHOTO)).header.width == 40
+    finally:
+        own.close()
+
+
 def test_closing_leaves_no_process():
     own = Decoder()
     own.inspect(PHOTO)

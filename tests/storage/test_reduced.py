@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from storage.errors import PhotoError
-from storage.reduced import decode_rgb
+from storage.reduced import decode_rgb, thumbnail
 
 
 def saved(image: Image.Image, name: str, **options) -> bytes:
@@ -78,3 +78,20 @@ def test_a_jpeg_of_many_scans_is_refused_unread():
     scan = content.index(b"\xff\xda")
     with pytest.raises(PhotoError, match="TOO_SLOW"):
         decode_rgb(content[:scan] + content[scan:-2] * 300 + b"\xff\xd9", short_side=64)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((400, 800), (64, 128)),
+        ((20, 30), (20, 30)),
+        ((32, 9760), (32, 512)),
+        ((9000, 640), (512, 64)),
+    ],
+)
+def test_a_thumbnail_is_small_whatever_the_shape_of_the_photo(shape, expected):
+    pixels = np.full((*shape, 3), (10, 200, 30), np.uint16)
+    small = thumbnail(pixels, 64)
+    assert small.shape == (*expected, 3)
+    assert small.dtype == np.uint16
+    assert (small == (10, 200, 30)).all()
