@@ -66,7 +66,7 @@ files = expert_files({}, {})
 models = ModelSpec(
     experts=tuple((name, str(require(files[name]))) for name in CATEGORY_NAMES),
     segmenter="starter", segmenter_weights=str(require(segmenter_file("starter", ""))),
-    merge="soft", threshold=0.05, short_side=256, num_threads=1, hashes=(),
+    merge="soft", threshold=0.05, short_side=256, num_threads=1, device="cpu", hashes=(),
 )
 ingest = asdict(IngestConfig()) | {"training": False}
 if kind == "archives":

@@ -369,7 +369,12 @@ def test_a_manifest_of_another_program_holds_but_has_no_assertion_of_ours(signin
         "es256", signing.certificates.read_bytes(), signing.key.read_bytes(), None
     )
     created = {"action": "c2pa.created", "digitalSourceType": COMPOSITE}
-    claim = {"assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [created]}}]}
+    claim = {
+        "assertions": [
+            {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
+            {"label": ASSERTION, "data": ["not", "ours"]},
+        ]
+    }
     target = io.BytesIO()
     with (
         c2pa.Signer.from_info(info) as signer,
