@@ -178,6 +178,10 @@ def colorize(
         str | None, typer.Option(help='Draw "AI colorized": corner or border.')
     ] = None,
     sidecar: Annotated[bool, typer.Option("--sidecar", help="Write an XMP beside each.")] = False,
+    sign: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="PEM files: sign a C2PA manifest into each."),
+    ] = None,
     bag: Annotated[bool, typer.Option("--bag", help="Make OUT a BagIt bag.")] = False,
     force: Force = False,
     workers: Workers = 0,
@@ -195,6 +199,8 @@ def colorize(
         "format": format_name,
         "label": label,
         "sidecar": sidecar,
+        "certificates": str(sign[0].resolve()) if sign else None,
+        "key": str(sign[1].resolve()) if sign else None,
     }
     parameters: dict[str, Any] = {
         "archive": archive_location(archive, output),

@@ -348,15 +348,16 @@ def _own_native_library() -> Iterator[None]:
 
     By itself it prefers one in the working folder, which may be an archive of somebody else's.
     """
-    spec = find_spec("c2pa")
-    places = (spec.submodule_search_locations if spec else None) or []
-    found = [str(path) for place in places for path in Path(place, "libs").glob("*c2pa_c.[sd]*")]
-    native = [path for path in found if path.endswith((".so", ".dylib", ".dll"))]
-    if "c2pa" in sys.modules or _LIBRARY_NAME in os.environ or not native:
+    if "c2pa" in sys.modules or _LIBRARY_NAME in os.environ:
         yield
         return
-    os.environ[_LIBRARY_NAME] = native[0]
+    spec = find_spec("c2pa")
+    folders = [Path(place, "libs") for place in (spec and spec.submodule_search_locations) or []]
+    paths = [path for folder in folders for path in folder.glob("*c2pa_c.*")]
+    for path in paths:
+        if path.suffix in (".so", ".dylib", ".dll"):
+            os.environ[_LIBRARY_NAME] = str(path)
     try:
         yield
     finally:
-        del os.environ[_LIBRARY_NAME]
+        os.environ.pop(_LIBRARY_NAME, None)

@@ -35,6 +35,12 @@ class DamagedError(StorageError):
     exit_code = 7
 
 
+class CodecMissingError(StorageError):
+    """A package that the run was asked to use is not installed."""
+
+    exit_code = 3
+
+
 class LockedError(StorageError):
     """Another run works on the same workspace: wait for it."""
 

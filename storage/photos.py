@@ -7,6 +7,7 @@ allowlist (facts/formats.md). `storage.encoding` is the way back.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ class Header:
     """Pixels of the largest page."""
 
 
+_CHANNELS = {"LA": 2, "PA": 2, "RGB": 3, "LAB": 3, "RGBA": 4, "CMYK": 4}
+_TRUSTED, _MOST_RATIO = 256_000_000, 500
+"""Bytes of pixels that a file of any size may hold, and how far beyond that it may be compressed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Photo:
     """One decoded page of a photo, upright."""
@@ -88,7 +94,7 @@ def inspect(content: bytes, *, max_megapixels: float = 500.0) -> Header:
     _check_whole(name, content)
     with decoder_errors():
         header = _headers(name, content)[0]
-    _check_size(header, max_megapixels)
+    _check_size(header, max_megapixels, len(content))
     return header
 
 
@@ -106,7 +112,7 @@ def decode_pages(content: bytes, *, max_megapixels: float = 500.0) -> Iterator[P
         pages: list[tiff.Page] = tiff.read_pages(content) if name == "TIFF" else []
         headers = [_tiff_header(page, pages) for page in pages] or _headers(name, content)
     for number, header in enumerate(headers):
-        _check_size(header, max_megapixels)
+        _check_size(header, max_megapixels, len(content))
         with decoder_errors():
             photo = _decode_page(header, pages[number] if pages else None, content)
         yield photo
@@ -174,7 +180,7 @@ def _tiff_header(page: tiff.Page, pages: list[tiff.Page]) -> Header:
     )
 
 
-def _check_size(header: Header, max_megapixels: float) -> None:
+def _check_size(header: Header, max_megapixels: float, num_bytes: int) -> None:
     if max(header.width, header.height) > _MOST_SIDE:
         raise PhotoError(
             "TOO_LARGE",
@@ -184,6 +190,16 @@ def _check_size(header: Header, max_megapixels: float) -> None:
     if megapixels > max_megapixels:
         raise PhotoError(
             "TOO_LARGE", f"expected at most {max_megapixels:g} megapixels, got {megapixels:.0f}"
+        )
+    if math.isinf(max_megapixels):  # asked again for a photo that was let in
+        return
+    channels = _CHANNELS.get(header.mode.partition(";")[0], 1)
+    decoded = header.largest_page * channels * -(-header.bits // 8)
+    if decoded > _TRUSTED and decoded > _MOST_RATIO * num_bytes:
+        raise PhotoError(
+            "TOO_LARGE",
+            f"expected at most {_MOST_RATIO} times the file's size in pixels, got "
+            f"{decoded / 1e6:.0f} MB in {num_bytes / 1e6:.1f} MB: no photograph is that empty",
         )
 
 

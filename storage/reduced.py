@@ -61,18 +61,16 @@ def resize(pixels: NDArray[S], short_side: int) -> NDArray[S]:
 
 
 def thumbnail(pixels: NDArray[S], short_side: int) -> NDArray[S]:
-    """Shrink by area to a short side; never enlarge. A photo longer than 8:1 is squeezed to that.
+    """As `resize`, but a photo longer than 8:1 is squeezed to that, so that it stays small.
 
     pixels: uint8 or uint16, (H, W, 3), and so returned.
     """
     height, width = pixels.shape[:2]
-    scale = min(1.0, short_side / min(height, width))
-    most = 8 * short_side
-    size = tuple(min(most, max(1, round(side * scale))) for side in (width, height))
-    if size == (width, height):
-        return pixels
-    shrunk: NDArray[S] = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
-    return shrunk
+    most = 8 * min(height, width)
+    if max(height, width) > most:
+        size = min(width, most), min(height, most)
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+    return resize(pixels, short_side)
 
 
 def _eight_bit(pixels: Pixels) -> NDArray[np.uint8]:

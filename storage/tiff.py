@@ -225,7 +225,9 @@ def _lab_to_srgb(stored: NDArray[Any], *, signed: bool) -> NDArray[np.uint16]:
 
 
 def _full_size(page: Any) -> bool:
-    return not int(page.tags.valueof(254, default=0)) & _REDUCED_IMAGE
+    """A directory may hold no picture at all, but a C2PA manifest."""
+    holds_a_picture = page.imagewidth > 0 and page.imagelength > 0
+    return holds_a_picture and not int(page.tags.valueof(254, default=0)) & _REDUCED_IMAGE
 
 
 def _mode(page: Any, bits: int) -> str:

@@ -13,6 +13,7 @@ from colorization.errors import ConfigError
 from colorization.networks import ENCODER_NETWORKS
 from colorization.recipes import Recipe, build_recipe
 from colorization.segmenter_names import SEGMENTER_NAMES
+from storage.content_credentials import Signing
 from storage.datasets import LAYOUTS
 from storage.duplicates import MAX_DISTANCE
 from storage.errors import REASONS, UsageError
@@ -224,7 +225,23 @@ class ColorizeConfig:
     sidecar: bool = False
     """Whether every output gets an XMP sidecar, not only where the format holds no metadata."""
 
+    certificates: str = ""
+    """PEM with the signer's certificate and its authorities': every output that can gets a signed C2PA
+    manifest (needs the extra `c2pa`); empty for none."""
+    key: str = ""
+    """PEM with that certificate's private key."""
+    signature: str = "es256"
+    """Algorithm of the key."""
+    time_authority: str = ""
+    """URL of a time-stamp authority that is asked for each output; empty for none."""
+
     def __post_init__(self) -> None:
+        _expect(
+            bool(self.certificates) == bool(self.key),
+            "colorize.key",
+            "a file exactly when colorize.certificates is one",
+            self.key,
+        )
         _expect(
             self.segmenter in SEGMENTER_NAMES,
             "colorize.segmenter",
@@ -247,7 +264,19 @@ class ColorizeConfig:
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""
         names = ("toning", "accept", "format", "label", "sidecar")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"signing": self.signing}
+
+    @property
+    def signing(self) -> Signing | None:
+        """With what outputs are signed, if at all. Raises UsageError for a value that cannot be one."""
+        if not self.certificates:
+            return None
+        return Signing(
+            certificates=Path(self.certificates),
+            key=Path(self.key),
+            algorithm=self.signature,
+            time_authority=self.time_authority,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -345,8 +374,8 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
     archive = table.get("archive")
     train = table.get("train", {})
     resolved = {key: str(base / train[key]) for key in _TRAIN_FILES if train.get(key)}
-    weights = table.get("colorize", {}).get("segmenter_weights")
-    segmenter = {"segmenter_weights": str(base / weights)} if weights else {}
+    colorize = table.get("colorize", {})
+    named = {key: str(base / colorize[key]) for key in _COLORIZE_FILES if colorize.get(key)}
     workspace = base / table.get("workspace", "workspace")
     return Workflow(
         workspace=workspace,
@@ -357,12 +386,13 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
         ingest=_section(IngestConfig, table, "ingest", seed),
         preprocess=_section(PreprocessConfig, table, "preprocess", seed),
         train=_section(TrainConfig, table, "train", seed | resolved),
-        colorize=_section(ColorizeConfig, table, "colorize", segmenter),
+        colorize=_section(ColorizeConfig, table, "colorize", named),
         compute=_section(ComputeConfig, table, "compute", {}),
         experts={name: base / file for name, file in table.get("experts", {}).items()},
     )
 
 
+_COLORIZE_FILES = ("segmenter_weights", "certificates", "key")
 _TRAIN_FILES = ("encoder_weights", "init_weights", "perceptual_weights")
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
 from storage.checkpoints import check_whole
-from storage.errors import UsageError
+from storage.content_credentials import Signing, check_signing
+from storage.errors import CodecMissingError, PhotoError, UsageError
 from storage.fingerprint import hash_file
 from storage.sources import (
     check_folder,
@@ -142,6 +143,9 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
     inputs = _hashes({model.name: require(model) for model in [*others, segmenter]})
+    if (signing := workflow.colorize.signing) is not None:
+        _check_signing(signing)
+        inputs |= _hashes({"certificates": signing.certificates})
     if archive.truth is not None:
         truth = check_folder(archive.truth, "colour originals")
         inputs["truth"] = listing_digest(list_files(truth))
@@ -155,6 +159,14 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         output_root=archive.photos_root,
     )
     return [ingest, colorize]
+
+
+def _check_signing(signing: Signing) -> None:
+    """Raise UsageError or CodecMissingError before the first photo, not at each."""
+    try:
+        check_signing(signing)
+    except PhotoError as error:
+        raise CodecMissingError(f"Expected to sign outputs, but {error.detail}.") from error
 
 
 def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, training: bool) -> Step:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from colorization.lightness import compare_lightness
+from storage.content_credentials import read_manifest
 from storage.decoder import Decoder
 from storage.encoding import holds_metadata
 from storage.errors import PhotoError, UsageError
@@ -128,6 +129,8 @@ class _Checker:
         try:
             content = (self._root / facts["output"]).read_bytes()
             finding.problems += _label_problems(self._root, facts, content)
+            if facts.get("signed"):
+                finding.problems += _signature_problems(facts, content)
             pages = self._own.derivatives.pages(content, max_megapixels=float("inf"))
             befores = self._originals(facts)
             num_pages = 0
@@ -191,6 +194,15 @@ def _compare_page(finding: _Finding, facts: dict[str, Any], page: Photo, before:
         finding.problems.append(
             f"expected L within {_MOST_MEAN_L:g} on average, got {change.mean_L:.2f}"
         )
+
+
+def _signature_problems(facts: dict[str, Any], content: bytes) -> list[str]:
+    """Whether its C2PA manifest is signed rightly, and names the original."""
+    said = read_manifest(content, facts["format"])
+    problems = [f"its C2PA manifest: {problem}" for problem in said["problems"]]
+    if said["valid"] and said["colorization"]["original"]["sha256"] != facts["sha256"]:
+        problems.append("its C2PA manifest names another original")
+    return problems
 
 
 def _label_problems(root: Path, facts: dict[str, Any], content: bytes) -> list[str]:

@@ -154,6 +154,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "colorization.segmentation",
             "colorization.segmenter_names",
             "colorization.toning",
+            "storage.content_credentials",
             "storage.embedding",
             "storage.encoding",
             "storage.labels",

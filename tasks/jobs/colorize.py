@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from colorization.inference import MergedColorizer
+from storage.content_credentials import sign, signable
 from storage.encoding import (
     ColoredPage,
     check_encodable,
@@ -110,7 +112,17 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage]) -> 
     format_name = output_format(header, item.config["format"])
     name = row["output"] + output_suffix(row["path"], header.format, format_name)
     root = Path(item.output)
-    files = [write_output(root, name, lambda file: encode(file, pages, format_name))]
+    signing = item.config["signing"] if signable(format_name, header.num_pages) else None
+
+    def write(file: BinaryIO) -> None:
+        if signing is None:
+            encode(file, pages, format_name)
+            return
+        buffer = io.BytesIO()
+        encode(buffer, pages, format_name)
+        file.write(sign(buffer.getvalue(), format_name, signing, _provenance(item, row)))
+
+    files = [write_output(root, name, write)]
     if item.config["sidecar"] or not holds_metadata(format_name):
         metadata = derivative(opened.first.metadata, _provenance(item, row))
         files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
@@ -127,6 +139,7 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage]) -> 
         "bits": np.dtype(output_dtype(opened.first, format_name)).itemsize * 8,
         "lossless": is_lossless(opened.first, format_name),
         "label": item.config["label"],
+        "signed": signing is not None,
     }
     return Written(files, facts)
 

@@ -39,7 +39,7 @@ def coloured_batch(seed: int = 0, side: int = 64) -> PhotoBatch:
 
 def trainer(network: str, seed: int = 0, **overrides) -> Trainer:
     torch.manual_seed(seed)
-    recipe = build_recipe("starter", SMALL | {"network": network} | overrides)
+    recipe = build_recipe("default", SMALL | {"network": network} | overrides)
     batch = coloured_batch()
     statistics = colour_statistics([(batch.stored.numpy(), batch.labels.numpy())], 2)
     return Trainer(
@@ -194,7 +194,7 @@ def test_a_diverged_loss_stops_training_and_names_the_learning_rate():
 
 
 def test_crops_are_cut_at_random_and_mirrored_with_their_recipe():
-    recipe = build_recipe("starter", {"crop": 32, "horizontal_flip": 1.0})
+    recipe = build_recipe("default", {"crop": 32, "horizontal_flip": 1.0})
     batch = coloured_batch()
     batch.labels[:] = torch.arange(4)
     cropped = crop_and_flip(batch, recipe, np.random.default_rng(0))
@@ -237,7 +237,7 @@ def test_a_frozen_encoder_stays_as_it_was_while_the_decoder_learns():
 
 def test_only_an_encoder_that_is_there_can_be_frozen():
     with pytest.raises(ConfigError, match="encoder_lr_factor = 0, got 'eccv16'"):
-        build_recipe("starter", {"network": "eccv16", "encoder_lr_factor": 0.0})
+        build_recipe("default", {"network": "eccv16", "encoder_lr_factor": 0.0})
 
 
 def test_stored_lab_becomes_l_norm_and_ab():
@@ -267,10 +267,10 @@ def test_prefetch_keeps_order_passes_errors_on_and_ends_its_thread():
 
 
 def test_an_objective_without_what_it_needs_is_refused():
-    recipe = build_recipe("starter", {"perceptual": 1.0})
+    recipe = build_recipe("default", {"perceptual": 1.0})
     with pytest.raises(ConfigError, match="perceptual_weights"):
         Trainer(build_network("unet18-layer3"), recipe, num_photos=4)
-    recipe = build_recipe("starter", {"semantic_prior": 1.0})
+    recipe = build_recipe("default", {"semantic_prior": 1.0})
     with pytest.raises(ValueError, match="statistics"):
         Trainer(build_network("unet18-layer3"), recipe, num_photos=4)
 

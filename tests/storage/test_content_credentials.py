@@ -72,6 +72,7 @@ CASES = [
 ]
 DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 C2PA_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.62558.2.1")
+NATIVE = (".so", ".dylib", ".dll")
 PEM = serialization.Encoding.PEM
 TSA_CONFIG = """[tsa]
 default_tsa = here
@@ -712,7 +713,7 @@ def test_a_time_authority_without_a_time_is_neither_the_photos_nor_the_keys_faul
 def test_no_native_library_of_the_working_folder_is_loaded(tmp_path):
     """An archive may hold one: c2pa-python would load it, and run it, before its own."""
     package = Path(find_spec("c2pa").submodule_search_locations[0])
-    (native,) = [path for path in package.glob("libs/*c2pa_c.*") if path.suffix[1:] in NATIVE]
+    (native,) = [path for path in package.glob("libs/*c2pa_c.*") if path.suffix in NATIVE]
     (tmp_path / native.name).symlink_to(native)
     command = (
         "import os; from storage.content_credentials import read_manifest; "
@@ -729,6 +730,3 @@ def test_no_native_library_of_the_working_folder_is_loaded(tmp_path):
         check=True,
     )
     assert Path(done.stdout.strip()).parent == native.parent
-
-
-NATIVE = ("so", "dylib", "dll")

@@ -244,3 +244,43 @@ def test_a_palette_of_any_writer_is_as_bright_as_it_was(step):
     photo = decode(as_tiff(gray, photometric="palette", colormap=ramp))
     top = np.iinfo(photo.pixels.dtype).max
     assert np.abs(photo.pixels / top - gray / 255).max() < 0.005
+
+
+def test_a_large_photo_of_nothing_in_a_small_file_is_refused_unread():
+    import zlib
+
+    from storage.containers import png_chunk
+
+    def empty(side: int) -> bytes:
+        header = struct.pack(">II5B", side, side, 16, 2, 0, 0, 0)
+        rows = zlib.compress(bytes(side * (1 + side * 6)), 9)
+        chunks = ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b""))
+        return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+    assert inspect(empty(2000)).width == 2000  # 24 MB: whatever the file's size
+    large = empty(7000)
+    with pytest.raises(PhotoError, match="500 times the file's size") as refused:
+        inspect(large)
+    assert refused.value.code == "TOO_LARGE"
+    assert inspect(large, max_megapixels=float("inf")).width == 7000  # let in before
+
+
+def test_a_directory_without_a_picture_is_no_page():
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        writer.write(gray_pixels(np.uint8), photometric="minisblack")
+        writer.write(gray_pixels(np.uint8), photometric="minisblack")
+    content = bytearray(buffer.getvalue())
+    (second,) = struct.unpack_from("<I", content, _end_of_directory(content, 0))
+    num_tags = struct.unpack_from("<H", content, second)[0]
+    for number in range(num_tags):
+        place = second + 2 + 12 * number
+        if struct.unpack_from("<H", content, place)[0] in (256, 257):
+            struct.pack_into("<I", content, place + 8, 0)
+    assert inspect(bytes(content)).num_pages == 1
+    np.testing.assert_array_equal(decode(bytes(content)).pixels, gray_pixels(np.uint8))
+
+
+def _end_of_directory(content: bytearray, number: int) -> int:
+    (place,) = struct.unpack_from("<I", content, 4)
+    return place + 2 + 12 * struct.unpack_from("<H", content, place)[0]

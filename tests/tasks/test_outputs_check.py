@@ -18,9 +18,10 @@ from conftest import draw_photo
 from distributed import LocalCluster
 from PIL import Image
 
+from storage.content_credentials import read_manifest
 from storage.embedding import embed
 from storage.encoding import srgb_profile
-from storage.errors import UsageError
+from storage.errors import CodecMissingError, UsageError
 from storage.extraction import read_metadata
 from storage.ledger import read_json, record_file, write_json
 from storage.workspace import Workspace
@@ -303,3 +304,46 @@ def test_a_folder_that_was_not_colorized_is_refused(tmp_path: Path) -> None:
     (tmp_path / STATE_NAME / "x.json").write_text(json.dumps({}))
     with pytest.raises(UsageError, match="a finished `chromaflow colorize`"):
         verify_outputs(tmp_path)
+
+
+def test_signed_outputs_verify_and_a_borrowed_manifest_does_not(
+    tmp_path: Path, cluster: str, made: tuple[Path, dict[str, str]]
+) -> None:
+    pytest.importorskip("c2pa", reason="c2pa-python is not installed")
+    from test_content_credentials import made as certificate
+    from test_content_credentials import pem, stored
+
+    one = certificate()
+    stored(tmp_path, one.chain, pem(one.key))
+    files = {"certificates": str(tmp_path / "chain.pem"), "key": str(tmp_path / "key.pem")}
+    out = tmp_path / "out"
+    counts = colorize_here(cluster, made[0] / "in", out, settings=files)
+    report = verify_outputs(out, str(made[0] / "in"))
+    assert (counts["done"], report.damaged) == (report.num_outputs, [])
+    facts = {
+        one["output"]: one
+        for path in (_step(out) / "done").glob("0*.json")
+        for one in json.loads(path.read_bytes())["outputs"]
+    }
+    signed = {name for name, one in facts.items() if one["signed"]}
+    assert set(facts) - signed == {
+        "deep.pgm.color.ppm",
+        "eight.pgm.color.ppm",
+        "pages.tif.color.tif",
+    }
+    first, second = out / "eight.png.color.png", out / "alpha.png.color.png"
+    manifest = read_manifest(first.read_bytes(), "PNG")
+    assert manifest["valid"]
+    assert manifest["colorization"]["original"]["sha256"] == facts[first.name]["sha256"]
+    first.write_bytes(second.read_bytes())
+    problems = {row["problem"] for row in verify_outputs(out).damaged}
+    assert "its C2PA manifest names another original" in problems
+
+
+def test_a_certificate_that_is_not_there_stops_the_run_before_the_first_photo(
+    tmp_path: Path, cluster: str, made: tuple[Path, dict[str, str]]
+) -> None:
+    files = {"certificates": str(tmp_path / "chain.pem"), "key": str(tmp_path / "key.pem")}
+    with pytest.raises((UsageError, CodecMissingError), match="chain.pem|c2pa"):
+        colorize_here(cluster, made[0] / "in", tmp_path / "out", settings=files)
+    assert not list(tmp_path.glob("out/*.png"))

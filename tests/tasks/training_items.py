@@ -66,7 +66,7 @@ def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
     }
     own = {key: value for key, value in changes.items() if key in fields}
     recipe |= {key: value for key, value in changes.items() if key not in fields}
-    built = build_recipe("starter", recipe).to_dict()
+    built = build_recipe("default", {"network": "unet18-layer3"} | recipe).to_dict()
     return TrainItem(recipe=built, **(fields | own))
 
 
