@@ -94,7 +94,7 @@ def compare_independently(source: Path, out: Path) -> int:
     for path in sorted(source.iterdir()):
         if path.suffix == ".jpg":
             continue
-        before, after = _read(path), _read(out / f"{path.stem}.color{path.suffix}")
+        before, after = _read(path), _read(out / f"{path.name}.color{path.suffix}")
         top = np.iinfo(before.dtype).max
         if after.dtype != before.dtype or after.shape != (*before.shape, 3):
             raise SystemExit(f"{path.name}: {before.shape} {before.dtype} became {after.dtype}")

@@ -55,7 +55,7 @@ class MergedColorizer:
         segmenter: Segmenter,
         *,
         merge_mode: str = "soft",
-        threshold: float = 0.05,
+        threshold: float = 0.1,
         short_side: int = 256,
         precision: str = "auto",
         device: str = "cpu",

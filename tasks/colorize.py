@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from tasks.stages import StageRef, Step, source_of
 from tasks.verification import read_success, root_of
 
 SHEET_ITEM = "sheet"
+_CHUNK_PIXELS = 12e6
+"""Of a chunk: one more photo begins the next one. What a kill loses stays at about a second of work,
+and an archive of small photos costs no future for every few of them."""
 
 
 @task(name="colorize", task_run_name="colorize-{step.key}", cache_policy=NO_CACHE)
@@ -62,18 +66,38 @@ def _items(
         "models": _models(step, run),
         "output": str(archive.photos_root),
     }
-    by_chunk: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in manifest:
-        by_chunk[row["position"] // config.chunk].append(row)
     chunks = [
-        ColorizeItem(name=f"{number:06d}", photos=tuple(rows), **common)
-        for number, rows in sorted(by_chunk.items())
+        ColorizeItem(name=name, photos=tuple(rows), **common)
+        for name, rows in _chunks(manifest, config.chunk)
     ]
     photos = tuple(manifest[i] for i in spread_evenly(len(manifest), config.sheet))
     if not photos:
         return list(chunks)
     truth = str(archive.truth) if archive.truth else None
     return [*chunks, SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, **common)]
+
+
+def _chunks(
+    manifest: list[dict[str, Any]], most: int
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Names and rows of chunks: of `most` neighbouring positions, cut where they grow too large.
+
+    Photos that come or go later change the chunks of their own positions only.
+    """
+    windows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in manifest:
+        windows[row["position"] // most].append(row)
+    for number, rows in sorted(windows.items()):
+        parts: list[list[dict[str, Any]]] = [[]]
+        num_pixels = 0
+        for row in rows:
+            num_pixels += row["width"] * row["height"]
+            if parts[-1] and num_pixels > _CHUNK_PIXELS:
+                parts.append([])
+                num_pixels = row["width"] * row["height"]
+            parts[-1].append(row)
+        for k, part in enumerate(parts):
+            yield f"{number:06d}" + (f"-{k}" if k else ""), part
 
 
 def _models(step: Step, run: Run) -> ModelSpec:

@@ -104,9 +104,18 @@ class Whole:
     seconds: float
 
 
+def small_chunks(folder: Path) -> Path:
+    """A config with chunks of 8 small photos, so that a run has many."""
+    config = folder / "models.toml"
+    config.write_text(f'[archive]\npath = "photos"\n[colorize]\nchunk = {CHUNK}\n')
+    return config
+
+
 def run_whole(photos: Path, out: Path) -> Whole:
     started = time.monotonic()
-    process = start("colorize", photos, out, "--workers", WORKERS)
+    process = start(
+        "colorize", photos, out, "--workers", WORKERS, "--models", small_chunks(out.parent)
+    )
     while not records(out) and process.poll() is None:
         time.sleep(0.02)
     first = time.monotonic() - started
@@ -127,8 +136,7 @@ def redone(out: Path, whole: Whole) -> int:
     written = [str(path.relative_to(out)) for path in out.rglob("*.color.*")]
     return len({whole.chunk_of[name] for name in written if name in whole.chunk_of} - recorded)
 
-
-def killed_and_resumed(tmp_path: Path, num_photos: int, num_kills: int) -> None:
+    words = ("colorize", photos, out, "--workers", WORKERS, "--models", small_chunks(tmp_path))
     rng = random.Random(SEED + num_kills)
     photos = write_photos(tmp_path / "photos", num_photos)
     originals = tree(photos)

@@ -27,7 +27,7 @@ EVERY = 2.0
 """Seconds between two samples."""
 LEAST_PHOTOS = NUM_PHOTOS / 10
 """A process that saw fewer go by is not judged."""
-INGEST_CHUNK, COLORIZE_CHUNK = 256, 8
+INGEST_CHUNK, COLORIZE_CHUNK = 256, 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 
 from colorization.errors import ConfigError
 from storage.errors import UsageError
+from tasks.colorize import _chunks
 from tasks.config import build_workflow, load_workflow
 from tasks.template import write_template
 
@@ -60,3 +61,23 @@ def test_a_wrong_value_names_the_allowed_ones(table: dict, named: str, tmp_path:
 def test_one_seed_reaches_preprocess_and_train(tmp_path: Path) -> None:
     workflow = build_workflow({"seed": 7}, tmp_path)
     assert (workflow.preprocess.seed, workflow.train.seed) == (7, 7)
+
+
+def test_chunks_are_neighbours_and_end_early_where_photos_are_large():
+    def row(position: int, side: int) -> dict:
+        return {"position": position, "width": side, "height": side}
+
+    small = [row(i, 100) for i in range(70)]
+    names = [(name, len(rows)) for name, rows in _chunks(small, 32)]
+    assert names == [("000000", 32), ("000001", 32), ("000002", 6)]
+    large = [row(i, 2000) for i in range(7)] + [row(9, 9000), row(10, 100)]
+    parts = [(name, [r["position"] for r in rows]) for name, rows in _chunks(large, 32)]
+    assert parts == [
+        ("000000", [0, 1, 2]),
+        ("000000-1", [3, 4, 5]),
+        ("000000-2", [6]),
+        ("000000-3", [9]),
+        ("000000-4", [10]),
+    ]
+    with_more = dict((n, len(r)) for n, r in _chunks([*small, row(99, 100)], 32))
+    assert with_more == dict(names) | {"000003": 1}
