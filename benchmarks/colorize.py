@@ -97,7 +97,11 @@ def main() -> None:
     finally:
         shared_decoder().close()
         shutil.rmtree(work)
-    print(f"overhead of flow and Dask: {overhead:.2f} ms a photo, {arguments.small} small photos")
+    for name, milliseconds in overhead.items():
+        print(
+            f"overhead of flow and Dask, {name}: {milliseconds:.2f} ms a photo, "
+            f"{arguments.small} small photos"
+        )
     for name, ratio in ratios.items():
         print(f"{name}: {ratio:.2f}")
 
@@ -306,7 +310,7 @@ def ours_precision() -> str:
     return resolve_precision("auto", "cpu")
 
 
-def measure_overhead(work: Path, count: int) -> float:
+def measure_overhead(work: Path, count: int) -> dict[str, float]:
     """Milliseconds a photo that `chromaflow colorize` takes beyond its jobs, one run of each."""
     rows = _small_photos(work / "in", count)
     spec = _spec(short_side=32)
@@ -320,13 +324,36 @@ def measure_overhead(work: Path, count: int) -> float:
         items = [_item(work, chunk, spec, f"{k:06d}") for k, chunk in enumerate(chunks)]
         list(pool.map(colorize_chunk, items))
     direct = time.perf_counter() - started
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from prefect_server import prefect_server
+
+    own = _seconds_of_command(work / "in", work / "own", config, {})
+    with prefect_server(work) as address:
+        url = {"PREFECT_API_URL": f"{address}/api"}
+        served = _seconds_of_command(work / "in", work / "served", config, url)
+    print(
+        f"{count} small photos: {direct:.1f} s by the jobs; by the command {own:.1f} s with a Prefect "
+        f"server and database of its own, {served:.1f} s with a running server"
+    )
+    return {
+        "server and database of its own": (own - direct) / count * 1e3,
+        "with a running Prefect server": (served - direct) / count * 1e3,
+    }
+
+
+def _seconds_of_command(
+    source: Path, out: Path, config: Path, environment: dict[str, str]
+) -> float:
     command = [sys.executable, "-c", "from flows.cli import main; main()"]
-    words = ["colorize", work / "in", work / "flow", "--models", config]
+    words = ["colorize", source, out, "--models", config]
     started = time.perf_counter()
-    subprocess.run([*command, *map(str, words)], check=True, stderr=subprocess.DEVNULL)
-    through_flow = time.perf_counter() - started
-    print(f"{count} small photos: {through_flow:.1f} s by the command, {direct:.1f} s by its jobs")
-    return (through_flow - direct) / count * 1e3
+    subprocess.run(
+        [*command, *map(str, words)],
+        check=True,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | environment,
+    )
+    return time.perf_counter() - started
 
 
 def _small_photos(folder: Path, count: int) -> list[dict[str, Any]]:

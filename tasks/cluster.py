@@ -136,6 +136,7 @@ def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
         "distributed.admin.log-length": _LOG_LENGTH,
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
         "distributed.scheduler.allowed-failures": 1,
+        "distributed.worker.profile.enabled": False,  # it stops jobs a hundred times a second
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     }
     with dask.config.set(settings):

@@ -136,14 +136,15 @@ def redone(out: Path, whole: Whole) -> int:
     written = [str(path.relative_to(out)) for path in out.rglob("*.color.*")]
     return len({whole.chunk_of[name] for name in written if name in whole.chunk_of} - recorded)
 
-    words = ("colorize", photos, out, "--workers", WORKERS, "--models", small_chunks(tmp_path))
+
+def killed_and_resumed(tmp_path: Path, num_photos: int, num_kills: int) -> None:
     rng = random.Random(SEED + num_kills)
     photos = write_photos(tmp_path / "photos", num_photos)
     originals = tree(photos)
     whole = run_whole(photos, tmp_path / "whole")
     num_chunks = -(-num_photos // CHUNK)
     out = tmp_path / "killed"
-    words = ("colorize", photos, out, "--workers", WORKERS)
+    words = ("colorize", photos, out, "--workers", WORKERS, "--models", small_chunks(tmp_path))
     pause = (whole.seconds - whole.first) / num_chunks
     kills, landed, most_redone = 0, 0, 0
     before: dict[Path, int] = {}
