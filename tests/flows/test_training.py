@@ -60,7 +60,10 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
 
     project.write_text(text.replace("epochs = 2", 'epochs = 2\nnetwork = "vgg16"'))
     code, _, err = chromaflow(*words)
-    assert code == 2 and "resnet18, resnet18-trunk, unet18, unet18-layer3, eccv16" in err
+    assert (
+        code == 2
+        and "resnet18, resnet18-trunk, unet18, unet18-layer3, unet18-stride4, eccv16" in err
+    )
 
     torch.save(build_network("resnet18-trunk").state_dict(), tmp_path / "trunk.pth")
     from_file = text.replace('init = "starter"', 'init = "file"\ninit_weights = "{}"')

@@ -29,6 +29,7 @@ from storage.errors import PhotoError
 from storage.labels import label_box, labelled_shape
 from storage.metadata import CAPTION
 from storage.photos import decode, decode_pages, inspect
+from tasks.config import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 
@@ -430,7 +431,7 @@ class Outcome:
             source.joinpath(path).write_bytes(content)
             facts = {"sha256": hashlib.sha256(content).hexdigest(), "output": f"{path}.color"}
             rows.append({"path": path, "offset": -1, "bytes": len(content)} | facts)
-        options = {"toning": "neutral", "accept": (), "format": "", "label": "", "sidecar": False}
+        options = ColorizeConfig().output_parts()
         item = ColorizeItem(
             name="x",
             folder=str(folder),
