@@ -27,6 +27,9 @@ from storage.decoder import (
 from storage.errors import PhotoError
 from storage.photos import Header, Photo, decode_pages, inspect
 
+_SPOILING = ("OUT_OF_MEMORY", "CODEC_MISSING")
+"""Errors after which this process must be replaced: what it was about to load may be in pieces."""
+
 
 def main() -> None:
     """Answer requests until stdin ends."""
@@ -62,10 +65,7 @@ def _answer(answers: BinaryIO, facts: dict[str, Any]) -> None:
 
 
 def _answer_error(answers: BinaryIO, error: PhotoError, held: int) -> None:
-    if error.code in (
-        "OUT_OF_MEMORY",
-        "CODEC_MISSING",
-    ):  # what it was about to load may be in pieces
+    if error.code in _SPOILING:
         held = sys.maxsize
     _answer(answers, {"error": {"code": error.code, "detail": error.detail}, "held": held})
 

@@ -5,6 +5,7 @@ Legend of shape suffixes in this package: N photos, H, W pixels; the digit is th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,15 +54,15 @@ class Colorizer(nn.Module):
         encoder.load_backbone(state)
 
 
-class EncodedColorizer(Colorizer):
+class EncodedColorizer(Colorizer, ABC):
     """A colorizer in two parts, so that several whose encoders are equal can run it once."""
 
     encoder: nn.Module
     """L_norm → features, one tensor a stage."""
 
+    @abstractmethod
     def decode(self, features: Sequence[Tensor], size: torch.Size) -> Tensor:
         """ab (N, 2, *size), Lab units, from the encoder's features."""
-        raise NotImplementedError
 
     def forward(self, L_norm_N1HW: Tensor) -> Tensor:
         """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units."""

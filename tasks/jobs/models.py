@@ -94,9 +94,8 @@ def tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
 def load_merged(spec: ModelSpec) -> MergedColorizer:
     """The experts and segmenter of a spec; a worker loads them once and keeps them."""
     torch.set_num_threads(spec.num_threads)
-    experts = {category: load_colorizer(Path(path))[0] for category, path in spec.experts}
     return MergedColorizer(
-        experts,
+        {category: load_colorizer(Path(path))[0] for category, path in spec.experts},
         load_segmenter(spec.segmenter, Path(spec.segmenter_weights)),
         merge_mode=spec.merge,
         threshold=spec.threshold,
