@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from colorization.lab import AB_OFFSET, L_CENTRE, L_MAX, L_SPREAD
@@ -56,19 +57,50 @@ def to_tensors(stored: Tensor) -> tuple[Tensor, Tensor]:
     return L_norm.contiguous(memory_format=torch.channels_last), lab[:, 1:] - AB_OFFSET
 
 
-def crop_and_flip(batch: PhotoBatch, recipe: Recipe, rng: np.random.Generator) -> PhotoBatch:
-    """The recipe's random crop and mirror of each photo."""
+def augment(batch: PhotoBatch, recipe: Recipe, rng: np.random.Generator) -> PhotoBatch:
+    """The recipe's random crop, mirror and lightness of each photo."""
     side = batch.stored.shape[-1]
     size = min(recipe.crop or side, side)
-    if size == side and not recipe.horizontal_flip:
-        return batch
-    corners = rng.integers(0, side - size + 1, (len(batch), 2)).tolist()
-    mirrored = (rng.random(len(batch)) < recipe.horizontal_flip).tolist()
-    out = batch.stored.new_empty(len(batch), 3, size, size)
+    cut = _cut_side(side, size, recipe.smallest_crop, rng)
+    stored = batch.stored
+    if cut < side or recipe.horizontal_flip:
+        stored = _crop_and_flip(stored, cut, recipe.horizontal_flip, rng)
+    if cut != size:
+        stored = F.interpolate(stored, (size, size), mode="bilinear", antialias=True)
+    if recipe.lightness_jitter:
+        stored = _jitter_lightness(stored, recipe.lightness_jitter, rng)
+    return PhotoBatch(stored, batch.labels)
+
+
+def _cut_side(side: int, size: int, smallest: float, rng: np.random.Generator) -> int:
+    """Side of the batch's crops in the photos, which are resized to `size` where it is another."""
+    return round(side * rng.uniform(smallest, 1)) if smallest else size
+
+
+def _crop_and_flip(
+    stored: Tensor, size: int, horizontal_flip: float, rng: np.random.Generator
+) -> Tensor:
+    """stored: uint8 (N, 3, S, S). Returns uint8 (N, 3, size, size)."""
+    photos, _, side, _ = stored.shape
+    corners = rng.integers(0, side - size + 1, (photos, 2)).tolist()
+    mirrored = (rng.random(photos) < horizontal_flip).tolist()
+    out = stored.new_empty(photos, 3, size, size)
     for i, ((top, left), mirror) in enumerate(zip(corners, mirrored, strict=True)):
-        crop = batch.stored[i, :, top : top + size, left : left + size]
+        crop = stored[i, :, top : top + size, left : left + size]
         out[i] = crop.flip(-1) if mirror else crop
-    return PhotoBatch(out, batch.labels)
+    return out
+
+
+def _jitter_lightness(stored: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+    """Another gamma and contrast of each photo's L; its colours stay. uint8 (N, 3, S, S), both."""
+    gamma, contrast = np.exp(rng.uniform(-strength, strength, (2, len(stored), 1)))
+    level = np.arange(256) / 255
+    curves = 0.5 + (level**gamma - 0.5) * contrast
+    table = torch.from_numpy((curves.clip(0, 1) * 255).round().astype(np.uint8)).to(stored.device)
+    out = stored.clone()
+    for photo, curve in zip(out, table, strict=True):
+        photo[0] = curve[photo[0].long()]
+    return out
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:

@@ -121,8 +121,14 @@ class Recipe:
     """Photos in a batch."""
     crop: int = 0
     """Side of a random crop taken out of the shard's photo at each visit, in pixels; 0 for none."""
+    smallest_crop: float = 0.0
+    """Over 0: the crop's side is drawn anew for each batch, between this share of the photo's side and
+    all of it, and resized to `crop`; 0: it is `crop` pixels of the photo as they are."""
     horizontal_flip: float = 0.0
     """Probability of mirroring a photo at each visit, on top of what the shard did once."""
+    lightness_jitter: float = 0.0
+    """Largest natural logarithm of the gamma, and of the contrast, that L gets at each visit; its
+    colours stay. Scans fade and darken as training photos do not."""
     hints: float = 0.0
     """Mean number of colour hints shown with a photo, for networks that take them; 0 shows none."""
     precision: str = "auto"
@@ -144,6 +150,9 @@ class Recipe:
         _at_least("hints", self.hints, 0)
         if not 0 <= self.horizontal_flip <= 1:
             raise ConfigError(f"Expected horizontal_flip of 0..1, got {self.horizontal_flip}.")
+        if not 0 <= self.smallest_crop <= 1:
+            raise ConfigError(f"Expected smallest_crop of 0..1, got {self.smallest_crop}.")
+        _at_least("lightness_jitter", self.lightness_jitter, 0)
         if self.crop and (self.crop < 32 or self.crop % 32):
             raise ConfigError(f"Expected crop 0 or a multiple of 32, got {self.crop}.")
         self._require('loss = "classification"', self.classifies, BIN_NETWORKS)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import DivergedError
-from colorization.feeding import PhotoBatch, crop_and_flip, num_steps, prefetch, to_tensors
+from colorization.feeding import PhotoBatch, augment, num_steps, prefetch, to_tensors
 from colorization.hints import draw_hints
 from colorization.losses import discriminator_loss, generator_loss
 from colorization.networks.contract import Colorizer
@@ -151,7 +151,7 @@ class Trainer:
         epoch, first = self.position.epoch, self.position.epoch_step
         for step, batch in enumerate(batches, start=first):
             rng = np.random.default_rng([self.seed, epoch, step])
-            yield crop_and_flip(batch, self.recipe, rng), rng
+            yield augment(batch, self.recipe, rng), rng
 
     def _train_step(self, batch: PhotoBatch, rng: np.random.Generator) -> float:
         optimization, position = self.recipe.optimization, self.position

@@ -13,7 +13,7 @@ import torch
 from colorization.errors import ConfigError, DivergedError
 from colorization.feeding import (
     PhotoBatch,
-    crop_and_flip,
+    augment,
     num_steps,
     prefetch,
     step_rows,
@@ -197,12 +197,37 @@ def test_crops_are_cut_at_random_and_mirrored_with_their_recipe():
     recipe = build_recipe("default", {"crop": 32, "horizontal_flip": 1.0})
     batch = coloured_batch()
     batch.labels[:] = torch.arange(4)
-    cropped = crop_and_flip(batch, recipe, np.random.default_rng(0))
+    cropped = augment(batch, recipe, np.random.default_rng(0))
     assert cropped.stored.shape == (4, 3, 32, 32) and cropped.labels.tolist() == [0, 1, 2, 3]
     for photo, crop in zip(batch.stored, cropped.stored, strict=True):
         windows = photo.flip(-1).unfold(1, 32, 1).unfold(2, 32, 1)
         found = (windows == crop[:, None, None]).all(dim=0).all(dim=-1).all(dim=-1)
         assert found.sum() >= 1
+
+
+def test_crops_of_drawn_sides_are_resized():
+    ramp = torch.arange(64, dtype=torch.uint8) * 4  # the width of a crop shows in its span
+    batch = PhotoBatch(ramp.expand(2, 3, 64, 64).contiguous(), torch.tensor([0, 1]))
+    recipe = build_recipe("default", {"crop": 32, "smallest_crop": 0.5, "horizontal_flip": 0.0})
+    spans = []
+    for seed in range(40):
+        stored = augment(batch, recipe, np.random.default_rng(seed)).stored
+        assert stored.shape == (2, 3, 32, 32) and stored.dtype == torch.uint8
+        spans += (stored.amax(dim=(1, 2, 3)).float() - stored.amin(dim=(1, 2, 3))).tolist()
+    assert 110 <= min(spans) < 150 and 220 < max(spans) <= 252
+
+
+def test_lightness_is_jittered_and_colours_are_not():
+    batch = coloured_batch()
+    recipe = build_recipe("default", {"crop": 0, "lightness_jitter": 0.3, "horizontal_flip": 0.0})
+    jittered = augment(batch, recipe, np.random.default_rng(0)).stored
+    assert torch.equal(jittered[:, 1:], batch.stored[:, 1:])
+    curves = []
+    for before, after in zip(batch.stored[:, 0], jittered[:, 0], strict=True):
+        order = before.flatten().argsort()
+        assert (after.flatten()[order].int().diff() >= 0).all()  # still a curve
+        curves.append((after.float() - before).mean().item())
+    assert len(set(curves)) == 4 and max(map(abs, curves)) < 60
 
 
 def test_the_moving_average_follows_the_weights_and_is_what_predicts():
