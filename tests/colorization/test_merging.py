@@ -10,13 +10,13 @@ import torch
 from torchvision.models import segmentation
 
 from colorization.categories import CATEGORY_NAMES, category_index, class_to_category
+from colorization.deeplab import GrayDeepLab
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.inference import MergedColorizer, single_expert_segmenter
 from colorization.lab import gray_to_L, rgb_to_L
 from colorization.merging import drop_absent, merge, refine_weights
 from colorization.networks import build_network
 from colorization.segmentation import (
-    StarterSegmenterNetwork,
     build_segmenter,
     intersection_over_union,
 )
@@ -35,7 +35,7 @@ def random_lightness(height: int, width: int, photos: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["starter", "torchvision:lraspp_mobilenet_v3_large"])
 def test_segmenter_weights_of_the_four_categories_sum_to_one(name):
     network = (
-        StarterSegmenterNetwork()
+        GrayDeepLab()
         if name == "starter"
         else segmentation.lraspp_mobilenet_v3_large(
             weights=None, weights_backbone=None, num_classes=21
@@ -128,7 +128,7 @@ def random_colorizer(**options) -> MergedColorizer:
     experts = {name: build_network("unet18-layer3") for name in ("people", "places")}
     for network in experts.values():
         torch.nn.init.normal_(network.head.weight, std=0.5)
-    segmenter = build_segmenter("starter", StarterSegmenterNetwork().state_dict())
+    segmenter = build_segmenter("starter", GrayDeepLab().state_dict())
     return MergedColorizer(experts, segmenter, short_side=64, precision="fp32", **options)
 
 
