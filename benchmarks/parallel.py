@@ -28,7 +28,7 @@ from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
 from tasks.jobs.stage_items import TrainItem
-from tasks.jobs.train import train_category
+from tasks.jobs.train import train_network
 from tasks.slots import Slots, available_cores, plan_training
 
 _CATEGORIES = ("people", "birds", "animals", "places")
@@ -65,13 +65,13 @@ def measure(work: Path, reader: ShardReader, rounds: int) -> None:
                 cluster = clusters.of(slots)
                 fan_out(
                     cluster,
-                    train_category,
+                    train_network,
                     _items(work, slots, f"warm-{number}", warm=True),
                     _ignore,
                 )
                 items = _items(work, slots, f"{name}-{number}")
                 started = time.perf_counter()
-                results = fan_out(cluster, train_category, items, _ignore)
+                results = fan_out(cluster, train_network, items, _ignore)
                 seconds[name] = time.perf_counter() - started
             peaks[name] = max(peaks[name], *(result.peak_mb for result in results))
         ratios.append(seconds["together"] / seconds["alone"])
@@ -90,7 +90,7 @@ def _items(work: Path, slots: Slots, name: str, *, warm: bool = False) -> list[T
             name="weights",
             folder=str(work / "trained" / f"{category}-{name}-{slots.processes}"),
             category=category,
-            shards=str(work),
+            shards=(str(work),),
             data_digest="",
             recipe=recipe.to_dict(),
             seed=number,

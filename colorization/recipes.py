@@ -137,6 +137,9 @@ class Recipe:
     """torch.compile; it costs minutes before the first step (benchmarks/training.py measures it)."""
     publish: str = "best"
     """best: the epoch of the lowest validation ΔE00; last: the last one."""
+    validate_every: int = 1
+    """Epochs between two validations; the last epoch is always validated. `best` chooses among those
+    that were."""
     patience: int = 0
     """Epochs without a lower validation ΔE00 after which training stops early; 0 never does."""
 
@@ -144,7 +147,7 @@ class Recipe:
         check_network(self.network)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("publish", self.publish, PUBLISHED)
-        for name in ("epochs", "batch"):
+        for name in ("epochs", "batch", "validate_every"):
             _at_least(name, getattr(self, name), 1)
         _at_least("patience", self.patience, 0)
         _at_least("hints", self.hints, 0)
@@ -267,7 +270,26 @@ RECIPES = {
         horizontal_flip=0.5,
     ),
 }
-RECIPES["starter"] = replace(RECIPES["default"], network="unet18-layer3")
+# One encoder and decoder over all categories, then a decoder each on the frozen encoder, which
+# colorize runs once for all four (docs/decisions/011). The average of the last steps is published.
+RECIPES["starter-shared"] = replace(
+    RECIPES["default"],
+    network="unet18-stride4",
+    optimization=replace(RECIPES["default"].optimization, ema=0.999),
+    epochs=24,
+    smallest_crop=0.6,
+    lightness_jitter=0.2,
+    publish="last",
+    validate_every=4,
+)
+RECIPES["starter"] = replace(
+    RECIPES["starter-shared"],
+    optimization=replace(
+        RECIPES["default"].optimization, learning_rate=5e-4, encoder_lr_factor=0.0, ema=0.99
+    ),
+    epochs=4,
+    validate_every=1,
+)
 
 
 def build_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:

@@ -74,7 +74,7 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
 @app.command()
 def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say what a run would do and why, without doing it."""
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.estimate import forecast
     from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
@@ -86,9 +86,7 @@ def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     slots = training_slots(workflow, decisions.values())
     if as_json:
         known = {name: estimate.to_dict() for name, estimate in estimates.items()}
-        shared = {
-            name: {"slots": slots.to_dict()} for name in decisions if slots and name[0] == "train"
-        }
+        shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}
         rows = [plan_row(d) | known.get(n, {}) | shared.get(n, {}) for n, d in decisions.items()]
         print_json(rows)
         return
@@ -96,8 +94,8 @@ def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
         reasons = "; ".join(decision.reasons)
         estimate = f" ({estimates[name]})" if name in estimates else ""
         say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
-    if slots:
-        say(f"training: {slots}")
+    for stage, of_stage in slots.items():
+        say(f"{stage}: {of_stage}")
 
 
 @app.command()
@@ -230,7 +228,7 @@ def colorize(
 
 def _run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
     """Check the config before anything slow is imported, then run the flow."""
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.graph import build_steps, select
 
     workflow = load_workflow(config)

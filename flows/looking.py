@@ -18,7 +18,7 @@ app.add_typer(show_app, name="show")
 def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say what the workspace holds: steps, the last run, quarantined photos."""
     from storage.workspace import Workspace
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.status import last_run, quarantine_rows, stage_status
 
     workspace = Workspace(load_workflow(config).workspace)
@@ -65,7 +65,7 @@ def verify(
 
 def _verify_config(config: Path) -> dict[str, Any]:
     from storage.workspace import Workspace
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.verification import verify_workspace
 
     steps, damaged = verify_workspace(Workspace(load_workflow(config).workspace))
@@ -95,7 +95,7 @@ def show_shards(
     as_json: Json = False,
 ) -> None:
     """Draw photo, crop box, L, a and b of some photos; list what was dropped and why."""
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.preview import preview_shards
 
     preview = preview_shards(load_workflow(config), category, split, photos, output)
@@ -113,7 +113,7 @@ def show_shards(
 def doctor(config: Config = DEFAULT_CONFIG) -> None:
     """Check Python, packages, processor, GPU, disk, codecs and weights."""
     from storage.workspace import Workspace
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.status import doctor as check
 
     root = load_workflow(config).workspace if config.exists() else Path("workspace")

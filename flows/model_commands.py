@@ -76,7 +76,7 @@ def models_fetch(
 
 def _find_model(model: str, config: Path) -> Path:
     from storage.workspace import Workspace
-    from tasks.config import load_workflow
+    from tasks.config_file import load_workflow
     from tasks.models import find_model
 
     workspace = Workspace(load_workflow(config).workspace) if config.exists() else None

@@ -1,4 +1,4 @@
-"""The whole pipeline: ingest → preprocess → train → evaluate, and → colorize.
+"""The whole pipeline: ingest → preprocess → (pretrain →) train → evaluate, and → colorize.
 
 The flows of single stages run through the same `run_stages`, so a stage does the same work
 whichever way it is asked for.
@@ -14,7 +14,8 @@ from prefect import flow
 
 from tasks.cluster import run_clusters
 from tasks.colorize import colorize
-from tasks.config import Workflow, load_workflow
+from tasks.config import Workflow
+from tasks.config_file import load_workflow
 from tasks.evaluate import evaluate
 from tasks.execute import Run
 from tasks.graph import (
@@ -32,11 +33,12 @@ from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, open_run
 from tasks.stage_code import STAGE_NAMES
 from tasks.stages import Step, skipped
-from tasks.train import train
+from tasks.train import pretrain, train
 
 TASKS: dict[str, Any] = {
     "ingest": ingest,
     "preprocess": preprocess,
+    "pretrain": pretrain,
     "train": train,
     "evaluate": evaluate,
     "colorize": colorize,
@@ -90,8 +92,7 @@ def run_stages(
             wanted = [step for step in steps if step.stage == stage]
             ready = [step for step in wanted if not result.blocks(step)]
             if ready:
-                shared = training if stage == "train" else None
-                slots = shared or stage_slots(workflow, stage, len(ready))
+                slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
                 run = Run(workflow, terminal, clusters.of(slots), digests, force)
                 _run_stage(ready, run, result)
         return finish_run(record, result)

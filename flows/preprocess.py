@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.config import load_workflow
+from tasks.config_file import load_workflow
 from tasks.graph import with_workers
 from tasks.results import RunResult
 

@@ -108,6 +108,58 @@ class ShardReader:
         return {**self.__dict__, "_open": OrderedDict()}  # file descriptors stay in their process
 
 
+class JoinedReader:
+    """Several readers of equal photos as one; their rows are counted on from one to the next.
+
+    Raises DamagedError where they hold photos of different sizes.
+    """
+
+    def __init__(self, readers: Sequence[ShardReader]) -> None:
+        self._readers = list(readers)
+        sizes = {reader.size for reader in readers if len(reader)}
+        if len(sizes) > 1:
+            raise DamagedError(
+                f"Expected photos of one size to join, got sides of {sorted(sizes)} pixels. Run "
+                "preprocess again."
+            )
+        self.size = max(sizes, default=0)
+        spans = [int(reader.rows.max(initial=-1)) + 1 for reader in readers]
+        self._offsets = np.concatenate([[0], np.cumsum(spans)]).astype(np.int64)
+        shifted = [r.rows + offset for r, offset in zip(readers, self._offsets, strict=False)]
+        self.rows: Rows = np.concatenate(shifted) if shifted else np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, rows: Sequence[int] | Rows) -> Stored:
+        """Photos in any order. Returns uint8 (n, 3, S, S). Raises DamagedError."""
+        wanted = np.asarray(rows, np.int64)
+        owners = np.searchsorted(self._offsets, wanted, side="right") - 1
+        photos = np.empty((len(wanted), 3, self.size, self.size), np.uint8)
+        for owner in np.unique(owners):
+            mine = owners == owner
+            photos[mine] = self._readers[owner].read(wanted[mine] - self._offsets[owner])
+        return photos
+
+    def batches(self, batch: int) -> Iterator[Stored]:
+        """All photos in order of their rows. Yields uint8 (≤ batch, 3, S, S)."""
+        for first in range(0, len(self.rows), batch):
+            yield self.read(self.rows[first : first + batch])
+
+    def epoch_order(self, seed: Sequence[int], buffer_shards: int = 4) -> Rows:
+        """All rows in the order of one epoch: each reader's own, shuffled together like cards."""
+        orders = [
+            reader.epoch_order((*seed, i), buffer_shards) + offset
+            for i, (reader, offset) in enumerate(zip(self._readers, self._offsets, strict=False))
+        ]
+        turns = np.repeat(np.arange(len(orders)), [len(order) for order in orders])
+        turns = np.random.default_rng(list(seed)).permutation(turns)
+        mixed = np.empty(len(turns), np.int64)
+        for i, order in enumerate(orders):
+            mixed[turns == i] = order
+        return mixed
+
+
 def _photo_size(store: Path, split: str) -> int:
     metadata = read_json(store / split / "zarr.json")
     if metadata is None:

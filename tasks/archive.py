@@ -12,7 +12,8 @@ from typing import Any
 from storage.checkpoints import WEIGHTS_NAME
 from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
-from tasks.config import ArchiveConfig, ColorizeConfig, Workflow, load_workflow
+from tasks.config import ArchiveConfig, ColorizeConfig, Workflow
+from tasks.config_file import load_workflow
 
 STATE_NAME = ".chromaflow"
 """Folder in the output tree that holds the archive's manifest, records and Prefect state."""

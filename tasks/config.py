@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +14,10 @@ from colorization.segmenter_names import SEGMENTER_NAMES
 from storage.content_credentials import Signing
 from storage.datasets import LAYOUTS
 from storage.duplicates import MAX_DISTANCE
-from storage.errors import REASONS, UsageError
+from storage.errors import REASONS
 from storage.formats import OUTPUT_FORMATS
-from storage.source_files import LIST_PREFIX
-from storage.sources import is_url
 
-INITS = ("scratch", "encoder", "imagenet", "starter", "file")
+INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
 DEVICES = ("auto", "cpu", "cuda")
 MERGES = ("soft", "hard")
 TONINGS = ("neutral", "keep")
@@ -145,7 +141,8 @@ class TrainConfig:
     recipe: str = "default"
     init: str = "scratch"
     """scratch; encoder: the resnet18 file in `encoder_weights`; imagenet: torchvision's resnet18,
-    once `chromaflow models fetch torchvision:resnet18` got it; starter: the package's expert
+    once `chromaflow models fetch torchvision:resnet18` got it; pretrained: what [pretrain] trained on
+    all categories; starter: the package's expert
     (fine-tune); file: the weights in `init_weights` (fine-tune)."""
     encoder_weights: str = ""
     """A resnet18 state dict as safetensors or .pth, for init = "encoder"."""
@@ -339,6 +336,8 @@ class Workflow:
     archive: ArchiveConfig | None = None
     ingest: IngestConfig = field(default_factory=IngestConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    pretrain: TrainConfig | None = None
+    """One network over all categories, before and beside what they train of their own; None: none."""
     train: TrainConfig = field(default_factory=TrainConfig)
     colorize: ColorizeConfig = field(default_factory=ColorizeConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
@@ -348,52 +347,14 @@ class Workflow:
     def __post_init__(self) -> None:
         for name in (*self.datasets, *self.experts):
             category_index(name)
-
-
-def load_workflow(path: Path) -> Workflow:
-    """Read chromaflow.toml; relative paths in it start from its folder.
-
-    Raises UsageError naming the key and the allowed ones.
-    """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"Expected a config at {path}, found none. `chromaflow init` writes one."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UsageError(f"Expected TOML in {path}, got: {error}.") from error
-    return build_workflow(table, path.resolve().parent)
-
-
-def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
-    """A Workflow from parsed TOML. base: what relative paths start from. Raises UsageError."""
-    allowed = {f.name for f in fields(Workflow)} | {"seed"}
-    _known(table, allowed, "the top level")
-    seed = {"seed": table.get("seed", 0)}
-    archive = table.get("archive")
-    train = table.get("train", {})
-    resolved = {key: str(base / train[key]) for key in _TRAIN_FILES if train.get(key)}
-    colorize = table.get("colorize", {})
-    named = {key: str(base / colorize[key]) for key in _COLORIZE_FILES if colorize.get(key)}
-    workspace = base / table.get("workspace", "workspace")
-    return Workflow(
-        workspace=workspace,
-        datasets={
-            name: _dataset(name, entry, base) for name, entry in table.get("datasets", {}).items()
-        },
-        archive=_archive(archive, base, workspace) if archive else None,
-        ingest=_section(IngestConfig, table, "ingest", seed),
-        preprocess=_section(PreprocessConfig, table, "preprocess", seed),
-        train=_section(TrainConfig, table, "train", seed | resolved),
-        colorize=_section(ColorizeConfig, table, "colorize", named),
-        compute=_section(ComputeConfig, table, "compute", {}),
-        experts={name: base / file for name, file in table.get("experts", {}).items()},
-    )
-
-
-_COLORIZE_FILES = ("segmenter_weights", "certificates", "key")
-_TRAIN_FILES = ("encoder_weights", "init_weights", "perceptual_weights")
+        _expect(
+            (self.train.init == "pretrained") == (self.pretrain is not None),
+            "train.init",
+            '"pretrained" exactly where there is a [pretrain]',
+            self.train.init,
+        )
+        if self.pretrain is not None:
+            _expect_pretraining(self.pretrain, self.train)
 
 
 def canonical(config: Any) -> dict[str, Any]:
@@ -401,62 +362,16 @@ def canonical(config: Any) -> dict[str, Any]:
     return asdict(config)
 
 
-def _dataset(name: str, entry: Any, base: Path) -> DatasetConfig:
-    table = {"path": entry} if isinstance(entry, str) else entry
-    if not isinstance(table, Mapping) or not isinstance(table.get("path"), str):
-        raise UsageError(
-            f'Expected [datasets] {name} = "path" or {{ path = "..." }}, got {entry!r}.'
-        )
-    _known(table, {f.name for f in fields(DatasetConfig)}, f"[datasets] {name}")
-    path = _location(table["path"], base)
-    return _build(DatasetConfig, {**_tuples(table), "path": path}, f"[datasets] {name}")
-
-
-def _archive(table: Mapping[str, Any], base: Path, workspace: Path) -> ArchiveConfig:
-    _known(table, {f.name for f in fields(ArchiveConfig)}, "[archive]")
-    if "path" not in table:
-        raise UsageError("Expected a path in [archive], got none.")
-    paths = {
-        "path": _location(table["path"], base),
-        "output": base / table["output"] if "output" in table else workspace / "colorized",
-        "truth": base / table["truth"] if "truth" in table else None,
-    }
-    return _build(ArchiveConfig, {**_tuples(table), **paths}, "[archive]")
-
-
-def _location(location: str, base: Path) -> str:
-    """A location that the config names, relative to its folder."""
-    if is_url(location):
-        return location
-    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
-    return f"{prefix}{base / location.removeprefix(prefix)}"
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML's arrays as tuples."""
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
-
-
-def _section(cls: type[T], table: Mapping[str, Any], name: str, extra: Mapping[str, Any]) -> T:
-    section = table.get(name, {})
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    _known(section, set(known) - {"seed"}, f"[{name}]")  # one seed, at the top level
-    return _build(cls, _tuples(section) | dict(extra), f"[{name}]")
-
-
-def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise UsageError(f"Expected fitting types in {where}, got: {error}.") from error
-
-
-def _known(table: Mapping[str, Any], allowed: set[str], where: str) -> None:
-    unknown = sorted(set(table) - allowed)
-    if unknown:
-        raise UsageError(
-            f"Expected keys of {', '.join(sorted(allowed))} in {where}; got {', '.join(unknown)}."
-        )
+def _expect_pretraining(pretrain: TrainConfig, train: TrainConfig) -> None:
+    allowed = [init for init in INITS if init not in ("pretrained", "starter")]
+    _expect(pretrain.init in allowed, "pretrain.init", ", ".join(allowed), pretrain.init)
+    networks = [config.build_recipe().network for config in (pretrain, train)]
+    _expect(
+        len(set(networks)) == 1,
+        "the network of [pretrain] and [train]",
+        "one name",
+        " and ".join(networks),
+    )
 
 
 def _expect(holds: bool, key: str, allowed: str, value: object) -> None:

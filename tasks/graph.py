@@ -1,4 +1,4 @@
-"""From a workflow to its steps in order: ingest → preprocess → train → evaluate, and → colorize."""
+"""From a workflow to its steps: ingest → preprocess → (pretrain →) train → evaluate, and → colorize."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from storage.sources import (
     resolve_location,
 )
 from storage.workspace import Workspace
-from tasks.config import ArchiveConfig, DatasetConfig, Workflow, canonical
+from tasks.config import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
 from tasks.models import (
     expert_files,
     imagenet_encoder,
@@ -34,6 +34,10 @@ from tasks.stage_code import STAGE_NAMES, network_modules
 from tasks.stages import Decision, Step, StepName, decide
 
 ARCHIVE = "archive"
+TRAINING = ("pretrain", "train")
+"""Stages that train networks."""
+SHARED = "shared"
+"""Key of the network that all categories are pretrained in."""
 
 
 def build_steps(workflow: Workflow) -> list[Step]:
@@ -46,6 +50,8 @@ def build_steps(workflow: Workflow) -> list[Step]:
     steps: list[Step] = []
     for category, dataset in workflow.datasets.items():
         steps += _category_steps(workflow, category, dataset)
+    if workflow.pretrain is not None and workflow.datasets:
+        steps.append(_pretrain_step(workflow, workflow.pretrain))
     if workflow.archive is not None:
         steps += _archive_steps(workflow, workflow.archive)
     return sorted(steps, key=lambda step: STAGE_NAMES.index(step.stage))
@@ -113,13 +119,14 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         config=canonical(workflow.preprocess),
         upstream=(ingest.name,),
     )
+    shared = (("pretrain", SHARED),) if workflow.pretrain is not None else ()
     train = Step(
         stage="train",
         key=category,
         workspace=workspace,
         config=workflow.train.result_parts(),
-        upstream=(preprocess.name,),
-        inputs=_hashes(training_files(workflow, category)),
+        upstream=(preprocess.name, *shared),
+        inputs=_hashes(training_files(workflow.train, category)),
         modules=network_modules(workflow.train.build_recipe().network),
     )
     evaluate = Step(
@@ -131,6 +138,18 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         modules=train.modules,
     )
     return [ingest, preprocess, train, evaluate]
+
+
+def _pretrain_step(workflow: Workflow, pretrain: TrainConfig) -> Step:
+    return Step(
+        stage="pretrain",
+        key=SHARED,
+        workspace=Workspace(workflow.workspace),
+        config=pretrain.result_parts(),
+        upstream=tuple(("preprocess", category) for category in workflow.datasets),
+        inputs=_hashes(training_files(pretrain, SHARED)),
+        modules=network_modules(pretrain.build_recipe().network),
+    )
 
 
 def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
@@ -188,13 +207,12 @@ def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, traini
     )
 
 
-def training_files(workflow: Workflow, category: str) -> dict[str, Path]:
-    """The files that training reads beside shards: what it starts from, and VGG's weights.
+def training_files(train: TrainConfig, category: str) -> dict[str, Path]:
+    """The files from outside that training reads: what it starts from, and VGG's weights.
 
     Raises UsageError where a named one is missing, ModelMissingError where a known one is, and
     DamagedError where one is cut short.
     """
-    train = workflow.train
     files: dict[str, Path] = {}
     if train.init == "starter":
         files["init"] = require(starter_file(category))
@@ -222,8 +240,8 @@ def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
 
 
 def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:
-    """How the machine is shared among the steps of a stage other than train."""
-    if stage in ("train", "evaluate"):  # of train: only where nothing is left to train
+    """How the machine is shared among the steps of a stage where nothing is trained."""
+    if stage in (*TRAINING, "evaluate"):
         return plan_training(num_steps, replace(workflow.compute, device="cpu"))
     if stage == "colorize":
         return plan_colorizing(workflow.compute)
@@ -232,14 +250,21 @@ def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:
 
 def training_slots(
     workflow: Workflow, decisions: Iterable[Decision], force: Iterable[str] = ()
-) -> Slots | None:
-    """How the categories that a run would train share the machine; None where it trains none.
+) -> dict[str, Slots]:
+    """How the networks that a run would train share the machine, for each stage that trains any.
 
     force: stages that are computed whatever the decisions say. Raises DeviceMissingError.
     """
-    forced = "train" in force
-    trained = [d for d in decisions if d.step.stage == "train" and (forced or d.action != "skip")]
-    return plan_training(len(trained), workflow.compute) if trained else None
+    decisions, force = list(decisions), set(force)
+    counts = {
+        stage: sum(
+            d.step.stage == stage and (stage in force or d.action != "skip") for d in decisions
+        )
+        for stage in TRAINING
+    }
+    return {
+        stage: plan_training(count, workflow.compute) for stage, count in counts.items() if count
+    }
 
 
 def with_workers(workflow: Workflow, workers: int) -> Workflow:

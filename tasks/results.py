@@ -17,6 +17,7 @@ from storage.manifest import read_rows
 from storage.workspace import Workspace
 from tasks.config import Workflow
 from tasks.evaluate import score_table
+from tasks.graph import TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.train import training_report
@@ -166,7 +167,7 @@ def _publish_artifacts(result: RunResult) -> None:
     if scores:
         create_table_artifact(scores, key="scores", description="Validation scores")
     for ref in result.refs.values():
-        if ref.stage == "train":
+        if ref.stage in TRAINING:
             epochs, files = training_report(ref)
             create_table_artifact(
                 epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"

@@ -1,4 +1,4 @@
-"""Train: shards → one colorizer a category, each in a process of its own."""
+"""Train: shards → one colorizer a category, each in a process of its own, or one of them all."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.checkpoints import CARD_NAME
+from storage.checkpoints import CARD_NAME, WEIGHTS_NAME
+from storage.fingerprint import hash_value
 from storage.ledger import read_json
 from storage.manifest import read_table
+from tasks.config import TrainConfig
 from tasks.execute import Published, Record, Run, Work, execute
-from tasks.graph import training_files
+from tasks.graph import SHARED, training_files
 from tasks.jobs.items import ItemResult
 from tasks.jobs.stage_items import (
     CHECKPOINTS_NAME,
@@ -35,27 +37,43 @@ _SHOWN = ("epoch", "loss", "delta_e", "gray_delta_e", "ab_rmse", "psnr", "colour
 _LAST_EPOCHS = 50
 
 
+@task(name="pretrain", task_run_name="pretrain-{step.key}", cache_policy=NO_CACHE)
+def pretrain(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
+    """Train one network on all categories; it goes on from its last epoch after an interruption."""
+    assert run.workflow.pretrain is not None
+    return _train(step, upstream, run, run.workflow.pretrain)
+
+
 @task(name="train", task_run_name="train-{step.key}", cache_policy=NO_CACHE)
 def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Train one category; it goes on from its last epoch after an interruption."""
+    return _train(step, upstream, run, run.workflow.train)
+
+
+def _train(step: Step, upstream: list[StageRef], run: Run, config: TrainConfig) -> StageRef:
+    workspace = step.workspace
+    learned = [name for name in step.upstream if name[0] == "preprocess"]
 
     def items(folder: Path) -> list[TrainItem]:
-        train, compute = run.workflow.train, run.workflow.compute
-        files = {k: str(v) for k, v in training_files(run.workflow, step.key).items()}
+        files = training_files(config, step.key)
+        if config.init == "pretrained":
+            files["init"] = workspace.current("pretrain", SHARED).resolve() / WEIGHTS_NAME
+        digests = {key: digest_of(workspace, stage, key) for stage, key in learned}
+        compute = run.workflow.compute
         return [
             TrainItem(
                 name="weights",
                 folder=str(folder),
                 category=step.key,
-                shards=str(step.workspace.current("preprocess", step.key).resolve()),
-                data_digest=digest_of(step.workspace, "preprocess", step.key),
-                recipe=train.build_recipe().to_dict(),
-                seed=train.seed,
-                init=train.init,
-                init_weights=files.get("init"),
-                perceptual_weights=files.get("perceptual"),
-                license=train.license,
-                min_photos=train.min_photos,
+                shards=tuple(str(workspace.current(*name).resolve()) for name in learned),
+                data_digest=digests.get(step.key) or hash_value(digests),
+                recipe=config.build_recipe().to_dict(),
+                seed=config.seed,
+                init=config.init,
+                init_weights=str(files["init"]) if "init" in files else None,
+                perceptual_weights=str(files["perceptual"]) if "perceptual" in files else None,
+                license=config.license,
+                min_photos=config.min_photos,
                 num_threads=run.cluster.slots.threads,
                 device=compute.device if run.cluster.slots.device != "cpu" else "cpu",
                 checkpoint_seconds=compute.checkpoint_seconds,

@@ -6,7 +6,7 @@ processes and the step at which the epoch was entered, so training resumes at a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from colorization.feeding import PhotoBatch, num_steps, step_rows
 from storage.manifest import read_table
-from storage.shard_reader import ShardReader
+from storage.shard_reader import JoinedReader, ShardReader
 from tasks.jobs.preprocess import STORE_NAME
 
 EpochBatches = Callable[[int, int], Iterable[PhotoBatch]]
@@ -34,7 +34,7 @@ _LOADED_AT_ONCE = 256
 class Split:
     """The photos of one split and their labels."""
 
-    reader: ShardReader
+    reader: ShardReader | JoinedReader
     labels: NDArray[np.int64]
     """int64 (N,), as the reader's rows: index into `label_names`, −1 for a label not in it."""
     label_names: tuple[str, ...]
@@ -60,6 +60,21 @@ def open_split(preprocessed: Path, split: str, label_names: tuple[str, ...] = ()
     labels = np.array([number.get(label, -1) for label in found], np.int64)
     reader = ShardReader(preprocessed / STORE_NAME, split, listed["row"].to_numpy(np.int64))
     return Split(reader, labels, names)
+
+
+def open_splits(folders: Sequence[Path], split: str, label_names: tuple[str, ...] = ()) -> Split:
+    """The photos of one split of one or more categories, mixed. Raises DamagedError.
+
+    label_names: as in `open_split`; those of several categories together.
+    """
+    if len(folders) == 1:
+        return open_split(folders[0], split, label_names)
+    names = label_names or tuple(
+        sorted({name for folder in folders for name in open_split(folder, split).label_names})
+    )
+    parts = [open_split(folder, split, names) for folder in folders]
+    reader = JoinedReader([part.reader for part in parts if isinstance(part.reader, ShardReader)])
+    return Split(reader, np.concatenate([part.labels for part in parts]), names)
 
 
 class ShardBatches(IterableDataset[PhotoBatch]):

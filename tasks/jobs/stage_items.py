@@ -22,13 +22,15 @@ EVENTS_FOLDER, SAMPLES_FOLDER = "tensorboard", "samples"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainItem(WorkItem):
-    """One category."""
+    """One network."""
 
-    job: ClassVar[str] = "tasks.jobs.train:train_category"
+    job: ClassVar[str] = "tasks.jobs.train:train_network"
     category: str
-    shards: str
-    """The preprocess step's folder."""
+    """Or `shared`, for one over all categories."""
+    shards: tuple[str, ...]
+    """Folders of the preprocess steps that it learns from."""
     data_digest: str
+    """Of their outputs."""
     recipe: dict[str, Any]
     seed: int
     init: str

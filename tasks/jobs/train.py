@@ -1,4 +1,4 @@
-"""One category's training in a process of its own: resume, epochs, rollback, weights, card."""
+"""One network's training in a process of its own: resume, epochs, rollback, weights, card."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from colorization.training import Trainer
 from storage.errors import UsageError
 from storage.ledger import exclusive, record_file
 from tasks.jobs.items import ItemResult, commit_item, spread_evenly
-from tasks.jobs.loading import Split, epoch_batches, open_split
+from tasks.jobs.loading import Split, epoch_batches, open_splits
 from tasks.jobs.models import load_state, load_weights
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training_results import write_results
@@ -43,7 +43,7 @@ _MOST_ROLLBACKS = 2
 _ROLLBACK_FACTOR = 0.3
 
 
-def train_category(item: TrainItem) -> ItemResult:
+def train_network(item: TrainItem) -> ItemResult:
     """Train to the recipe's last epoch, from the newest whole checkpoint if there is one.
 
     Raises UsageError for too few photos, DivergedError when lower rates did not help either.
@@ -51,8 +51,9 @@ def train_category(item: TrainItem) -> ItemResult:
     torch.set_num_threads(item.num_threads or available_cores())
     item = replace(item, device=resolve_device(item.device))
     folder = Path(item.folder)
-    train = open_split(Path(item.shards), "train")
-    val = open_split(Path(item.shards), "val", train.label_names)
+    shards = [Path(shards) for shards in item.shards]
+    train = open_splits(shards, "train")
+    val = open_splits(shards, "val", train.label_names)
     if len(train) < item.min_photos:
         raise UsageError(
             f"Expected {item.min_photos} or more usable training photos of {item.category}, got "
@@ -159,7 +160,9 @@ def _one_epoch(
 
     position = trainer.position
     result = trainer.train_epoch(batches(position.epoch, position.epoch_step), on_step)
-    scores = validate(trainer, val)
+    recipe = trainer.recipe
+    due = position.epoch % recipe.validate_every == 0 or position.epoch >= recipe.epochs
+    scores = validate(trainer, val) if due else {}
     row = {"epoch": position.epoch, "loss": result.loss, **scores, **known}
     times = {"seconds": round(time.monotonic() - started, 2), "wait_share": result.wait_share}
     state.history.append(row | times)

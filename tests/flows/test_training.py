@@ -13,7 +13,7 @@ import torch
 from command import chromaflow, computed
 
 from colorization.networks import build_network
-from storage.checkpoints import save_checkpoint
+from storage.checkpoints import load_checkpoint, save_checkpoint
 from tasks.models import starter_file
 
 pytestmark = pytest.mark.usefixtures("shared_server")
@@ -87,6 +87,47 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     assert weights_of(project) == before
 
 
+PRETRAINING = """
+[pretrain]
+recipe = "starter-shared"
+[pretrain.overrides]
+epochs = 1
+batch = 4
+crop = 32
+"""
+
+
+def test_a_network_pretrained_on_all_categories_is_the_start_of_each(project: Path) -> None:
+    text = project.read_text().replace('init = "starter"', 'init = "pretrained"')
+    project.write_text(text + PRETRAINING)
+    steps = computed(project, *UNTIL)
+    trained = {"pretrain/shared", "train/people", "train/places"}
+    assert {name for name in steps if "train" in name} == trained
+    assert steps["pretrain/shared"]["done"] == sum(
+        steps[f"preprocess/{key}"]["train"] for key in ("people", "places")
+    )
+    current = project.parent / "workspace/current"
+    shared = load_checkpoint(current / "pretrain/shared/weights.safetensors")
+    experts = [
+        load_checkpoint(current / f"train/{k}/weights.safetensors") for k in ("people", "places")
+    ]
+    for key, tensor in shared.tensors.items():  # the encoder stays, the decoders part
+        same = [np.array_equal(tensor, expert.tensors[key]) for expert in experts]
+        if key.startswith("encoder."):
+            assert same == [True, True], key
+    parted = [
+        not np.array_equal(a, b)
+        for a, b in zip(*(e.tensors.values() for e in experts), strict=True)
+    ]
+    assert any(parted)
+
+    assert not any(step["computed"] for step in computed(project, *UNTIL).values())
+    project.write_text(project.read_text().replace("crop = 32", "crop = 64"))
+    again = computed(project, *UNTIL)
+    redone = {name for name, step in again.items() if step["computed"]}
+    assert redone == trained
+
+
 def test_the_plan_shows_how_32_cores_are_shared_by_four_categories(
     project: Path, make_photo: Any
 ) -> None:
@@ -101,7 +142,7 @@ def test_the_plan_shows_how_32_cores_are_shared_by_four_categories(
     assert len(shared) == 4
     for slots in shared.values():
         assert (slots["processes"], slots["threads"], slots["rounds"]) == (4, 8, 1)
-    assert "training: 4 processes × 8 threads on CPU" in chromaflow("plan", "--config", project)[2]
+    assert "train: 4 processes × 8 threads on CPU" in chromaflow("plan", "--config", project)[2]
 
 
 def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Path) -> None:

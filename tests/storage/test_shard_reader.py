@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from storage.errors import DamagedError
-from storage.shard_reader import ShardReader
+from storage.shard_reader import JoinedReader, ShardReader
 from storage.shards import ShardWriter, create_array, shard_of, shard_path
 
 SIZE = 8
@@ -155,3 +155,36 @@ def test_more_shards_than_may_be_open_at_once(tmp_path, monkeypatch):
 def test_zarr_itself_reads_the_same_photos(filled):
     store, photos = filled
     np.testing.assert_array_equal(zarr.open_group(store, mode="r")["train"][:600], photos)
+
+
+def test_joined_readers_are_one_in_rows_batches_and_order(tmp_path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    (first, photos), (second, _) = fill(tmp_path / "a", 300), fill(tmp_path / "b", 40)
+    rows = np.array([299, 0, 7, 256])
+    joined = JoinedReader(
+        [
+            ShardReader(first, "train", rows),
+            ShardReader(second, "train", np.array([39, 5])),
+            ShardReader(second, "train", np.array([], int)),
+        ]
+    )
+    assert len(joined) == 6 and joined.size == SIZE
+    assert joined.rows.tolist() == [0, 7, 256, 299, 305, 339]
+    assert numbers(joined.batches(4)) == [0, 7, 256, 299, 5, 39]
+    np.testing.assert_array_equal(joined.read([339, 7, 305]), photos[[39, 7, 5]])
+    pickle.loads(pickle.dumps(joined)).read([339])
+
+    whole = JoinedReader([ShardReader(first, "train", np.arange(300))] * 2)
+    order = whole.epoch_order((1, 0))
+    assert sorted(order) == list(range(600))
+    np.testing.assert_array_equal(order, whole.epoch_order((1, 0)))
+    assert (order != whole.epoch_order((1, 1))).any()
+    assert 100 < (order[:300] < 300).sum() < 200  # mixed, not one after the other
+
+
+def test_photos_of_different_sizes_are_not_joined(tmp_path):
+    store, _ = fill(tmp_path, 3)
+    create_array(store, "val", 1, 2 * SIZE)
+    readers = [ShardReader(store, split, np.array([0])) for split in ("train", "val")]
+    with pytest.raises(DamagedError, match=r"sides of \[8, 16\]"):
+        JoinedReader(readers)

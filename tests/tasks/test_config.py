@@ -9,7 +9,7 @@ import pytest
 from colorization.errors import ConfigError
 from storage.errors import UsageError
 from tasks.colorize import _chunks
-from tasks.config import build_workflow, load_workflow
+from tasks.config_file import build_workflow, load_workflow
 from tasks.template import write_template
 
 
@@ -45,6 +45,16 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
             "resnet18, resnet18-trunk, unet18, unet18-layer3, unet18-stride4, hypercolumn",
         ),
         ({"train": {"min_photos": 1}}, "2 or more"),
+        ({"train": {"init": "pretrained"}}, r"\[pretrain\]"),
+        ({"pretrain": {"recipe": "starter-shared"}}, "pretrained"),
+        (
+            {"pretrain": {"init": "starter"}, "train": {"init": "pretrained"}},
+            "scratch, encoder, imagenet, file",
+        ),
+        (
+            {"pretrain": {}, "train": {"recipe": "starter", "init": "pretrained"}},
+            "one name; got 'unet18 and unet18-stride4'",
+        ),
         ({"compute": {"device": "gpu"}}, "auto, cpu, cuda"),
         ({"compute": {"threads": -1}}, "0 or more"),
         ({"colorize": {"merge": "max"}}, "soft, hard"),

@@ -27,7 +27,7 @@ from storage.errors import DamagedError, LockedError, UsageError
 from storage.ledger import exclusive
 from tasks.jobs.models import load_colorizer
 from tasks.jobs.stage_items import TrainItem
-from tasks.jobs.train import train_category
+from tasks.jobs.train import train_network
 from tasks.jobs.training_state import TrainingState
 
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))
@@ -61,7 +61,7 @@ def test_weights_of_a_training_killed_at_random_steps_are_those_of_a_whole_one(
     rng = random.Random(SEED + num_kills)
     extra = {"horizontal_flip": 0.5, "clip_norm": 5.0, "epochs": 2 * num_kills}
     item = training_item(tmp_path / "whole", shards, **extra)
-    train_category(item)
+    train_network(item)
     killed = training_item(tmp_path / "killed", shards, checkpoint_seconds=0.15, **extra)
     kills = 0
     while kills < num_kills:
@@ -69,7 +69,7 @@ def test_weights_of_a_training_killed_at_random_steps_are_those_of_a_whole_one(
         assert train_and_die(killed, rng.randint(0, 24)), "it ended before the last kill"
         kills += 1
     assert not (tmp_path / "killed/weights.safetensors").exists()
-    train_category(killed)
+    train_network(killed)
     assert len(load_history(tmp_path / "killed")) == 2 * num_kills
     for name in ("weights.safetensors", "last.safetensors"):
         assert sha256(tmp_path / "killed" / name) == sha256(tmp_path / "whole" / name), SEED
@@ -86,7 +86,7 @@ def load_history(folder: Path) -> pd.DataFrame:
 
 
 def test_what_a_training_leaves_behind(tmp_path: Path, shards: Path) -> None:
-    result = train_category(training_item(tmp_path, shards))
+    result = train_network(training_item(tmp_path, shards))
     assert result.num_photos == 40
     record = json.loads((tmp_path / "done/weights.json").read_text())
     kept = {file["path"] for file in record["files"] + record["extras"]}
@@ -118,7 +118,7 @@ def test_what_a_training_leaves_behind(tmp_path: Path, shards: Path) -> None:
 
 
 def test_a_recipe_may_publish_the_last_epoch(tmp_path: Path, shards: Path) -> None:
-    train_category(training_item(tmp_path, shards, publish="last", epochs=3))
+    train_network(training_item(tmp_path, shards, publish="last", epochs=3))
     published = load_checkpoint(tmp_path / "weights.safetensors").metadata["metrics"]
     best = load_checkpoint(tmp_path / "best.safetensors").metadata["metrics"]
     assert published["epoch"] == 3 and best["delta_e"] <= published["delta_e"]
@@ -126,10 +126,17 @@ def test_a_recipe_may_publish_the_last_epoch(tmp_path: Path, shards: Path) -> No
 
 def test_training_stops_when_nothing_gets_better(tmp_path: Path, shards: Path) -> None:
     rates = {"learning_rate": 1e-12, "final_learning_rate": 1e-12, "ema": 0.0}
-    train_category(training_item(tmp_path, shards, epochs=50, patience=2, **rates))
+    train_network(training_item(tmp_path, shards, epochs=50, patience=2, **rates))
     history = load_history(tmp_path)
     best = history["delta_e"].idxmin()
     assert len(history) == best + 3 < 50
+
+
+def test_epochs_between_validations_have_no_scores(tmp_path: Path, shards: Path) -> None:
+    train_network(training_item(tmp_path, shards, epochs=5, validate_every=3))
+    history = load_history(tmp_path)
+    assert history["epoch"][history["delta_e"].notna()].tolist() == [3, 5]
+    assert load_checkpoint(tmp_path / "weights.safetensors").metadata["metrics"]["epoch"] in (3, 5)
 
 
 def poison(monkeypatch: pytest.MonkeyPatch, at: dict[int, int]) -> None:
@@ -150,7 +157,7 @@ def test_a_nan_goes_back_to_the_last_good_state_with_a_lower_rate_twice(
     tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison(monkeypatch, {3: 1, 25: 1})
-    train_category(training_item(tmp_path, shards))
+    train_network(training_item(tmp_path, shards))
     metadata = load_checkpoint(tmp_path / "weights.safetensors").metadata
     assert [row["step"] for row in metadata["rollbacks"]] == [3, 25]
     assert [row["to"] for row in metadata["rollbacks"]] == [0, 20]
@@ -164,7 +171,7 @@ def test_a_third_nan_fails_clearly_and_keeps_the_checkpoint(
 ) -> None:
     poison(monkeypatch, {25: 9})
     with pytest.raises(DivergedError, match="tried with 2 lower rates, down to 0.09"):
-        train_category(training_item(tmp_path, shards))
+        train_network(training_item(tmp_path, shards))
     assert not (tmp_path / "weights.safetensors").exists()
     assert sorted((tmp_path / "checkpoints").glob("*.json"))
 
@@ -174,11 +181,11 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     tmp_path: Path, shards: Path
 ) -> None:
     item = training_item(tmp_path / "a", shards)
-    train_category(training_item(tmp_path / "whole", shards))
+    train_network(training_item(tmp_path / "whole", shards))
     assert train_and_die(training_item(tmp_path / "a", shards, checkpoint_seconds=0.0), 33)
     newest = max((tmp_path / "a/checkpoints").glob("0*.pt"))
     newest.write_bytes(newest.read_bytes()[:-1000])
-    train_category(item)
+    train_network(item)
     name = "weights.safetensors"
     assert sha256(tmp_path / "a" / name) == sha256(tmp_path / "whole" / name)
 
@@ -189,14 +196,14 @@ def test_colours_that_are_none_at_the_end_of_an_epoch_are_a_divergence_too(
     """One step an epoch: no later step of it would find the loss not finite."""
     rates = {"learning_rate": 1e12, "final_learning_rate": 1e12, "batch": 64, "ema": 0.0}
     with pytest.raises(DivergedError, match="tried with 2 lower rates"):
-        train_category(training_item(tmp_path, shards, **rates))
+        train_network(training_item(tmp_path, shards, **rates))
 
 
 @pytest.mark.slow
 def test_a_damaged_best_epoch_is_passed_over_and_later_states_are_kept(
     tmp_path: Path, shards: Path
 ) -> None:
-    train_category(training_item(tmp_path / "whole", shards))
+    train_network(training_item(tmp_path / "whole", shards))
     item = training_item(tmp_path / "a", shards, checkpoint_seconds=0.0)
     assert train_and_die(item, 33)
     folder = tmp_path / "a/checkpoints"
@@ -204,7 +211,7 @@ def test_a_damaged_best_epoch_is_passed_over_and_later_states_are_kept(
         best.write_bytes(best.read_bytes()[:-100])
     assert train_and_die(item, 15), "it began again, and is killed again"
     assert max(int(path.name.split("-")[0]) for path in folder.glob("0*.json")) == 15
-    train_category(item)
+    train_network(item)
     for name in ("weights.safetensors", "last.safetensors"):
         assert sha256(tmp_path / "a" / name) == sha256(tmp_path / "whole" / name)
 
@@ -217,7 +224,7 @@ def test_a_training_that_is_under_way_has_no_rival(
         exclusive(tmp_path / ".training.lock", "it"),
         pytest.raises(LockedError, match="alone in the training of birds"),
     ):
-        train_category(training_item(tmp_path, shards))
+        train_network(training_item(tmp_path, shards))
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -225,7 +232,7 @@ def test_a_training_that_is_under_way_has_no_rival(
 def test_a_photo_that_would_be_alone_in_the_last_step_is_not(tmp_path: Path, network: str) -> None:
     odd = write_split(tmp_path / "odd", 9, 2)
     item = training_item(tmp_path / "out", odd, network=network, batch=8, epochs=1)
-    train_category(item)
+    train_network(item)
     assert load_history(tmp_path / "out")["loss"].notna().all()
 
 
@@ -236,7 +243,7 @@ def test_a_state_is_taken_up_with_the_threads_that_it_was_saved_with(
     assert train_and_die(item, 5)
     record = json.loads(max((tmp_path / "checkpoints").glob("*.json")).read_text())
     assert (record["num_threads"], record["precision"]) == (1, "fp32")
-    train_category(replace(item, num_threads=2))
+    train_network(replace(item, num_threads=2))
     assert torch.get_num_threads() == 1
 
 
@@ -244,13 +251,13 @@ def test_a_state_is_taken_up_with_the_threads_that_it_was_saved_with(
 def test_too_few_photos_are_refused_with_what_to_do(tmp_path: Path, num_photos: int) -> None:
     few = write_split(tmp_path / "few", num_photos, 1)
     with pytest.raises(UsageError, match=rf"8 or more .* birds, got {num_photos}.*min_photos"):
-        train_category(training_item(tmp_path / "out", few))
+        train_network(training_item(tmp_path / "out", few))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_category_without_validation_photos_is_trained_to_its_last_epoch(tmp_path: Path) -> None:
     alone = write_split(tmp_path / "alone", 12, 0)
-    train_category(training_item(tmp_path / "out", alone, epochs=2))
+    train_network(training_item(tmp_path / "out", alone, epochs=2))
     metadata = load_checkpoint(tmp_path / "out/weights.safetensors").metadata
     assert metadata["metrics"]["epoch"] == 2 and "delta_e" not in metadata["metrics"]
 
@@ -258,12 +265,12 @@ def test_a_category_without_validation_photos_is_trained_to_its_last_epoch(tmp_p
 def test_labels_are_learned_where_the_network_can_and_there_are_two(tmp_path: Path) -> None:
     few = write_split(tmp_path / "few", 8, 1)
     item = training_item(tmp_path / "out", few, network="iizuka16", scene=0.1, epochs=1, ema=0.0)
-    train_category(item)
+    train_network(item)
     network, metadata = load_colorizer(tmp_path / "out/weights.safetensors")
     assert metadata["num_classes"] == 2 and network.classifier[-1].out_features == 2
     one = write_split(tmp_path / "one", 1, 0)
     with pytest.raises(UsageError, match="two or more labels"):
-        train_category(
+        train_network(
             training_item(tmp_path / "x", one, network="iizuka16", scene=0.1, min_photos=1)
         )
 
@@ -286,7 +293,7 @@ def test_foreign_truncated_and_unsafe_weights_are_refused(tmp_path: Path, shards
     torch.save(build_network("resnet18-trunk").state_dict(), tmp_path / "trunk.pth")
     start = {"init": "file", "init_weights": str(tmp_path / "trunk.pth")}
     with pytest.raises(WeightsMismatchError, match="unet18-layer3 in .*trunk.pth"):
-        train_category(training_item(tmp_path / "out", shards, **start))
+        train_network(training_item(tmp_path / "out", shards, **start))
     whole = (tmp_path / "trunk.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DamagedError, match="Copy the file again"):
@@ -297,10 +304,10 @@ def test_foreign_truncated_and_unsafe_weights_are_refused(tmp_path: Path, shards
 
 
 def test_training_goes_on_from_a_file_of_the_same_network(tmp_path: Path, shards: Path) -> None:
-    train_category(training_item(tmp_path / "first", shards))
+    train_network(training_item(tmp_path / "first", shards))
     start = {"init": "file", "init_weights": str(tmp_path / "first/weights.safetensors")}
     still = {"learning_rate": 1e-12, "final_learning_rate": 1e-12, "epochs": 1, "ema": 0.0}
-    train_category(training_item(tmp_path / "second", shards, **start, **still))
+    train_network(training_item(tmp_path / "second", shards, **start, **still))
     first, second = (
         load_checkpoint(tmp_path / name / "weights.safetensors").tensors
         for name in ("first", "second")

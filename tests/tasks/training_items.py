@@ -15,7 +15,7 @@ from storage.manifest import write_table
 from storage.shards import ShardWriter, create_array
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
 from tasks.jobs.stage_items import TrainItem
-from tasks.jobs.train import train_category
+from tasks.jobs.train import train_network
 
 SIDE = 32
 
@@ -51,7 +51,7 @@ def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
         "name": "weights",
         "folder": str(folder),
         "category": "birds",
-        "shards": str(shards),
+        "shards": (str(shards),),
         "data_digest": "0" * 64,
         "seed": 5,
         "init": "scratch",
@@ -93,7 +93,7 @@ def main() -> None:
         return train_step(self, *args)
 
     Trainer._train_step = counted  # type: ignore[method-assign]
-    train_category(item)
+    train_network(item)
 
 
 if __name__ == "__main__":
