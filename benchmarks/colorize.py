@@ -55,6 +55,7 @@ from colorization.inference import (
     single_expert_segmenter,
 )
 from colorization.lab import Float
+from colorization.merge_options import MergeOptions
 from colorization.networks import build_network
 from storage.decoder import shared_decoder
 from storage.encoding import ColoredPage, encode
@@ -217,8 +218,9 @@ def _spec(short_side: int) -> ModelSpec:
         segmenter="starter",
         segmenter_weights=str(segmenter),
         hashes=tuple((category, hash_file(path)) for category, path in paths.items()),
-        merge="soft",
-        threshold=ColorizeConfig().threshold,
+        classes=(),
+        merge=ColorizeConfig().merge_options,
+        uncertainty=False,
         short_side=short_side,
         num_threads=1,
         device="cpu",
@@ -302,7 +304,9 @@ class _Square(MergedColorizer):
 def _siggraph(precision: str) -> MergedColorizer:
     torch.manual_seed(0)
     network = {"places": build_network("siggraph17")}
-    return _Square(network, single_expert_segmenter, merge_mode="hard", precision=precision)
+    return _Square(
+        network, single_expert_segmenter, merge=MergeOptions(mode="hard"), precision=precision
+    )
 
 
 def ours_precision() -> str:

@@ -30,9 +30,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from colorization.categories import CATEGORY_NAMES, REST, class_to_category
+from colorization.compute import place
 from colorization.deeplab import GrayDeepLab
 from colorization.inference import MULTIPLE, network_size
 from colorization.lab import L_MAX, decode_lab, lab_to_rgb, rgb_to_L
+from colorization.merge_options import MergeOptions
 from colorization.merging import refine_weights
 from colorization.segmentation import (
     IGNORE_INDEX,
@@ -72,7 +74,7 @@ def load_teacher(shared: Path) -> Any:
     spec.loader.exec_module(module)
     teacher = module.DeepLabMNV2()
     teacher.load_state_dict(teacher_state(shared))
-    return teacher.eval()
+    return place(teacher.eval(), "cpu")
 
 
 @torch.inference_mode()
@@ -81,7 +83,8 @@ def teach(teacher: Any, stored: NDArray[np.uint8]) -> torch.Tensor:
     L, ab = decode_lab(stored)
     rgb = np.stack([lab_to_rgb(x[0], c) for x, c in zip(L, ab, strict=True)])
     x = torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1
-    x = F.interpolate(x, (321, 321), mode="bilinear", align_corners=True)
+    x = F.interpolate(x, (SIDE + 1, SIDE + 1), mode="bilinear", align_corners=True)
+    x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         classes = teacher(x).float().softmax(1)
     weight = classes.new_zeros(len(x), len(CATEGORY_NAMES), *classes.shape[-2:])
@@ -165,7 +168,7 @@ def measure_iou(segmenter: StarterSegmenter, voc: Voc) -> list[float]:
         height, width = L.shape[-2:]
         right, below = -width % MULTIPLE, -height % MULTIPLE
         padded = F.pad(L[None], (0, right, 0, below), mode="reflect")
-        weight = refine_weights(segmenter(padded)[..., :height, :width], L[None], "soft")
+        weight = refine_weights(segmenter(padded)[..., :height, :width], L[None], MergeOptions())
         weight = F.interpolate(weight, label.shape, mode="bilinear", align_corners=False)
         predicted.append(weight.argmax(dim=1).flatten())
         truth.append(label.flatten().long())

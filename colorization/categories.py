@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from colorization.errors import ConfigError
@@ -62,7 +62,16 @@ def category_index(name: str) -> int:
     return CATEGORY_NAMES.index(name)
 
 
-def class_to_category(classes: Sequence[str] = VOC_CLASSES) -> list[int]:
-    """For each class, the index of the category that owns it."""
+def class_to_category(
+    classes: Sequence[str] = VOC_CLASSES, owners: Mapping[str, str] | None = None
+) -> list[int]:
+    """For each class, the index of the category that owns it.
+
+    owners: class → category where it is to be another. Raises ConfigError for an unknown one.
+    """
     owner = {voc: i for i, category in enumerate(CATEGORIES) for voc in category.voc_classes}
+    for name, category in (owners or {}).items():
+        if name not in classes:
+            raise ConfigError(f"Expected a class of {', '.join(classes)}; got {name!r}.")
+        owner[name] = category_index(category)
     return [owner.get(name, len(CATEGORIES) - 1) for name in classes]

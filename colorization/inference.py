@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,8 +18,10 @@ from torch import Tensor, nn
 from colorization.categories import CATEGORY_NAMES, REST
 from colorization.compute import autocast, place, resolve_precision
 from colorization.full_size import colour_strips, reduced_L
+from colorization.hinting import Hint, hint_channels, spread_hints
 from colorization.lab import Float, Pixels, normalize_L
-from colorization.merging import drop_absent, merge, refine_weights
+from colorization.merge_options import MergeOptions
+from colorization.merging import certain_share, disagreement, drop_absent, merge, refine_weights
 from colorization.networks.contract import EncodedColorizer
 from colorization.segmentation import Segmenter
 
@@ -40,13 +41,16 @@ class Prediction:
     """float32 (1, 2, h, w): the one expert with the largest share, for comparison."""
     shares: dict[str, float]
     """Category → mean weight over the photo."""
+    uncertainty: Tensor | None = None
+    """float32 (1, 1, h, w), Lab units, where it was asked for: how far the experts that a pixel mixes,
+    and the photo and its mirror image, are apart."""
 
 
 class MergedColorizer:
     """Experts by category, a segmenter, and how to merge them.
 
     experts: category name → network. segmenter: None when there is a single expert to use
-    everywhere. threshold: an expert whose weight nowhere exceeds it is not run.
+    everywhere.
     """
 
     def __init__(
@@ -54,16 +58,17 @@ class MergedColorizer:
         experts: Mapping[str, nn.Module],
         segmenter: Segmenter,
         *,
-        merge_mode: str = "soft",
-        threshold: float = 0.1,
+        merge: MergeOptions = MergeOptions(),  # noqa: B008 - frozen
         short_side: int = 256,
+        uncertainty: bool = False,
         precision: str = "auto",
         device: str = "cpu",
     ) -> None:
         self.experts = {name: network.eval() for name, network in experts.items()}
         self.segmenter = segmenter
-        self.merge_mode, self.threshold, self.short_side = merge_mode, threshold, short_side
-        self.shares_encoder = share_encoder(list(self.experts.values()))
+        self.merge, self.short_side = merge, short_side
+        self.uncertainty = uncertainty or merge.abstain > 0
+        share_encoders(list(self.experts.values()))
         self._asked_precision = precision
         self._move(device)
 
@@ -75,15 +80,15 @@ class MergedColorizer:
         if isinstance(self.segmenter, nn.Module):
             place(self.segmenter, device)
 
-    def predict(self, L: Float) -> Prediction:
+    def predict(self, L: Float, hints: Sequence[Hint] = ()) -> Prediction:
         """Colours of one photo at network size.
 
-        L: float32 (H, W), 0..100, of any size. A photo for which a GPU has not the memory is
-        predicted on the CPU. Raises torch.OutOfMemoryError, or RuntimeError with the words of
-        torch's CPU allocator, where there is no memory either.
+        L: float32 (H, W), 0..100, of any size. hints: see `colorization.hinting`. A photo for which a
+        GPU has not the memory is predicted on the CPU. Raises torch.OutOfMemoryError, or RuntimeError
+        with the words of torch's CPU allocator, where there is no memory either.
         """
         try:
-            return self._predict(L)
+            return self._predict(L, hints)
         except torch.OutOfMemoryError:
             if self.device == "cpu":
                 raise
@@ -91,40 +96,72 @@ class MergedColorizer:
         self._move("cpu")
         torch.cuda.empty_cache()
         try:
-            return self._predict(L)
+            return self._predict(L, hints)
         finally:
             self._move(gpu)
 
     @torch.inference_mode()
-    def _predict(self, L: Float) -> Prediction:
+    def _predict(self, L: Float, hints: Sequence[Hint]) -> Prediction:
         L_11hw = _network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
+        found = self._merged(L_11hw, hints)
+        if self.uncertainty:
+            mirrored = [replace(hint, across=1 - hint.across) for hint in hints]
+            other = self._merged(L_11hw.flip(-1), mirrored).ab.flip(-1)
+            apart = (found.ab - other).square().sum(dim=1, keepdim=True)
+            assert found.uncertainty is not None
+            found = replace(found, uncertainty=(found.uncertainty.square() + apart).sqrt())
+        if self.merge.abstain:
+            assert found.uncertainty is not None
+            found = replace(
+                found, ab=found.ab * certain_share(found.uncertainty, self.merge.abstain)
+            )
+        return replace(found, ab=spread_hints(found.ab, L_11hw, hints))
+
+    def _merged(self, L_11hw: Tensor, hints: Sequence[Hint]) -> Prediction:
+        """What the networks say; uncertainty: how far the experts that a pixel mixes are apart."""
         padded, (height, width) = _pad(L_11hw)
         with autocast(self.precision, self.device):
             weight = self.segmenter(padded).float()[..., :height, :width]
-        weight = refine_weights(weight, L_11hw, self.merge_mode)
-        weight = drop_absent(weight, set(self.experts), self.threshold)
+        weight = refine_weights(weight, L_11hw, self.merge)
+        weight = drop_absent(weight, set(self.experts), self.merge.threshold)
         wanted = weight.amax(dim=(0, 2, 3)) > 0
         names = {k: name for k, name in enumerate(CATEGORY_NAMES) if wanted[k]}
+        channels = F.pad(
+            hint_channels(hints, height, width).to(self.device),
+            (0, padded.shape[-1] - width, 0, padded.shape[-2] - height),
+        )
         with autocast(self.precision, self.device):
-            ab = self._experts_ab(normalize_L(padded), list(names.values()))
+            ab = self._experts_ab(normalize_L(padded), channels, list(names.values()))
         experts_ab = {k: ab[name].float()[..., :height, :width] for k, name in names.items()}
         shares = weight.mean(dim=(0, 2, 3)).tolist()
         strongest = max(experts_ab, key=lambda k: shares[k])
+        merged = merge(experts_ab, weight)
         return Prediction(
-            ab=merge(experts_ab, weight),
+            ab=merged,
             weight=weight,
             single=experts_ab[strongest],
             shares=dict(zip(CATEGORY_NAMES, shares, strict=True)),
+            uncertainty=disagreement(experts_ab, weight, merged) if self.uncertainty else None,
         )
 
-    def _experts_ab(self, L_norm: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-        """ab of some experts; an encoder that they share runs once."""
+    def _experts_ab(
+        self, L_norm: Tensor, hints_13hw: Tensor, names: Sequence[str]
+    ) -> dict[str, Tensor]:
+        """ab of some experts; an encoder that some of them share runs once."""
         L_norm = L_norm.contiguous(memory_format=torch.channels_last)
-        if not self.shares_encoder:
-            return {name: self.experts[name](L_norm) for name in names}
-        encoded = [cast(EncodedColorizer, self.experts[name]) for name in names]
-        features, size = encoded[0].encoder(L_norm), L_norm.shape[-2:]
-        return {n: e.decode(features, size) for n, e in zip(names, encoded, strict=True)}
+        features: dict[nn.Module, Sequence[Tensor]] = {}
+        ab = {}
+        for name in names:
+            expert = self.experts[name]
+            if isinstance(expert, EncodedColorizer):
+                if expert.encoder not in features:
+                    features[expert.encoder] = expert.encoder(L_norm)
+                ab[name] = expert.decode(features[expert.encoder], L_norm.shape[-2:])
+            elif getattr(expert, "takes_hints", False):
+                ab[name] = expert(L_norm, hints_13hw)
+            else:
+                ab[name] = expert(L_norm)
+        return ab
 
     def colorize(
         self,
@@ -136,29 +173,39 @@ class MergedColorizer:
     ) -> Iterator[Pixels]:
         """Colour one photo. Yields its strips, (rows, W, 3) of `dtype`, from top to bottom.
 
-        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded, at full size. alpha:
-        (H, W), for the networks only. keep_toning: see `colour_strips`.
+        pixels, alpha: see `look`. keep_toning: see `colour_strips`.
         """
-        height, width = pixels.shape[:2]
-        L = reduced_L(pixels, alpha, network_size(height, width, self.short_side))
-        ab = self.predict(L).ab
+        ab = self.look(pixels, alpha=alpha).ab
         return colour_strips(pixels, ab, dtype, keep_toning=keep_toning)
 
+    def look(
+        self, pixels: Pixels, *, alpha: Pixels | None = None, hints: Sequence[Hint] = ()
+    ) -> Prediction:
+        """What the networks say of a photo at its full size.
 
-def share_encoder(networks: Sequence[nn.Module]) -> bool:
-    """Let networks whose encoders hold equal weights share one of them. Returns whether they do."""
-    encoders = [n.encoder.state_dict() for n in networks if isinstance(n, EncodedColorizer)]
-    if len(encoders) < 2 or len(encoders) < len(networks):
-        return False
-    first, *others = encoders
-    equal = all(
-        first.keys() == other.keys() and all(torch.equal(first[key], other[key]) for key in first)
-        for other in others
-    )
-    if equal:
-        for network in networks[1:]:
-            network.encoder = cast(EncodedColorizer, networks[0]).encoder
-    return equal
+        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded. alpha: (H, W).
+        """
+        height, width = pixels.shape[:2]
+        size = network_size(height, width, self.short_side)
+        return self.predict(reduced_L(pixels, alpha, size), hints)
+
+
+def share_encoders(networks: Sequence[nn.Module]) -> None:
+    """Give networks whose encoders hold equal weights one of them in common."""
+    kept: list[nn.Module] = []
+    for network in networks:
+        if isinstance(network, EncodedColorizer):
+            twin = next((other for other in kept if _equal(other, network.encoder)), None)
+            if twin is None:
+                kept.append(network.encoder)
+            else:
+                network.encoder = twin
+
+
+def _equal(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two modules hold the same tensors."""
+    own, other = first.state_dict(), second.state_dict()
+    return own.keys() == other.keys() and all(torch.equal(own[key], other[key]) for key in own)
 
 
 def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:

@@ -13,30 +13,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colorization.categories import CATEGORIES
+from colorization.categories import CATEGORIES, CATEGORY_NAMES, REST
 from colorization.errors import ConfigError
 from colorization.lab import L_MAX
+from colorization.merge_options import MergeOptions
 
-MERGE_MODES = ("soft", "hard")
 _GUIDE_EPSILON = 1e-3
-_GUIDE_SHARE = 1 / 32
-"""Radius of the guided filter as a share of the short side: 8 pixels at 256."""
+_REST = CATEGORY_NAMES.index(REST)
 
 
-def refine_weights(weight_NKHW: Tensor, L_N1HW: Tensor, mode: str) -> Tensor:
+def refine_weights(weight_NKHW: Tensor, L_N1HW: Tensor, options: MergeOptions) -> Tensor:
     """Weights as the merge uses them.
 
-    weight: float32, sum 1 over K. L: float32, 0..100. hard: one-hot of the largest (the paper).
-    soft: guided by L. Returns the same shape, sum 1 over K. Raises ConfigError for another mode.
+    weight: float32, sum 1 over K. L: float32, 0..100. Returns the same shape, sum 1 over K.
     """
-    if mode == "hard":
+    if options.mode == "hard":
         winner = weight_NKHW.argmax(dim=1)
         return F.one_hot(winner, weight_NKHW.shape[1]).movedim(-1, 1).to(weight_NKHW.dtype)
-    if mode != "soft":
-        raise ConfigError(f"Expected merge of {', '.join(MERGE_MODES)}; got {mode!r}.")
-    radius = max(1, round(min(L_N1HW.shape[-2:]) * _GUIDE_SHARE))
-    guided = guided_filter(L_N1HW / L_MAX, weight_NKHW, radius, _GUIDE_EPSILON).clamp(min=0)
-    return guided / guided.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    weight = weight_NKHW
+    if options.temperature != 1:
+        weight = _normalised(weight ** (1 / options.temperature))
+    if options.floor:
+        weight = weight.clone()
+        weight[:, _REST] = weight[:, _REST].clamp(min=options.floor)
+        weight = _normalised(weight)
+    radius = round(min(L_N1HW.shape[-2:]) * options.feather)
+    if radius:
+        guided = guided_filter(L_N1HW / L_MAX, weight, radius, _GUIDE_EPSILON)
+        weight = _normalised(guided.clamp(min=0))
+    return weight
+
+
+def _normalised(weight_NKHW: Tensor) -> Tensor:
+    return weight_NKHW / weight_NKHW.sum(dim=1, keepdim=True).clamp(min=1e-6)
 
 
 def guided_filter(guide_N1HW: Tensor, x_NKHW: Tensor, radius: int, epsilon: float) -> Tensor:
@@ -99,3 +108,20 @@ def merge(ab_KN2HW: dict[int, Tensor], weight_NKHW: Tensor) -> Tensor:
     """
     parts = [weight_NKHW[:, k : k + 1] * ab for k, ab in ab_KN2HW.items()]
     return torch.stack(parts).sum(dim=0)
+
+
+def disagreement(ab_KN2HW: dict[int, Tensor], weight_NKHW: Tensor, merged: Tensor) -> Tensor:
+    """How far the experts that a pixel mixes are from their mean, weighted as in the merge.
+
+    Returns float32 (N, 1, H, W), Lab units: 0 where one expert has all the weight.
+    """
+    parts = [
+        weight_NKHW[:, k : k + 1] * (ab - merged).square().sum(dim=1, keepdim=True)
+        for k, ab in ab_KN2HW.items()
+    ]
+    return torch.stack(parts).sum(dim=0).sqrt()
+
+
+def certain_share(uncertainty_N1HW: Tensor, limit: float) -> Tensor:
+    """What is kept of colours: all up to 0.8 of the limit, nothing from it on, Lab units."""
+    return ((limit - uncertainty_N1HW) / (0.2 * limit)).clamp(0, 1)

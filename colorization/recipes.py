@@ -276,7 +276,7 @@ RECIPES["starter-shared"] = replace(
     RECIPES["default"],
     network="unet18-stride4",
     optimization=replace(RECIPES["default"].optimization, ema=0.999),
-    epochs=24,
+    epochs=16,
     smallest_crop=0.6,
     lightness_jitter=0.2,
     publish="last",

@@ -8,13 +8,15 @@ photo (facts/colorization.md), which an archive does not have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORIES, class_to_category
-from colorization.compute import autocast, resolve_precision
+from colorization.compute import autocast, place, resolve_precision
 from colorization.deeplab import GrayDeepLab
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.lab import L_MAX, normalize_L
@@ -53,11 +55,11 @@ class TorchvisionSegmenter(nn.Module):
 
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, owner: list[int]) -> None:
         super().__init__()
         self.network = network.eval()
         self.owner: Tensor
-        self.register_buffer("owner", torch.tensor(class_to_category()))
+        self.register_buffer("owner", torch.tensor(owner))
 
     def forward(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""
@@ -69,20 +71,17 @@ class TorchvisionSegmenter(nn.Module):
         return weight.index_add_(1, self.owner, classes)
 
 
-def check_segmenter(name: str) -> str:
-    """Return `name` if it is known, else raise ConfigError naming the allowed values."""
-    if name not in SEGMENTER_NAMES:
-        raise ConfigError(f"Expected a segmenter of {', '.join(SEGMENTER_NAMES)}; got {name!r}.")
-    return name
-
-
-def build_segmenter(name: str, state: Mapping[str, Tensor]) -> Segmenter:
+def build_segmenter(
+    name: str, state: Mapping[str, Tensor], classes: Mapping[str, str] | None = None
+) -> Segmenter:
     """A segmenter with its weights loaded.
 
-    name: of SEGMENTER_NAMES. state: its state dict. Raises ConfigError for an unknown name and
+    name: of SEGMENTER_NAMES. state: its state dict. classes: VOC class → category, where it is to be
+    another than the paper's; for torchvision's. Raises ConfigError for an unknown name and
     WeightsMismatchError for weights of another network.
     """
-    check_segmenter(name)
+    if name not in SEGMENTER_NAMES:
+        raise ConfigError(f"Expected a segmenter of {', '.join(SEGMENTER_NAMES)}; got {name!r}.")
     if name == "starter":
         network: nn.Module = GrayDeepLab()
     else:
@@ -98,7 +97,37 @@ def build_segmenter(name: str, state: Mapping[str, Tensor]) -> Segmenter:
             f"Expected weights of segmenter {name}, got others: {str(error)[:200]}. "
             "Name the segmenter that they belong to."
         ) from error
-    return StarterSegmenter(network) if name == "starter" else TorchvisionSegmenter(network)
+    if name == "starter":
+        return StarterSegmenter(network)
+    return TorchvisionSegmenter(network, class_to_category(owners=classes or {}))
+
+
+def import_segmenter(name: str, weights: Path | None) -> Segmenter:
+    """Somebody's own segmenter: MODULE:CLASS, called with the path of its weights, if there are any.
+
+    It is tried on a small photo. Raises ConfigError where it cannot be imported, and
+    WeightsMismatchError where it does not keep the contract of this module.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        build = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"Expected to import segmenter {name}, got: {error}. Put its folder on PYTHONPATH."
+        ) from error
+    segmenter: Segmenter = build(weights) if weights else build()
+    with torch.inference_mode():
+        weight = segmenter(torch.linspace(0, L_MAX, 64 * 96).reshape(1, 1, 64, 96))
+    expected = (1, len(CATEGORIES), 64, 96)
+    if tuple(weight.shape) != expected or not torch.allclose(
+        weight.float().sum(dim=1), torch.ones(1, 64, 96), atol=1e-2
+    ):
+        raise WeightsMismatchError(
+            f"Expected segmenter {name} to give weights {expected} that sum to 1 over "
+            f"{', '.join(category.name for category in CATEGORIES)}; got {tuple(weight.shape)} with "
+            f"sums of {float(weight.sum(1).min()):.2f}..{float(weight.sum(1).max()):.2f}."
+        )
+    return segmenter
 
 
 def train_segmenter(
@@ -125,10 +154,10 @@ def train_segmenter(
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     precision = resolve_precision(precision)
-    network.train()
+    place(network, "cpu").train()
     for L, target in batches:
         with autocast(precision, "cpu"):
-            logits = network(normalize_L(L))
+            logits = network(normalize_L(L).contiguous(memory_format=torch.channels_last))
         loss = -(target * logits.float().log_softmax(dim=1)).sum() / target.sum().clamp(min=1)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

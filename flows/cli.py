@@ -176,6 +176,16 @@ def colorize(
         str | None, typer.Option(help='Draw "AI colorized": corner or border.')
     ] = None,
     sidecar: Annotated[bool, typer.Option("--sidecar", help="Write an XMP beside each.")] = False,
+    hints: Annotated[
+        Path | None, typer.Option(help="CSV of path,x,y,colour: colours at points of photos.")
+    ] = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Write a map of it beside each.")
+    ] = False,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="Leave gray what is less certain than this, in Lab units."),
+    ] = None,
     sign: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="CERT KEY", help="PEM files: sign a C2PA manifest into each."),
@@ -197,6 +207,9 @@ def colorize(
         "format": format_name,
         "label": label,
         "sidecar": sidecar,
+        "hints": str(hints.resolve()) if hints else None,
+        "uncertainty": uncertainty,
+        "abstain": abstain,
         "certificates": str(sign[0].resolve()) if sign else None,
         "key": str(sign[1].resolve()) if sign else None,
     }

@@ -12,6 +12,8 @@ from storage.formats import FORMATS
 from storage.ledger import FileRecord, atomic_path, record_file
 
 SIDECAR_SUFFIX = ".xmp"
+MAP_SUFFIX = ".uncertainty.png"
+"""After a name of `output_names`: no output ends so."""
 _MOST_NAME_BYTES = 240
 """Most file systems take 255; a sidecar adds its suffix."""
 _MOST_DEPTH, _MOST_PATH = 64, 2000

@@ -15,6 +15,7 @@ from typing import Any
 from storage import ledger
 from storage.errors import OutputError, may_pass
 from storage.fingerprint import hash_file, hash_value
+from tasks.hints import HINTS
 from tasks.stages import Step
 from tasks.verification import read_success
 
@@ -22,11 +23,13 @@ from tasks.verification import read_success
 def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
     """A hash of all that decides one item's output.
 
-    parts: of the step's fingerprint. identity: what the item is made of, its photos by content
-    among it; so what ingest says of all photos does not count.
+    parts: of the step's fingerprint. identity: what the item is made of, its photos by content and
+    their hints among it; so what ingest and the file of hints say of all photos does not count.
     """
     upstream = {n: d for n, d in parts["upstream"].items() if not n.startswith("ingest/")}
-    return hash_value([step.stage, {**parts, "upstream": upstream}, identity])
+    inputs = {name: digest for name, digest in parts["inputs"].items() if name != HINTS}
+    own = {**parts, "upstream": upstream, "inputs": inputs}
+    return hash_value([step.stage, own, identity])
 
 
 def adopt(earlier: Path, folder: Path, root: Path | None, keys: Mapping[str, str]) -> set[str]:

@@ -12,6 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from colorization.categories import CATEGORY_NAMES
+from colorization.segmenter_names import is_import_path
 from storage.bags import write_bag
 from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import NoInputError
@@ -20,6 +21,7 @@ from storage.ledger import FileRecord, damage, read_json
 from storage.manifest import read_rows
 from storage.outputs import output_names
 from tasks.execute import Published, Record, Run, Work, execute
+from tasks.hints import read_hints, with_hints
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.items import spread_evenly
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec, SheetItem
@@ -59,6 +61,10 @@ def _items(
     archive, config = run.workflow.archive, run.workflow.colorize
     names = output_names(row["path"] for row in manifest)
     manifest = [row | {"output": names[row["path"]]} for row in manifest]
+    if config.hints:
+        refused = read_rows(step.workspace.current("ingest", step.key) / "quarantine.parquet")
+        unusable = [row["path"] for row in refused]
+        manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
     common: dict[str, Any] = {
         "folder": str(folder),
         "source": source_of(step.workspace, step.key),
@@ -109,16 +115,18 @@ def _models(step: Step, run: Run) -> ModelSpec:
     for category in datasets:
         paths[category] = step.workspace.current("train", category).resolve() / WEIGHTS_NAME
     segmenter = require(segmenter_file(config.segmenter, config.segmenter_weights))
+    is_code = is_import_path(config.segmenter) and not config.segmenter_weights
     return ModelSpec(
         experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
         segmenter=config.segmenter,
-        segmenter_weights=str(segmenter),
+        segmenter_weights="" if is_code else str(segmenter),
+        classes=tuple(config.classes.items()),
         hashes=(
             *((category, hash_file(paths[category])) for category in CATEGORY_NAMES),
             (f"segmenter {config.segmenter}", hash_file(segmenter)),
         ),
-        merge=config.merge,
-        threshold=config.threshold,
+        merge=config.merge_options,
+        uncertainty=config.uncertainty,
         short_side=config.short_side,
         num_threads=run.cluster.slots.threads,
         device=run.cluster.slots.device,
@@ -126,7 +134,10 @@ def _models(step: Step, run: Run) -> ModelSpec:
 
 
 def _identity(item: ColorizeItem) -> list[Any]:
-    photos = [[photo["path"], photo["sha256"], photo["output"]] for photo in item.photos]
+    photos = [
+        [photo["path"], photo["sha256"], photo["output"], photo.get("hints")]
+        for photo in item.photos
+    ]
     return [isinstance(item, SheetItem), photos]
 
 

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from colorization.categories import category_index
+from colorization.categories import category_index, class_to_category
 from colorization.errors import ConfigError
+from colorization.merge_options import MergeOptions
 from colorization.networks import ENCODER_NETWORKS
 from colorization.recipes import Recipe, build_recipe
-from colorization.segmenter_names import SEGMENTER_NAMES
+from colorization.segmenter_names import check_segmenter
 from storage.content_credentials import Signing
 from storage.datasets import LAYOUTS
 from storage.duplicates import MAX_DISTANCE
@@ -19,7 +20,6 @@ from storage.formats import OUTPUT_FORMATS
 
 INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
 DEVICES = ("auto", "cpu", "cuda")
-MERGES = ("soft", "hard")
 TONINGS = ("neutral", "keep")
 LABELS = ("corner", "border")
 SATURATION_SPACES = ("lab", "hsv")
@@ -197,14 +197,19 @@ class ColorizeConfig:
     """[colorize]: segmenter and merge."""
 
     segmenter: str = "starter"
-    """starter or torchvision:<name>."""
+    """starter, torchvision:<name>, or MODULE:CLASS of one's own."""
     segmenter_weights: str = ""
     """The official state dict (.pth) of a torchvision segmenter; default: the cache of
-    `chromaflow models fetch`."""
+    `chromaflow models fetch`. Of one's own: the file that it is called with."""
+    classes: dict[str, str] = field(default_factory=dict)
+    """VOC class → category where it is to be another than the paper's; for torchvision's segmenters."""
     merge: str = "soft"
-    """soft, or hard as in the paper."""
+    """soft, or hard as in the paper. This and the five below: `colorization.merge_options`."""
+    temperature: float = 1.0
+    floor: float = 0.0
+    feather: float = 1 / 32
     threshold: float = 0.1
-    """An expert whose weight nowhere in a photo exceeds this is not run, 0..1."""
+    abstain: float = 0.0
     short_side: int = 256
     """Network size: the short side in pixels."""
     chunk: int = 32
@@ -221,7 +226,10 @@ class ColorizeConfig:
     """A visible "AI colorized": corner or border; empty for none."""
     sidecar: bool = False
     """Whether every output gets an XMP sidecar, not only where the format holds no metadata."""
-
+    uncertainty: bool = False
+    """Whether every output gets a map of how certain its colours are beside it."""
+    hints: str = ""
+    """CSV of colours at points of photos (`tasks.hints`); empty for none."""
     certificates: str = ""
     """PEM with the signer's certificate and its authorities': every output that can gets a signed C2PA
     manifest (needs the extra `c2pa`); empty for none."""
@@ -239,14 +247,15 @@ class ColorizeConfig:
             "a file exactly when colorize.certificates is one",
             self.key,
         )
+        check_segmenter(self.segmenter)
+        class_to_category(owners=self.classes)
         _expect(
-            self.segmenter in SEGMENTER_NAMES,
+            not self.classes or self.segmenter.startswith("torchvision:"),
             "colorize.segmenter",
-            ", ".join(SEGMENTER_NAMES),
+            "torchvision:<name> with [colorize.classes]",
             self.segmenter,
         )
-        _expect(self.merge in MERGES, "colorize.merge", ", ".join(MERGES), self.merge)
-        _expect(0 <= self.threshold < 1, "colorize.threshold", "0..1", self.threshold)
+        _ = self.merge_options  # raises for a wrong one
         _expect(self.short_side >= 32, "colorize.short_side", "32 or more", self.short_side)
         _expect(self.chunk >= 1, "colorize.chunk", "1 or more", self.chunk)
         _expect(self.sheet >= 0, "colorize.sheet", "0 or more", self.sheet)
@@ -258,10 +267,26 @@ class ColorizeConfig:
         for code in self.accept:
             _expect(code in known, "colorize.accept", ", ".join(known), code)
 
+    def result_parts(self) -> dict[str, Any]:
+        """What decides the outputs, for the fingerprint; the file of hints counts by its hash."""
+        return {name: value for name, value in canonical(self).items() if name != "hints"}
+
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""
-        names = ("toning", "accept", "format", "label", "sidecar")
+        names = ("toning", "accept", "format", "label", "sidecar", "uncertainty")
         return {name: getattr(self, name) for name in names} | {"signing": self.signing}
+
+    @property
+    def merge_options(self) -> MergeOptions:
+        """How the experts are merged. Raises ConfigError."""
+        return MergeOptions(
+            mode=self.merge,
+            temperature=self.temperature,
+            floor=self.floor,
+            feather=self.feather,
+            threshold=self.threshold,
+            abstain=self.abstain,
+        )
 
     @property
     def signing(self) -> Signing | None:

@@ -72,6 +72,7 @@ _FILE_KEYS = (
     "init_weights",
     "perceptual_weights",
     "segmenter_weights",
+    "hints",
     "certificates",
     "key",
 )

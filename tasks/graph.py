@@ -8,6 +8,7 @@ from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
+from colorization.segmenter_names import is_import_path
 from storage.checkpoints import check_whole
 from storage.content_credentials import Signing, check_signing
 from storage.errors import CodecMissingError, PhotoError, UsageError
@@ -22,10 +23,12 @@ from storage.sources import (
 )
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
+from tasks.hints import HINTS, read_hints
 from tasks.models import (
     expert_files,
     imagenet_encoder,
     require,
+    segmenter_code,
     segmenter_file,
     starter_file,
 )
@@ -162,6 +165,11 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
     inputs = _hashes({model.name: require(model) for model in [*others, segmenter]})
+    if is_import_path(workflow.colorize.segmenter):
+        inputs |= _hashes({"segmenter code": segmenter_code(workflow.colorize.segmenter)})
+    if workflow.colorize.hints:
+        read_hints(Path(workflow.colorize.hints))
+        inputs |= _hashes({HINTS: Path(workflow.colorize.hints)})
     if (signing := workflow.colorize.signing) is not None:
         _check_signing(signing)
         inputs |= _hashes({"certificates": signing.certificates})
@@ -172,7 +180,8 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         stage="colorize",
         key=ARCHIVE,
         workspace=ingest.workspace,
-        config=canonical(workflow.colorize) | {"output": str(archive.output), "bag": archive.bag},
+        config=workflow.colorize.result_parts()
+        | {"output": str(archive.output), "bag": archive.bag},
         upstream=(ingest.name, *(("train", name) for name in trained)),
         inputs=inputs,
         output_root=archive.photos_root,

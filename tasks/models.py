@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import colorization
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError, ModelMissingError
+from colorization.segmenter_names import SEGMENTER_NAMES, is_import_path
 from storage.checkpoints import WEIGHTS_NAME, check_whole
 from storage.fingerprint import hash_file
 from storage.workspace import Workspace
@@ -48,12 +50,32 @@ def expert_files(datasets: Iterable[str], experts: Mapping[str, Path]) -> dict[s
 
 
 def segmenter_file(name: str, weights: str = "") -> ModelFile:
-    """The weights of a segmenter by name; `weights` overrides where they are."""
+    """The weights of a segmenter by name; `weights` overrides where they are.
+
+    One's own segmenter without weights is its code. Raises ConfigError where it cannot be imported.
+    """
     if name == "starter":
         return starter_file("segmenter")
-    return ModelFile(
-        name, Path(weights) if weights else cache_folder() / f"{name.split(':')[-1]}.pth"
-    )
+    if weights:
+        return ModelFile(name, Path(weights))
+    if is_import_path(name):
+        return ModelFile(name, segmenter_code(name))
+    return ModelFile(name, cache_folder() / f"{name.split(':')[-1]}.pth")
+
+
+def segmenter_code(name: str) -> Path:
+    """The file of one's own segmenter, MODULE:CLASS. Raises ConfigError where there is none."""
+    module = name.partition(":")[0]
+    try:
+        spec = find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or not spec.origin:
+        raise ConfigError(
+            f"Expected segmenter {name} in a module that can be imported, found no {module}. Put its "
+            "folder on PYTHONPATH."
+        )
+    return Path(spec.origin)
 
 
 def cache_folder() -> Path:
@@ -79,7 +101,7 @@ def require(model: ModelFile) -> Path:
         "expert": "`chromaflow train` makes it, or name another file",
         "starter": "install the package again: it comes with it",
     }
-    remedy = remedies[model.name.split(":")[0]]
+    remedy = remedies.get(model.name.split(":")[0], "name a file that is there")
     raise ModelMissingError(
         f"Expected weights of {model.name} at {model.path}, found no file; {remedy}."
     )
@@ -90,8 +112,6 @@ def fetch(name: str) -> Path:
 
     Raises ConfigError for a name that cannot be fetched, ModelMissingError when the network fails.
     """
-    from colorization.segmenter_names import SEGMENTER_NAMES
-
     segmenters = [known for known in SEGMENTER_NAMES if known.startswith("torchvision:")]
     fetchable = [*segmenters, IMAGENET_ENCODER]
     if name not in fetchable:

@@ -11,7 +11,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from colorization.full_size import colour_strips
+from colorization.hinting import Hint
 from colorization.inference import MergedColorizer
+from colorization.lab import Float, rgb_to_lab
 from storage.content_credentials import sign, signable
 from storage.encoding import (
     ColoredPage,
@@ -26,7 +29,8 @@ from storage.labels import labelled_shape, with_label
 from storage.ledger import FileRecord, write_recorded
 from storage.manifest import Quarantined
 from storage.metadata import Provenance, derivative, xmp_sidecar
-from storage.outputs import SIDECAR_SUFFIX, output_suffix, write_output
+from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
+from storage.uncertainty import uncertainty_map
 from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
 from tasks.jobs.items import ItemResult, commit_item, quarantine_into
 from tasks.jobs.models import load_merged
@@ -63,13 +67,15 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
         for row, opening in open_ahead(item):
             with quarantine_into(quarantined, row["path"], "colorize"):
                 opened = opening.result()
+                maps: list[Float] = []
+                looked = _pages(item, colorizer, opened, maps)
                 if opened.alone:
                     collect()
-                    written.append(_write(item, opened, _pages(item, colorizer, opened)))
+                    written.append(_write(item, opened, looked, maps))
                     continue
-                pages = list(_pages(item, colorizer, opened))
+                pages = list(looked)
                 collect()
-                pending.append((row["path"], writer.submit(_write, item, opened, pages)))
+                pending.append((row["path"], writer.submit(_write, item, opened, pages, maps)))
         collect()
     return commit_item(
         item,
@@ -80,20 +86,29 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
     )
 
 
-def _pages(item: ColorizeItem, colorizer: MergedColorizer, opened: Opened) -> Iterator[ColoredPage]:
-    """Every page of a photo with what the networks say of it; strips are computed as they are read."""
+def _pages(
+    item: ColorizeItem, colorizer: MergedColorizer, opened: Opened, maps: list[Float]
+) -> Iterator[ColoredPage]:
+    """Every page of a photo with what the networks say of it; strips are computed as they are read.
+
+    maps: gets the uncertainty of each page, where it is wanted. Hints are for the first page.
+    """
     config = item.config
-    for photo in opened.pages:
+    for number, photo in enumerate(opened.pages):
         name = output_format(photo.header, config["format"])
         check_encodable(photo, name)
         check_wanted(photo, config["accept"])
-        strips = colorizer.colorize(
+        shape = (photo.header.height, photo.header.width)
+        hints = _hints(opened.row, shape) if number == 0 else ()
+        found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints)
+        if config["uncertainty"] and found.uncertainty is not None:
+            maps.append(found.uncertainty[0, 0].cpu().numpy())
+        strips = colour_strips(
             photo.pixels,
+            found.ab,
             output_dtype(photo, name),
-            alpha=photo.alpha,
             keep_toning=config["toning"] == "keep",
         )
-        shape = (photo.header.height, photo.header.width)
         yield ColoredPage(
             photo=photo,
             strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
@@ -106,8 +121,20 @@ def _pages(item: ColorizeItem, colorizer: MergedColorizer, opened: Opened) -> It
         )
 
 
-def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage]) -> Written:
-    """Encode a photo and write it, with a sidecar where the format holds no metadata."""
+def _hints(row: dict[str, Any], shape: tuple[int, int]) -> tuple[Hint, ...]:
+    """The photo's hints as the networks see them. shape: its height and width."""
+    height, width = shape
+    hints = []
+    for x, y, *rgb in row.get("hints", ()):
+        a, b = rgb_to_lab(np.array([[rgb]], np.uint8))[1:, 0, 0].tolist()
+        hints.append(Hint(across=(x + 0.5) / width, down=(y + 0.5) / height, ab=(a, b)))
+    return tuple(hints)
+
+
+def _write(
+    item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], maps: list[Float]
+) -> Written:
+    """Encode a photo and write it, with a sidecar where the format holds no metadata, and its map."""
     row, header = opened.row, opened.first.header
     format_name = output_format(header, item.config["format"])
     name = row["output"] + output_suffix(row["path"], header.format, format_name)
@@ -126,6 +153,9 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage]) -> 
     if item.config["sidecar"] or not holds_metadata(format_name):
         metadata = derivative(opened.first.metadata, _provenance(item, row))
         files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
+    if maps:
+        map_path = root / (row["output"] + MAP_SUFFIX)
+        files.append(write_recorded(root, map_path, uncertainty_map(maps)))
     facts = {
         "photo": row["path"],
         "sha256": row["sha256"],

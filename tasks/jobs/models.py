@@ -17,7 +17,8 @@ from colorization.errors import WeightsMismatchError
 from colorization.inference import MergedColorizer
 from colorization.networks import NETWORK_NAMES, build_network
 from colorization.networks.contract import Colorizer
-from colorization.segmentation import Segmenter, build_segmenter
+from colorization.segmentation import Segmenter, build_segmenter, import_segmenter
+from colorization.segmenter_names import is_import_path
 from storage.checkpoints import load_checkpoint
 from storage.errors import DamagedError
 from tasks.jobs.stage_items import ModelSpec
@@ -96,14 +97,18 @@ def load_merged(spec: ModelSpec) -> MergedColorizer:
     torch.set_num_threads(spec.num_threads)
     return MergedColorizer(
         {category: load_colorizer(Path(path))[0] for category, path in spec.experts},
-        load_segmenter(spec.segmenter, Path(spec.segmenter_weights)),
-        merge_mode=spec.merge,
-        threshold=spec.threshold,
+        load_segmenter(spec),
+        merge=spec.merge,
+        uncertainty=spec.uncertainty,
         short_side=spec.short_side,
         device=resolve_device(spec.device),
     )
 
 
-def load_segmenter(name: str, path: Path) -> Segmenter:
-    """A segmenter from safetensors or torchvision's .pth."""
-    return build_segmenter(name, load_weights(path)[0])
+def load_segmenter(spec: ModelSpec) -> Segmenter:
+    """The segmenter of a spec: from safetensors, torchvision's .pth, or somebody's own."""
+    weights = Path(spec.segmenter_weights) if spec.segmenter_weights else None
+    if is_import_path(spec.segmenter):
+        return import_segmenter(spec.segmenter, weights)
+    assert weights is not None
+    return build_segmenter(spec.segmenter, load_weights(weights)[0], dict(spec.classes))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from colorization.merge_options import MergeOptions
 from tasks.jobs.items import PhotoItem, WorkItem
 
 SHEET_NAME = "report/contact-sheet.png"
@@ -65,8 +66,12 @@ class ModelSpec:
     """(category, weights file) pairs."""
     segmenter: str
     segmenter_weights: str
-    merge: str
-    threshold: float
+    """Empty for one's own without any."""
+    classes: tuple[tuple[str, str], ...]
+    """(VOC class, category) pairs that differ from the paper's."""
+    merge: MergeOptions
+    uncertainty: bool
+    """Whether a map of it is wanted."""
     short_side: int
     num_threads: int
     device: str
@@ -77,7 +82,8 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ColorizeItem(PhotoItem):
-    """One chunk of photos. Each photo: a manifest row, and `output`, its name without suffix."""
+    """One chunk of photos. Each photo: a manifest row; `output`, its name without suffix; `hints`, of
+    `tasks.hints`, where it has some."""
 
     job: ClassVar[str] = "tasks.jobs.colorize:colorize_chunk"
     models: ModelSpec

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models import segmentation
 
-from colorization.categories import CATEGORY_NAMES, category_index, class_to_category
+from colorization.categories import (
+    CATEGORY_NAMES,
+    VOC_CLASSES,
+    category_index,
+    class_to_category,
+)
 from colorization.deeplab import GrayDeepLab
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.inference import MergedColorizer, single_expert_segmenter
 from colorization.lab import gray_to_L, rgb_to_L
-from colorization.merging import drop_absent, merge, refine_weights
+from colorization.merge_options import MergeOptions
+from colorization.merging import disagreement, drop_absent, merge, refine_weights
 from colorization.networks import build_network
 from colorization.segmentation import (
     build_segmenter,
+    import_segmenter,
     intersection_over_union,
 )
 
@@ -74,13 +84,13 @@ def test_iou_of_hand_made_masks_ignores_unknown_pixels():
 
 def test_soft_weights_sum_to_one_and_hard_ones_are_one_hot():
     weight, L = random_weights(), random_lightness(40, 56)
-    soft, hard = (refine_weights(weight, L, mode) for mode in ("soft", "hard"))
+    soft, hard = (refine_weights(weight, L, MergeOptions(mode=mode)) for mode in ("soft", "hard"))
     torch.testing.assert_close(soft.sum(dim=1), torch.ones(2, 40, 56))
     assert soft.min() >= 0
     assert torch.equal(hard.argmax(dim=1), weight.argmax(dim=1))
     assert torch.equal(hard.sort(dim=1).values.sum(dim=(0, 2, 3)), torch.tensor([0, 0, 0, 4480.0]))
     with pytest.raises(ConfigError, match="soft, hard; got 'mean'"):
-        refine_weights(weight, L, "mean")
+        MergeOptions(mode="mean")
 
 
 def test_soft_weights_follow_the_edge_of_the_photo():
@@ -88,7 +98,7 @@ def test_soft_weights_follow_the_edge_of_the_photo():
     L[..., 32:] = 80
     weight = torch.zeros(1, 4, 64, 64)
     weight[:, 0, :, :31], weight[:, 3, :, 31:] = 1, 1  # the mask is one pixel off
-    soft = refine_weights(weight, L, "soft")
+    soft = refine_weights(weight, L, MergeOptions())
     assert soft[0, 0, 32, 31] > 0.5 > 0.1 > soft[0, 0, 32, 32]
 
 
@@ -146,7 +156,9 @@ def test_photos_of_any_size_keep_size_and_gray_within_one_code_value(size, dtype
 
 @pytest.mark.parametrize("mode", ["soft", "hard"])
 def test_shares_of_a_prediction_sum_to_one(mode):
-    prediction = random_colorizer(merge_mode=mode).predict(random_lightness(50, 80)[0, 0].numpy())
+    prediction = random_colorizer(merge=MergeOptions(mode=mode)).predict(
+        random_lightness(50, 80)[0, 0].numpy()
+    )
     assert sum(prediction.shares.values()) == pytest.approx(1, abs=1e-4)
     assert prediction.shares["birds"] == prediction.shares["animals"] == 0
     assert prediction.ab.shape == prediction.single.shape == (1, 2, 64, 102)
@@ -160,14 +172,12 @@ def test_experts_with_one_encoder_run_it_once_and_say_the_same():
     with torch.inference_mode():
         apart = [network(L_norm) for network in (first, second)]
     assert not torch.equal(*apart)
-    colorizer = MergedColorizer({"birds": first, "places": second}, single_expert_segmenter)
-    assert colorizer.shares_encoder
     calls = []
-    colorizer.experts["birds"].encoder.register_forward_hook(lambda *_: calls.append(1))
+    for network in (first, second):
+        network.encoder.register_forward_hook(lambda *_: calls.append(1))
     both = MergedColorizer(
         {"birds": first, "places": second},
         lambda L: torch.full((len(L), 4, *L.shape[-2:]), 0.25),
-        merge_mode="soft",
         precision="fp32",
         short_side=64,
     )
@@ -179,7 +189,7 @@ def test_experts_with_one_encoder_run_it_once_and_say_the_same():
 def test_experts_with_encoders_of_their_own_keep_them():
     torch.manual_seed(5)
     networks = {name: build_network("unet18-stride4") for name in ("birds", "places")}
-    assert not MergedColorizer(networks, single_expert_segmenter).shares_encoder
+    MergedColorizer(networks, single_expert_segmenter)
     assert networks["birds"].encoder is not networks["places"].encoder
 
 
@@ -198,11 +208,11 @@ def test_a_photo_too_large_for_the_gpu_is_predicted_on_the_cpu(monkeypatch):
     L = random_lightness(64, 64, photos=1)[0, 0].numpy()
     expected, predict, tried = colorizer.predict(L), colorizer._predict, []
 
-    def small_gpu(L: np.ndarray):
+    def small_gpu(L: np.ndarray, hints: tuple = ()):
         tried.append(colorizer.device)
         if colorizer.device != "cpu" or len(tried) > 2:
             raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
-        return predict(L)
+        return predict(L, hints)
 
     monkeypatch.setattr(colorizer, "_predict", small_gpu)
     monkeypatch.setattr(colorizer, "_move", lambda to: setattr(colorizer, "device", to))
@@ -220,3 +230,105 @@ def test_a_gpu_gives_the_colours_of_the_cpu():
     L = random_lightness(80, 120, photos=1)[0, 0].numpy()
     on_gpu, on_cpu = (random_colorizer(device=d).predict(L).ab.cpu() for d in ("cuda", "cpu"))
     torch.testing.assert_close(on_gpu, on_cpu, atol=0.5, rtol=0.05)
+
+
+def test_temperature_sharpens_and_softens_and_the_floor_is_kept():
+    weight, L = random_weights(), torch.full((2, 1, 40, 56), 50.0)
+
+    def peak(**options) -> float:
+        refined = refine_weights(weight, L, MergeOptions(feather=0, **options))
+        torch.testing.assert_close(refined.sum(dim=1), torch.ones(2, 40, 56))
+        return refined.amax(dim=1).mean().item()
+
+    assert peak(temperature=0.5) > peak() + 0.05 > peak(temperature=2.0) + 0.1
+    kept = refine_weights(weight, L, MergeOptions(feather=0, floor=0.5))
+    assert kept[:, 3].min() >= 1 / 3 and kept[:, 3].mean() > weight[:, 3].mean() + 0.1
+
+
+def test_a_wider_feather_smooths_weights_further():
+    weight = torch.zeros(1, 4, 64, 64)
+    weight[:, 0, :, :32], weight[:, 3, :, 32:] = 1, 1
+    flat = torch.full((1, 1, 64, 64), 50.0)
+
+    def width(feather: float) -> int:
+        people = refine_weights(weight, flat, MergeOptions(feather=feather))[0, 0, 32]
+        return int(((people > 0.02) & (people < 0.98)).sum())
+
+    assert width(0) == 0 < width(1 / 16) < width(1 / 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"mode": "mean"}, "soft, hard"),
+        ({"temperature": 0.0}, "temperature over 0"),
+        ({"floor": 2.0}, "floor of 0..1"),
+        ({"feather": 0.6}, "feather of 0..0.5"),
+        ({"threshold": -0.1}, "threshold of 0..1"),
+        ({"abstain": -1.0}, "abstain of 0 or more"),
+    ],
+)
+def test_wrong_merge_options_name_what_is_allowed(options, named):
+    with pytest.raises(ConfigError, match=named):
+        MergeOptions(**options)
+
+
+def test_disagreement_is_the_weighted_spread_of_the_experts():
+    ab = {k: torch.full((1, 2, 4, 4), value) for k, value in ((0, 10.0), (3, 20.0))}
+    weight = torch.zeros(1, 4, 4, 4)
+    weight[:, 0], weight[:, 3] = 0.5, 0.5
+    weight[..., 0, 0] = torch.tensor([1.0, 0, 0, 0])
+    spread = disagreement(ab, weight, merge(ab, weight))
+    assert spread[0, 0, 0, 0] == 0
+    assert spread[0, 0, 1, 1] == pytest.approx(5 * 2**0.5)
+
+
+def test_uncertain_pixels_stay_gray_and_certain_ones_keep_their_colours():
+    L = random_lightness(64, 64)[0, 0].numpy()
+    plain = random_colorizer(uncertainty=True).predict(L)
+    assert plain.uncertainty is not None and plain.uncertainty.shape == (1, 1, 64, 64)
+    limit = plain.uncertainty.median().item()
+    careful = random_colorizer(merge=MergeOptions(abstain=limit)).predict(L)
+    chroma = careful.ab.abs().sum(dim=1, keepdim=True)
+    assert (chroma[plain.uncertainty >= limit] == 0).all()
+    certain = (plain.uncertainty < 0.79 * limit).expand(1, 2, 64, 64)
+    torch.testing.assert_close(careful.ab[certain], plain.ab[certain])
+    assert random_colorizer().predict(L).uncertainty is None
+
+
+class Halves(torch.nn.Module):
+    """A segmenter of one's own: people left, places right."""
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        self.share = float(weights.read_text()) if weights else 1.0
+
+    def forward(self, L):
+        weight = L.new_zeros(len(L), 4, *L.shape[-2:])
+        middle = L.shape[-1] // 2
+        weight[..., 0, :, :middle], weight[..., 3, :, middle:] = self.share, self.share
+        return weight
+
+
+def test_a_segmenter_of_ones_own_is_imported_and_tried(tmp_path, monkeypatch):
+    module = types.ModuleType("halves")
+    module.Halves = Halves
+    monkeypatch.setitem(sys.modules, "halves", module)
+    weight = import_segmenter("halves:Halves", None)(random_lightness(8, 6))
+    assert weight[0, 0, 0].tolist() == [1, 1, 1, 0, 0, 0]
+    (tmp_path / "share.txt").write_text("0.5")
+    with pytest.raises(WeightsMismatchError, match=r"sums of 0\.50\.\.0\.50"):
+        import_segmenter("halves:Halves", tmp_path / "share.txt")
+    for name in ("halves:Thirds", "no_such_module:X"):
+        with pytest.raises(ConfigError, match="PYTHONPATH"):
+            import_segmenter(name, None)
+
+
+def test_classes_may_be_given_to_other_categories():
+    owner = class_to_category(owners={"horse": "people", "car": "animals"})
+    changed = [i for i, (a, b) in enumerate(zip(owner, class_to_category(), strict=True)) if a != b]
+    assert [VOC_CLASSES[i] for i in changed] == ["car", "horse"]
+    with pytest.raises(ConfigError, match="aeroplane"):
+        class_to_category(owners={"hores": "people"})
+    with pytest.raises(ConfigError, match="people, birds"):
+        class_to_category(owners={"horse": "pets"})

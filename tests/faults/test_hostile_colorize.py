@@ -52,6 +52,7 @@ from colorization.categories import CATEGORY_NAMES
 from storage.archives import is_archive_name
 from storage.errors import StorageError
 from storage.ledger import read_json
+from colorization.merge_options import MergeOptions
 from storage.outputs import output_names
 from storage.sources import list_files, open_source
 from tasks.config import ColorizeConfig, IngestConfig
@@ -66,7 +67,7 @@ files = expert_files({}, {})
 models = ModelSpec(
     experts=tuple((name, str(require(files[name]))) for name in CATEGORY_NAMES),
     segmenter="starter", segmenter_weights=str(require(segmenter_file("starter", ""))),
-    merge="soft", threshold=0.05, short_side=256, num_threads=1, device="cpu", hashes=(),
+    classes=(), merge=MergeOptions(), uncertainty=False, short_side=256, num_threads=1, device="cpu", hashes=(),
 )
 ingest = asdict(IngestConfig()) | {"training": False}
 if kind == "archives":

@@ -25,6 +25,7 @@ from PIL import Image, ImageCms, ImageOps, ImageSequence, IptcImagePlugin
 
 from colorization.lab import linear_to_srgb
 from colorization.lightness import compare_lightness
+from colorization.merge_options import MergeOptions
 from storage.errors import PhotoError
 from storage.labels import label_box, labelled_shape
 from storage.metadata import CAPTION
@@ -458,8 +459,9 @@ def starter_models() -> ModelSpec:
         experts=tuple((name, str(folder / f"{name}.safetensors")) for name in names),
         segmenter="starter",
         segmenter_weights=str(folder / "segmenter.safetensors"),
-        merge="soft",
-        threshold=0.05,
+        classes=(),
+        merge=MergeOptions(),
+        uncertainty=False,
         short_side=64,
         num_threads=1,
         device="cpu",
