@@ -242,13 +242,13 @@ def write_gray(folder: Path, photos: Photos) -> None:
         Image.fromarray(picture[..., 1]).save(folder / _name(row))
 
 
-def colorize(source: Path, output: Path, experts: dict[str, Path]) -> None:
-    """`chromaflow colorize` with these experts. Raises SystemExit where it fails."""
+def colorize(source: Path, output: Path, experts: dict[str, Path], *options: str) -> None:
+    """`chromaflow colorize` with these experts and options. Raises SystemExit where it fails."""
     config = output.with_name(f"{output.name}.toml")
     config.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"{name} = {json.dumps(str(path))}" for name, path in experts.items()]
     config.write_text("\n".join(["[experts]", *lines, ""]))
-    words = ["colorize", str(source), str(output), "--models", str(config)]
+    words = ["colorize", str(source), str(output), "--models", str(config), *options]
     done = subprocess.run([*_COMMAND, *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"colorize ended with {done.returncode}: {done.stderr[-2000:]}")
