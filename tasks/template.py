@@ -28,7 +28,7 @@ horizontal_flip = 0.5
 vertical_flip = 0.5
 
 [train]
-recipe = "default"          # default, paper, authors, starter
+recipe = "default"          # default, paper, authors, starter, starter-shared
 init = "scratch"            # scratch, imagenet, starter; encoder or file with a weights file
 license = "as the training photos allow; not stated"   # for the card of the weights
 
@@ -36,7 +36,7 @@ license = "as the training photos allow; not stated"   # for the card of the wei
 epochs = 10
 
 [colorize]
-segmenter = "starter"       # or torchvision:deeplabv3_resnet101, ...
+segmenter = "starter"       # or torchvision:deeplabv3_resnet101, ..., MODULE:CLASS
 merge = "soft"              # or hard, as in the paper
 """
 
