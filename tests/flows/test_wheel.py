@@ -1,0 +1,74 @@
+"""The wheel, installed elsewhere and cut off from every network, colours with what it carries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_photo
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+CUT_OFF = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+"""In a network namespace that has loopback only."""
+ASK = """
+import socket
+try:
+    socket.create_connection(("9.9.9.9", 443), 2)
+except OSError:
+    from flows.cli import main
+    main()
+"""
+"""Where the network can be reached it does nothing, and no photo is there at the end."""
+
+
+@pytest.mark.slow
+def test_the_wheel_colours_with_the_network_unreachable(tmp_path: Path) -> None:
+    if subprocess.run([*CUT_OFF, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("needs unshare -rn and ip: user namespaces are not allowed here")
+    tree = tmp_path / "tree"  # setuptools leaves build/ where it builds
+    shutil.copytree(
+        ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv*", "build", "*.egg-info")
+    )
+    pip = (sys.executable, "-m", "pip")
+    build = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tree)
+    subprocess.run([*pip, *build], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("chromaflow-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        weights = {
+            i.filename: i.file_size for i in archive.infolist() if "safetensors" in i.filename
+        }
+    print(
+        f"\nwheel {wheel.stat().st_size / 1e6:.1f} MB, starter weights {sum(weights.values()) / 1e6:.1f} MB"
+    )
+    assert sum(weights.values()) <= 60e6
+    site = tmp_path / "site"
+    install = ("install", "--no-deps", "--no-index", "--target", site, wheel)
+    subprocess.run([*pip, *install], check=True, capture_output=True)
+
+    photos = tmp_path / "in"
+    photos.mkdir()
+    gray = np.asarray(Image.fromarray(draw_photo(1, 120, 90)).convert("L"))
+    Image.fromarray(gray).save(photos / "a.png")
+    environment = {**os.environ, "PYTHONPATH": str(site), "HOME": str(tmp_path)}
+    for name in list(environment):
+        if name.startswith("PREFECT_"):
+            del environment[name]
+    done = subprocess.run(
+        [*CUT_OFF, sys.executable, "-c", ASK, "colorize", photos, tmp_path / "out"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    coloured = np.asarray(Image.open(tmp_path / "out/a.png.color.png").convert("RGB")).astype(int)
+    assert coloured.shape == (90, 120, 3)
+    assert np.abs(coloured[..., 0] - coloured[..., 2]).max() > 3
