@@ -168,7 +168,8 @@ def measure(arguments: argparse.Namespace) -> list[bool]:
             met += report(category, found, coloured, inception)
             sheet += sheet_rows(category, found, coloured)
     if arguments.sheet:
-        write_bytes(arguments.sheet, contact_sheet(("gray", SINGLE, MERGED, "truth"), sheet))
+        systems = (*(name for name, _ in arguments.other), SINGLE, MERGED)
+        write_bytes(arguments.sheet, contact_sheet(("gray", *systems, "truth"), sheet))
     return met
 
 
@@ -398,11 +399,12 @@ def _word(answer: bool) -> str:
 def sheet_rows(
     category: str, photos: Photos, coloured: dict[str, Pictures]
 ) -> list[tuple[str, Pictures]]:
-    """Rows of the contact sheet: gray, single expert, merged, truth."""
+    """Rows of the contact sheet: gray, the other weights, single expert, merged, truth."""
     chosen = _evenly(len(photos), _ON_SHEET)
     few = photos.only(chosen)
-    ours = ([coloured[name][i] for i in chosen] for name in (SINGLE, MERGED))
-    columns = zip(gray_pictures(few), *ours, true_pictures(few), strict=True)
+    systems = (*(name for name in coloured if name not in (SINGLE, MERGED)), SINGLE, MERGED)
+    pictures = ([coloured[name][i] for i in chosen] for name in systems)
+    columns = zip(gray_pictures(few), *pictures, true_pictures(few), strict=True)
     captions = [f"{category}, val row {row}" for row in few.rows]
     return [(text, list(row)) for text, row in zip(captions, columns, strict=True)]
 
