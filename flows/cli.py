@@ -259,10 +259,12 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
 
     from storage.workspace import Workspace
     from tasks.environment import configure_prefect
+    from tasks.prefect_database import provide_database
 
     Workspace(workspace).create()
     with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
         configure_prefect(Workspace(workspace).prefect_home)
+        provide_database(Workspace(workspace).prefect_home)
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
     from tasks.results import RunFailedError
 
