@@ -69,7 +69,7 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     from_file = text.replace('init = "starter"', 'init = "file"\ninit_weights = "{}"')
     project.write_text(from_file.format("trunk.pth"))
     code, _, err = chromaflow(*words)
-    assert code == 3 and "Expected weights of unet18-layer3 in " in err and "trunk.pth" in err
+    assert code == 3 and "Expected weights of unet18-stride4 in " in err and "trunk.pth" in err
 
     whole = starter_file("places").path.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -149,7 +149,7 @@ def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Pat
     code, out, err = chromaflow("models", "show", "starter:birds", "--json")
     assert code == 0, err
     shown = json.loads(out)
-    assert shown["network"] == "unet18-layer3" and shown["parameters"] == 3_397_986
+    assert shown["network"] == "unet18-stride4" and shown["parameters"] == 12_635_618
     assert shown["provenance"]["category"] == "birds"
     output = tmp_path / "birds.onnx"
     code, out, err = chromaflow("models", "export", "starter:birds", output, "--json")
