@@ -149,7 +149,7 @@ def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Pat
     code, out, err = chromaflow("models", "show", "starter:birds", "--json")
     assert code == 0, err
     shown = json.loads(out)
-    assert shown["network"] == "unet18-stride4" and shown["parameters"] == 12_635_618
+    assert shown["network"] == "unet18-stride4" and shown["parameters"] == 12_637_890
     assert shown["provenance"]["category"] == "birds"
     output = tmp_path / "birds.onnx"
     code, out, err = chromaflow("models", "export", "starter:birds", output, "--json")
