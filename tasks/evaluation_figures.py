@@ -33,7 +33,7 @@ def choose_figures(
     ours, gray = (rows[rows["system"] == name] for name in (leader, _GRAY))
     gain = (gray["delta_e"] - ours["delta_e"]).sort_values(ascending=False, kind="stable")
     captions = {
-        photo: f"{photo}   ΔE00 of gray {gray.at[photo, 'delta_e']:.1f}, of {leader} "
+        photo: f"{photo}   CIEDE2000 of gray {gray.at[photo, 'delta_e']:.1f}, of {leader} "
         f"{ours.at[photo, 'delta_e']:.1f}"
         for photo in gain.index
     }

@@ -77,8 +77,8 @@ class Difference:
     measure: str
     num_photos: int
     interval: Interval
-    num_better: int
-    """Photos on which the first is better; of a measure that is neither, on which it has more."""
+    num_better: int | None
+    """Photos on which the first is better; None of a measure where neither more nor less is."""
 
 
 def measures_of(results: pd.DataFrame) -> list[str]:
@@ -126,8 +126,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> list[Difference]:
         others = second.loc[rows.index]
         ours, theirs = (part[measures].to_numpy(float) for part in (rows, others))
         for k, interval in enumerate(difference_intervals(ours, theirs)):
-            sign = MEASURES[measures[k]].sign or 1
-            better = int((sign * ours[:, k] > sign * theirs[:, k]).sum())
+            sign = MEASURES[measures[k]].sign
+            better = int((sign * ours[:, k] > sign * theirs[:, k]).sum()) if sign else None
             differences.append(
                 Difference(
                     category=category,

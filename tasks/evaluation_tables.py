@@ -36,11 +36,13 @@ def markdown(heading: Sequence[str], scores: Sequence[Score], compared: Comparis
         lines += _table(rows, _markdown_row, _ARROWS) + [""]
     if compared:
         lines += [f"## {_cell(compared.first)} − {_cell(compared.second)}, photo by photo", ""]
-        lines += ["| category | measure | difference | better | photos |", "|---|---|---|---|---|"]
+        lines += [
+            "| category | measure | difference | better on | photos |",
+            "|---|---|---|---|---|",
+        ]
         lines += [
             f"| {d.category or 'all'} | {MEASURES[d.measure].title} | "
-            f"{_shown(d.interval, MEASURES[d.measure], '+')} | {d.num_better / d.num_photos:.0%} | "
-            f"{d.num_photos} |"
+            f"{_shown(d.interval, MEASURES[d.measure], '+')} | {_better(d)} | {d.num_photos} |"
             for d in compared.differences
         ]
         lines.append("")
@@ -58,11 +60,11 @@ def latex(heading: Sequence[str], scores: Sequence[Score], compared: Comparison 
         lines += [r"\hline", r"\end{tabular}"]
     if compared:
         names = rf"{_escaped(compared.first)} $-$ {_escaped(compared.second)}"
-        lines += ["", r"\begin{tabular}{llrr}", r"\hline"]
-        lines += [rf"category & measure & {names} & better \\", r"\hline"]
+        lines += ["", r"\begin{tabular}{llrrr}", r"\hline"]
+        lines += [rf"category & measure & {names} & better on & photos \\", r"\hline"]
         lines += [
             rf"{d.category or 'all'} & {MEASURES[d.measure].latex} & "
-            rf"{_shown(d.interval, MEASURES[d.measure], '+')} & {d.num_better}/{d.num_photos} \\"
+            rf"{_shown(d.interval, MEASURES[d.measure], '+')} & {_better(d)} & {d.num_photos} \\"
             for d in compared.differences
         ]
         lines += [r"\hline", r"\end{tabular}"]
@@ -121,6 +123,10 @@ def _latex_row(cells: Sequence[str]) -> str:
 def _shown(interval: Interval, measure: Measure, sign: str = "") -> str:
     mean, low, high = (f"{value * measure.factor:{sign}.{measure.digits}f}" for value in interval)
     return f"{mean} [{low}, {high}]"
+
+
+def _better(difference: Difference) -> str:
+    return "" if difference.num_better is None else str(difference.num_better)
 
 
 def _cell(text: str) -> str:
