@@ -1,7 +1,7 @@
 """The `chromaflow` command: parse, call a flow or a query, print.
 
 torch and Prefect are imported only by the commands that run flows. Commands that only look are in
-`flows.looking`, those of models in `flows.model_commands`.
+`flows.looking`, those of models in `flows.model_commands`; `evaluate IN` goes on in `flows.evaluating`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.evaluating import evaluate_photos
 from flows.looking import app as looking_app
 from flows.model_commands import models_app
 from flows.terminal import (
@@ -138,7 +139,69 @@ def _stage_command(stage: str, summary: str) -> Callable[..., None]:
 app.command("ingest")(_stage_command("ingest", "Read photos into manifests."))
 app.command("preprocess")(_stage_command("preprocess", "Crop, flip, saturate into Lab shards."))
 app.command("train")(_stage_command("train", "Train one colorizer a category."))
-app.command("evaluate")(_stage_command("evaluate", "Score the experts beside baselines."))
+
+
+@app.command()
+def evaluate(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[IN]",
+            help="Colour photos: folder, archive, or CATEGORY:SPLIT. Without it: the stage.",
+        ),
+    ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=WHAT",
+            help="starter, starter:CATEGORY, a weights file or a chromaflow.toml; behind it ,soft "
+            ",hard or ,own; repeatable.",
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B", help="Two systems photo by photo; FOLDER:NAME of another time."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    crop: Annotated[str | None, typer.Option(help="centre or whole.")] = None,
+    size: Annotated[int | None, typer.Option(help="Short side, pixels.")] = None,
+    photos: Annotated[int | None, typer.Option(help="Most of a category.")] = None,
+    lpips: Annotated[Path | None, typer.Option(help="alexnet weights: adds LPIPS.")] = None,
+    fid: Annotated[bool, typer.Option("--fid", help="Add FID.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    only: Only = None,
+    force: Force = False,
+    workers: Workers = 0,
+    as_json: Json = False,
+) -> None:
+    """Score the experts beside baselines; with IN, compare systems on any colour photos."""
+    from storage.errors import UsageError
+
+    of_photos = {
+        "systems": tuple(system or ()),
+        "compare": compare,
+        "output": output,
+        "crop": crop,
+        "size": size,
+        "photos": photos,
+        "lpips": lpips,
+        "fid": fid,
+    }
+    given = {name: value for name, value in of_photos.items() if value}
+    if source is not None:
+        if only or force:
+            raise UsageError(
+                "Expected --only and --force without IN, as they choose stages. Drop IN."
+            )
+        evaluate_photos(source, config, workers, given, as_json)
+        return
+    if given:
+        option = {"systems": "system"}.get(next(iter(given)), next(iter(given)))
+        raise UsageError(f"Expected IN beside --{option}: the photos to compare systems on.")
+    parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
+    _run_flow("evaluate", config, parameters, as_json)
 
 
 @app.command()

@@ -1,0 +1,42 @@
+"""`chromaflow evaluate IN`: systems compared on colour photos made gray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.terminal import print_json, say, say_quarantined, say_skipped
+
+DEFAULT_OUTPUT = Path("evaluation")
+
+
+def evaluate_photos(
+    source: str, config: Path, workers: int, given: Mapping[str, Any], as_json: bool
+) -> None:
+    """Evaluate and print the table. given: fields of `tasks.evaluation.EvaluationConfig`."""
+    from storage.errors import is_policy
+    from tasks.evaluation import EvaluationConfig
+    from tasks.evaluation import evaluate_photos as evaluate
+
+    settings = EvaluationConfig(
+        location=source,
+        config=config,
+        workers=workers,
+        **{"output": DEFAULT_OUTPUT, **given},
+    )
+    try:
+        found = evaluate(settings)
+    except KeyboardInterrupt:
+        say("Interrupted. Nothing was written; run the same command again.")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        typer.echo(found.table)
+    say_quarantined([row for row in found.quarantined if not is_policy(row["code"])])
+    say_skipped([row for row in found.quarantined if is_policy(row["code"])])
+    say(f"{found.num_photos} photos; results, tables and figures in {found.output}")
+    raise typer.Exit(found.exit_code)
