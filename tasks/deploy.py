@@ -19,7 +19,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.objects import ConcurrencyOptions, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import MissingFlowError, ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
@@ -70,7 +70,7 @@ def load_flow(deployment: Deployment) -> Flow[..., Any]:
     """Import the deployment's flow. Raises UsageError where it or one of its parameters is unknown."""
     try:
         flow = load_flow_from_entrypoint(deployment.entrypoint)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, MissingFlowError) as error:
         raise UsageError(
             f"Expected the entrypoint of {deployment.name} as MODULE.FLOW, got "
             f"{deployment.entrypoint}: {error}. Correct prefect.yaml."

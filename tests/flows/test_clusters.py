@@ -75,7 +75,8 @@ def forget(project: Path) -> None:
 @pytest.mark.usefixtures("shared_server")
 @pytest.mark.timeout(900)
 def test_workers_at_an_address_and_of_a_class_give_the_bytes_of_a_local_run(project: Path) -> None:
-    project.write_text(project.read_text() + '[compute]\nthreads = 1\ndevice = "cpu"\n')
+    config = project.read_text().replace('init = "starter"', 'init = "scratch"')
+    project.write_text(config + '[compute]\nthreads = 1\ndevice = "cpu"\n')
     computed(project)
     local = results(project)
     assert len(local) == 3 + 2 + len(shard_hashes(project.parent / "workspace"))

@@ -51,7 +51,7 @@ def test_each_look_colours_what_is_new(tmp_path: Path, make_photo: Callable[...,
     for number in range(3):
         make_photo(inbox / f"{number}.png", seed=number, gray=True)
     before = hashes(inbox)
-    (inbox / "broken.png").write_bytes((inbox / "0.png").read_bytes()[:200])
+    (inbox / "broken.png").write_bytes((inbox / "0.png").read_bytes()[:100])
     first = watch(tmp_path)
     codes = {f"{number}.png": "coloured" for number in range(3)} | {"broken.png": "TRUNCATED"}
     assert first["outcomes"] == codes and first["computed"] != 0

@@ -30,7 +30,7 @@ def test_the_packages_deployments_work_in_the_folder_of_the_command(tmp_path: Pa
     }
     for deployment in deployments.values():
         assert "chromaflow" in deployment.tags and deployment.work_pool.name == "chromaflow"
-        assert deployment.pull[0].popitem()[1] == {"directory": str(tmp_path)}
+        assert list(deployment.pull[0].values()) == [{"directory": str(tmp_path)}]
         uses_gpu = deployment.work_pool.work_queue_name == "gpu"
         assert uses_gpu == ("gpu" in deployment.tags)
     assert deployments["watch-inbox"].schedules[0].cron == "*/10 * * * *"
