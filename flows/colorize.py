@@ -38,7 +38,7 @@ def colorize_flow(
         bag: Make the output a BagIt bag.
         settings: Fields of [colorize] to replace.
         force: Colour again what is done.
-        workers: Dask processes; 0 for one a core.
+        workers: Dask processes; 0 for the config's number, or one a core.
         cluster: Address of a running Dask scheduler; without it, processes of this machine.
     """
     workflow = archive_workflow(

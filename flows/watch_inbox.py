@@ -28,10 +28,11 @@ def watch_inbox_flow(
     Args:
         inbox: Folder that photos arrive in.
         output: Where the mirrored tree goes; its state is kept in output/.chromaflow.
-        models: A chromaflow.toml whose trained experts to use; without it, the starter's.
+        models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
+            starter's.
         settings: Fields of [colorize] to replace.
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
-        workers: Dask processes; 0 for one a core.
+        workers: Dask processes; 0 for the config's number, or one a core.
     """
     arrival = look(Path(inbox), Path(output), settle_seconds)
     if not arrival.location:

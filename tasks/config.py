@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from colorization.categories import category_index, class_to_category
 from colorization.errors import ConfigError
@@ -21,7 +21,7 @@ from storage.formats import OUTPUT_FORMATS
 
 INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
 DEVICES = ("auto", "cpu", "cuda")
-SCHEMES = ("tcp://", "tls://")
+_ADDRESS = re.compile(r"(tcp|tls)://.+:\d+")
 TONINGS = ("neutral", "keep")
 LABELS = ("corner", "border")
 SATURATION_SPACES = ("lab", "hsv")
@@ -338,11 +338,10 @@ class ComputeConfig:
         self._check_cluster()
 
     def _check_cluster(self) -> None:
-        is_address = self.scheduler.startswith(SCHEMES) and urlsplit(self.scheduler).port
         _expect(
-            not self.scheduler or is_address,
+            not self.scheduler or bool(_ADDRESS.fullmatch(self.scheduler)),
             "compute.scheduler",
-            " or ".join(f"{scheme}HOST:PORT" for scheme in SCHEMES),
+            "tcp://HOST:PORT or tls://HOST:PORT",
             self.scheduler,
         )
         _expect(
