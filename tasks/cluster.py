@@ -83,7 +83,8 @@ class Cluster:
         except (OSError, TypeError, ValueError) as error:  # TypeError: tls:// without certificates
             raise ClusterMissingError(
                 f"Expected a Dask scheduler at {compute.scheduler or compute.cluster}, got: {error}. "
-                "Start one with `dask scheduler`, or correct compute.scheduler."
+                "Start one with `dask scheduler`; or correct the address and, for tls://, the "
+                "certificates in Dask's settings."
             ) from error
         try:
             client.wait_for_workers(1, timeout=compute.cluster_patience)
