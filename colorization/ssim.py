@@ -46,4 +46,4 @@ def _windows(planes_N3HW: Tensor) -> Tensor:
     kernel = (weights / weights.sum()).expand(planes.shape[1], 1, _SIDE)
     rows = F.conv2d(planes, kernel[..., None], groups=planes.shape[1])
     columns = F.conv2d(rows, kernel[:, :, None], groups=planes.shape[1])
-    return columns[0].unflatten(0, planes_N3HW.shape[:2])
+    return columns[0].reshape(*planes_N3HW.shape[:2], *columns.shape[-2:])

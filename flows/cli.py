@@ -1,6 +1,8 @@
 """The `chromaflow` command: parse, call a flow or a query, print.
 
 torch and Prefect are imported only by the commands that run flows. Commands that only look are in
+`flows.looking`, those of models in `flows.model_commands`, those of deployments in
+`flows.deployment_commands`.
 `flows.looking`, those of models in `flows.model_commands`; `evaluate IN` goes on in `flows.evaluating`.
 """
 
@@ -14,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.deployment_commands import app as deployment_app
 from flows.evaluating import evaluate_photos
 from flows.looking import app as looking_app
 from flows.model_commands import models_app
@@ -35,10 +38,14 @@ app = typer.Typer(
 )
 
 app.add_typer(looking_app)
+app.add_typer(deployment_app)
 app.add_typer(models_app, name="models")
 
 Only = Annotated[list[str] | None, typer.Option(help="A category, or archive; repeatable.")]
 Workers = Annotated[int, typer.Option(help="Dask processes; 0: one a core.")]
+Cluster = Annotated[
+    str, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp:// or tls://.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
 
 
@@ -107,6 +114,7 @@ def run(
     only: Only = None,
     force: Annotated[list[str] | None, typer.Option(help="A stage to compute again.")] = None,
     workers: Workers = 0,
+    cluster: Cluster = "",
     as_json: Json = False,
 ) -> None:
     """Bring every stage up to date; what is done already is skipped."""
@@ -117,6 +125,7 @@ def run(
         "only": only,
         "force": force,
         "workers": workers,
+        "cluster": cluster,
     }
     _run_flow("pipeline", config, parameters, as_json)
 
@@ -256,11 +265,12 @@ def colorize(
     bag: Annotated[bool, typer.Option("--bag", help="Make OUT a BagIt bag.")] = False,
     force: Force = False,
     workers: Workers = 0,
+    cluster: Cluster = "",
     as_json: Json = False,
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
     from tasks.archive import archive_location, archive_workflow
-    from tasks.graph import build_steps
+    from tasks.graph import build_steps, with_cluster
 
     settings = {
         "segmenter": segmenter,
@@ -292,12 +302,13 @@ def colorize(
         bag=bag,
         settings=settings,
     )
-    build_steps(workflow)
+    build_steps(with_cluster(workflow, cluster))
     parameters |= {
         "output": str(output),
         "models": str(models) if models else None,
         "force": force,
         "workers": workers,
+        "cluster": cluster,
     }
     _call_flow("colorize", workflow.workspace, parameters, as_json)
 
@@ -305,9 +316,9 @@ def colorize(
 def _run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
     """Check the config before anything slow is imported, then run the flow."""
     from tasks.config_file import load_workflow
-    from tasks.graph import build_steps, select
+    from tasks.graph import build_steps, select, with_cluster
 
-    workflow = load_workflow(config)
+    workflow = with_cluster(load_workflow(config), parameters.get("cluster", ""))
     stages = {
         "from_stage": parameters.get("from_stage"),
         "until_stage": parameters.get("until_stage"),

@@ -9,7 +9,7 @@ from prefect import flow
 
 from flows.pipeline import run_stages
 from tasks.archive import archive_workflow
-from tasks.graph import with_workers
+from tasks.graph import with_cluster, with_workers
 from tasks.results import RunResult
 
 
@@ -24,14 +24,22 @@ def colorize_flow(
     settings: dict[str, Any] | None = None,
     force: bool = False,
     workers: int = 0,
+    cluster: str = "",
 ) -> RunResult:
     """Colour every photo of an archive.
 
-    archive: a folder, BagIt bag, zip or tar, a pattern, a URL, or list:FILE. output: where the
-    mirrored tree goes; its state is kept in output/.chromaflow. models: a chromaflow.toml whose
-    trained experts to use; default: the starter's. include, exclude: patterns as in .gitignore. bag:
-    make the output a BagIt bag. settings: fields of [colorize] to replace. force: colour again what
-    is done. workers: Dask processes.
+    Args:
+        archive: A folder, BagIt bag, zip or tar, a pattern, a URL, or list:FILE.
+        output: Where the mirrored tree goes; its state is kept in output/.chromaflow.
+        models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
+            starter's.
+        include: Patterns of the only files to read, as in .gitignore.
+        exclude: Patterns of files to leave out.
+        bag: Make the output a BagIt bag.
+        settings: Fields of [colorize] to replace.
+        force: Colour again what is done.
+        workers: Dask processes; 0 for the config's number, or one a core.
+        cluster: Address of a running Dask scheduler; without it, processes of this machine.
     """
     workflow = archive_workflow(
         archive,
@@ -42,5 +50,5 @@ def colorize_flow(
         bag=bag,
         settings=settings,
     )
-    workflow = with_workers(workflow, workers)
+    workflow = with_cluster(with_workers(workflow, workers), cluster)
     return run_stages(workflow, "ingest", "colorize", [], ["colorize"] if force else [])

@@ -1,5 +1,6 @@
 """The whole pipeline: ingest → preprocess → (pretrain →) train → evaluate, and → colorize.
 
+Prefect shows what the docstring of a deployed flow says of its parameters, in Google's layout only.
 The flows of single stages run through the same `run_stages`, so a stage does the same work
 whichever way it is asked for.
 """
@@ -25,6 +26,7 @@ from tasks.graph import (
     select,
     stage_slots,
     training_slots,
+    with_cluster,
     with_workers,
 )
 from tasks.ingest import ingest
@@ -53,13 +55,20 @@ def pipeline_flow(
     only: list[str] | None = None,
     force: list[str] | None = None,
     workers: int = 0,
+    cluster: str = "",
 ) -> RunResult:
     """Bring every stage of a chromaflow.toml up to date.
 
-    config: its path. from_stage, until_stage: the first and last stage to run. only: categories,
-    or `archive`. force: stages to compute again. workers: Dask processes; 0 for the config's.
+    Args:
+        config: Path of the chromaflow.toml.
+        from_stage: First stage to run.
+        until_stage: Last stage to run.
+        only: Categories, or `archive`; without it, all.
+        force: Stages to compute again.
+        workers: Dask processes; 0 for the config's number.
+        cluster: Address of a running Dask scheduler; without it, the config's cluster.
     """
-    workflow = with_workers(load_workflow(Path(config)), workers)
+    workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
     return run_stages(workflow, from_stage, until_stage, only or [], force or [])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from storage.checkpoints import WEIGHTS_NAME
 from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
-from tasks.config import ArchiveConfig, ColorizeConfig, Workflow
+from tasks.config import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
 from tasks.config_file import load_workflow
 
 STATE_NAME = ".chromaflow"
@@ -46,10 +46,11 @@ def archive_workflow(
     """A workflow with an archive only.
 
     archive: as `storage.sources.open_source` takes it. models: a chromaflow.toml whose trained
-    experts are used; without it, the starter's. settings: fields of [colorize] to replace; None and
+    experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to replace; None and
     empty ones do not. Raises UsageError where nothing is there, ConfigError for a wrong setting.
     """
-    config = load_workflow(models).colorize if models else ColorizeConfig()
+    trained = load_workflow(models) if models else None
+    config = trained.colorize if trained else ColorizeConfig()
     given = {key: value for key, value in (settings or {}).items() if value}
     accept = tuple(given.pop("accept", config.accept))
     return Workflow(
@@ -62,13 +63,13 @@ def archive_workflow(
             bag=bag,
         ),
         colorize=replace(config, accept=accept, **given),
-        experts=_experts_of(models) if models else {},
+        compute=trained.compute if trained else ComputeConfig(),
+        experts=_experts_of(trained) if trained else {},
     )
 
 
-def _experts_of(models: Path) -> dict[str, Path]:
+def _experts_of(workflow: Workflow) -> dict[str, Path]:
     """The experts that a config trains or names."""
-    workflow = load_workflow(models)
     workspace = Workspace(workflow.workspace)
     current = {name: workspace.current("train", name) for name in workflow.datasets}
     trained = {name: folder.resolve() / WEIGHTS_NAME for name, folder in current.items()}

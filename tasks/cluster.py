@@ -22,9 +22,11 @@ from distributed import (
     as_completed,
     system,
 )
+from distributed.deploy import Cluster as DaskCluster
 from distributed.security import Security
 
 from storage.photos import decode
+from tasks.cluster_class import ClusterMissingError, start_cluster
 from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, read_photo
 from tasks.slots import Slots
@@ -55,8 +57,8 @@ class Cluster:
 
     def __init__(self, compute: ComputeConfig, slots: Slots) -> None:
         self.slots = slots
-        self._scheduler = compute.scheduler
-        self._local: SpecCluster | None = None
+        self._compute = compute
+        self._own: DaskCluster | None = None
         self._client: Client | None = None
         self._starting = threading.Lock()
 
@@ -69,28 +71,56 @@ class Cluster:
             return self._client
 
     def _connect(self) -> Client:
-        if self._scheduler:
-            return Client(self._scheduler, set_as_default=False)
-        security = Security.temporary()
-        common = {"security": security, "protocol": "tls", "host": "127.0.0.1"}
-        scheduler = common | {"dashboard_address": "127.0.0.1:0"}
-        self._local = SpecCluster(
-            scheduler={"cls": Scheduler, "options": scheduler},
-            workers={
-                number: {"cls": Nanny, "options": common | _worker_options(self.slots, number)}
-                for number in range(self.slots.processes)
-            },
-            security=security,
-            silence_logs=logging.CRITICAL,
-        )
-        return Client(self._local, set_as_default=False)
+        compute = self._compute
+        if not compute.is_elsewhere:
+            self._own = _local_cluster(self.slots)
+            return Client(self._own, set_as_default=False)
+        if compute.cluster and self._own is None:
+            self._own = start_cluster(compute)
+        address = self._own or compute.scheduler
+        try:
+            client = Client(address, set_as_default=False)
+        except (OSError, TypeError, ValueError) as error:  # TypeError: tls:// without certificates
+            raise ClusterMissingError(
+                f"Expected a Dask scheduler at {compute.scheduler or compute.cluster}, got: {error}. "
+                "Start one with `dask scheduler`; or correct the address and, for tls://, the "
+                "certificates in Dask's settings."
+            ) from error
+        try:
+            client.wait_for_workers(1, timeout=compute.cluster_patience)
+        except TimeoutError as error:
+            client.close()
+            raise ClusterMissingError(
+                f"Expected a Dask worker at {compute.scheduler or compute.cluster}, got none within "
+                f"{compute.cluster_patience:g} s. Start some with `dask worker`, or raise "
+                "compute.cluster_patience."
+            ) from error
+        return client
 
     def close(self) -> None:
-        """Stop what was started."""
+        """Stop what was started; a scheduler that was there before stays."""
         if self._client is not None:
             self._client.close()
-        if self._local is not None:
-            self._local.close()
+        if self._own is not None:
+            self._own.close()
+
+
+def _local_cluster(slots: Slots) -> SpecCluster:
+    """Processes of this machine; every socket on loopback, with TLS."""
+    security = Security.temporary()
+    common = {"security": security, "protocol": "tls", "host": "127.0.0.1"}
+    return SpecCluster(
+        scheduler={
+            "cls": Scheduler,
+            "options": common | {"dashboard_address": "127.0.0.1:0"},
+        },
+        workers={
+            number: {"cls": Nanny, "options": common | _worker_options(slots, number)}
+            for number in range(slots.processes)
+        },
+        security=security,
+        silence_logs=logging.CRITICAL,
+    )
 
 
 def _worker_options(slots: Slots, number: int) -> dict[str, Any]:
@@ -114,8 +144,11 @@ class Clusters:
         self._current: Cluster | None = None
 
     def of(self, slots: Slots) -> Cluster:
-        """The cluster with these slots; any other one is closed."""
-        if self._current is None or self._current.slots != slots:
+        """The cluster with these slots; any other one is closed, unless it is not of this machine: its
+        workers may have waited in a queue, and take threads and device from each job."""
+        if self._current is not None and self._compute.is_elsewhere:
+            self._current.slots = slots
+        elif self._current is None or self._current.slots != slots:
             self.close()
             self._current = Cluster(self._compute, slots)
         return self._current

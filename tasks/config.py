@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from storage.formats import OUTPUT_FORMATS
 
 INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
 DEVICES = ("auto", "cpu", "cuda")
+_ADDRESS = re.compile(r"(tcp|tls)://.+:\d+")
 TONINGS = ("neutral", "keep")
 LABELS = ("corner", "border")
 SATURATION_SPACES = ("lab", "hsv")
@@ -309,7 +311,13 @@ class ComputeConfig:
     workers: int = 0
     """Dask worker processes; 0 for one a core."""
     scheduler: str = ""
-    """Address of a running Dask scheduler, instead of local processes."""
+    """Address of a running Dask scheduler, tcp:// or tls://, instead of local processes."""
+    cluster: str = ""
+    """A Dask cluster class by import path, instead of local processes; it gets `workers` workers."""
+    cluster_options: dict[str, Any] = field(default_factory=dict)
+    """What the class is called with."""
+    cluster_patience: float = 600.0
+    """Seconds to wait for the first worker of a scheduler or cluster class."""
     cores: int = 0
     """Cores to share out; 0 for all that this process may use."""
     threads: int = 0
@@ -322,11 +330,43 @@ class ComputeConfig:
     """Epochs between two sample sheets of a training."""
 
     def __post_init__(self) -> None:
-        for name in ("workers", "cores", "threads", "checkpoint_seconds"):
+        for name in ("workers", "cores", "threads", "checkpoint_seconds", "cluster_patience"):
             value = getattr(self, name)
             _expect(value >= 0, f"compute.{name}", "0 or more", value)
         _expect(self.sheet_every >= 1, "compute.sheet_every", "1 or more", self.sheet_every)
         _expect(self.device in DEVICES, "compute.device", ", ".join(DEVICES), self.device)
+        self._check_cluster()
+
+    def _check_cluster(self) -> None:
+        _expect(
+            not self.scheduler or bool(_ADDRESS.fullmatch(self.scheduler)),
+            "compute.scheduler",
+            "tcp://HOST:PORT or tls://HOST:PORT",
+            self.scheduler,
+        )
+        _expect(
+            not (self.scheduler and self.cluster),
+            "compute.cluster",
+            "nothing beside compute.scheduler",
+            self.cluster,
+        )
+        _expect(
+            bool(self.cluster) or not self.cluster_options,
+            "compute.cluster_options",
+            "nothing without compute.cluster",
+            self.cluster_options,
+        )
+        _expect(
+            not self.cluster or self.workers > 0,
+            "compute.workers",
+            "1 or more with compute.cluster",
+            self.workers,
+        )
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the Dask workers are not started here, so that they look at their own machine."""
+        return bool(self.scheduler or self.cluster)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

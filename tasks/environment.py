@@ -17,12 +17,7 @@ def configure_prefect(home: Path) -> None:
     Raises UsageError for a remote server without authentication.
     """
     url = os.environ.get("PREFECT_API_URL", "")
-    host = urlsplit(url).hostname
-    if host and host not in _LOOPBACK and not _has_credentials():
-        raise UsageError(
-            f"Expected PREFECT_API_URL on loopback or with authentication, got {url}. "
-            "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
-        )
+    refuse_open_server(url, has_credentials=_has_credentials())
     defaults = {
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -37,6 +32,16 @@ def configure_prefect(home: Path) -> None:
         defaults["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def refuse_open_server(url: str, *, has_credentials: bool) -> None:
+    """Raise UsageError for the address of a remote server that is used without authentication."""
+    host = urlsplit(url).hostname
+    if host and host not in _LOOPBACK and not has_credentials:
+        raise UsageError(
+            f"Expected PREFECT_API_URL on loopback or with authentication, got {url}. "
+            "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
+        )
 
 
 def _has_credentials() -> bool:

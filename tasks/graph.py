@@ -22,6 +22,7 @@ from storage.sources import (
     resolve_location,
 )
 from storage.workspace import Workspace
+from tasks.cluster_class import check_cluster
 from tasks.config import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
 from tasks.hints import HINTS, read_hints
 from tasks.models import (
@@ -50,6 +51,7 @@ def build_steps(workflow: Workflow) -> list[Step]:
     """
     if not workflow.datasets and workflow.archive is None:
         raise UsageError("Expected [datasets] or [archive] in the config, got neither.")
+    check_cluster(workflow.compute)
     steps: list[Step] = []
     for category, dataset in workflow.datasets.items():
         steps += _category_steps(workflow, category, dataset)
@@ -283,3 +285,11 @@ def with_workers(workflow: Workflow, workers: int) -> Workflow:
     return replace(
         workflow, compute=replace(workflow.compute, workers=workers or workflow.compute.workers)
     )
+
+
+def with_cluster(workflow: Workflow, address: str) -> Workflow:
+    """The workflow on a running Dask scheduler instead; an empty address leaves it as it is."""
+    if not address:
+        return workflow
+    compute = replace(workflow.compute, scheduler=address, cluster="", cluster_options={})
+    return replace(workflow, compute=compute)

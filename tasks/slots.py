@@ -64,7 +64,7 @@ def plan_training(
     """
     num_jobs = max(num_jobs, 1)
     cores = cores or compute.cores or available_cores()
-    if compute.scheduler:  # its workers look for themselves
+    if compute.is_elsewhere:  # its workers look for themselves
         return Slots(compute.workers or num_jobs, compute.threads, compute.device)
     found = visible_gpus() if gpus is None and compute.device != "cpu" else (gpus or ())
     if compute.device == "cuda" and not found:
@@ -95,7 +95,7 @@ def plan_colorizing(
     Raises DeviceMissingError when device = "cuda" and there is none.
     """
     slots = plan_photos(compute, cores=cores)
-    if compute.scheduler:  # its workers look for themselves
+    if compute.is_elsewhere:  # its workers look for themselves
         return replace(slots, device=compute.device)
     found = visible_gpus() if gpus is None and compute.device != "cpu" else (gpus or ())
     if compute.device == "cuda" and not found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -26,6 +27,9 @@ from tasks.verification import find_damage, read_success, write_success
 StepName = tuple[str, str]
 """(stage, key), e.g. ("train", "birds")."""
 
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of syntax trees for all threads together: two that parse at a time may
+raise SystemError, "AST constructor recursion depth mismatch" (python/cpython#106905)."""
 _VERSIONS = ("numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "zarr")
 
 
@@ -58,12 +62,14 @@ class Step:
     def parts(self, digests: Mapping[StepName, str]) -> dict[str, Any]:
         """What the fingerprint is made of, kept in stage.json so that `plan` can name a change."""
         schema, modules = STAGES[self.stage]
+        with _PARSING:
+            hashes = {name: hash_module(name) for name in (*modules, *self.modules)}
         return {
             "schema": schema,
             "config": self.config,
             "inputs": self.inputs,
             "upstream": {"/".join(name): digests[name] for name in self.upstream},
-            "modules": {name: hash_module(name) for name in (*modules, *self.modules)},
+            "modules": hashes,
         }
 
 

@@ -1,0 +1,54 @@
+"""Watch an inbox: colour the photos that are new in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.pipeline import run_stages
+from tasks.archive import archive_workflow
+from tasks.graph import build_steps, with_workers
+from tasks.inbox import InboxReport, is_published, look, report
+from tasks.results import RunFailedError
+
+
+@flow(name="watch-inbox")
+def watch_inbox_flow(
+    inbox: str,
+    output: str,
+    models: str | None = None,
+    settings: dict[str, Any] | None = None,
+    settle_seconds: float = 5.0,
+    workers: int = 0,
+) -> InboxReport:
+    """Colour the photos that are new in a folder; those still being written wait for the next run.
+
+    Args:
+        inbox: Folder that photos arrive in.
+        output: Where the mirrored tree goes; its state is kept in output/.chromaflow.
+        models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
+            starter's.
+        settings: Fields of [colorize] to replace.
+        settle_seconds: A new file whose size or time changes within so many seconds is left alone.
+        workers: Dask processes; 0 for the config's number, or one a core.
+    """
+    arrival = look(Path(inbox), Path(output), settle_seconds)
+    if not arrival.location:
+        return report(arrival)
+    workflow = archive_workflow(
+        arrival.location,
+        Path(output),
+        models=Path(models) if models else None,
+        settings=settings,
+    )
+    workflow = with_workers(workflow, workers)
+    if is_published(build_steps(workflow)):
+        return report(arrival)
+    try:
+        result = run_stages(workflow, "ingest", "colorize")
+    except RunFailedError as error:
+        report(arrival, error.result)
+        raise
+    return report(arrival, result)

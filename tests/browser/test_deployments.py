@@ -1,0 +1,276 @@
+"""All deployments on a real server with a real Prefect worker; one run's machine dies; its page.
+
+Everything is offline: a proxy that is not there would be asked for anything beyond loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from prefect_server import prefect_server
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
+CHROMIUM = shutil.which("chromium")
+ROOT = Path(__file__).parents[2]
+CHROMAFLOW = [sys.executable, "-c", "from flows.cli import main; main()"]
+PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+NAMES = ("nightly-preprocess", "weekly-train", "colorize-archive", "watch-inbox")
+
+
+class Site:
+    """A project's folder, a server, and the commands that a user gives there."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder, self.address = folder, address
+        nowhere = "http://127.0.0.1:9"
+        self.environment = os.environ | {
+            "PREFECT_API_URL": f"{address}/api",
+            "PREFECT_HOME": str(folder / "home"),
+            "PYTHONPATH": str(ROOT),
+            "http_proxy": nowhere,
+            "https_proxy": nowhere,
+            "no_proxy": "127.0.0.1,localhost",
+        }
+
+    def call(self, *command: str) -> str:
+        """Run a command to its end; what it said."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def start(self, name: str, **parameters: Any) -> str:
+        """`prefect deployment run`; the id of the flow run."""
+        words = [f"--param={key}={json.dumps(value)}" for key, value in parameters.items()]
+        self.call(*PREFECT, "deployment", "run", name, *words)
+        newest = {"sort": "EXPECTED_START_TIME_DESC", "limit": 1}
+        flow, deployment = name.split("/")
+        chosen = {
+            "deployments": {"name": {"any_": [deployment]}},
+            "flows": {"name": {"any_": [flow]}},
+        }
+        return str(self.post("flow_runs/filter", newest | chosen)[0]["id"])
+
+    def run(self, name: str, **parameters: Any) -> str:
+        """Start a deployment and wait for its end, which must be a good one."""
+        run = self.start(name, **parameters)
+        state = self.wait(run, ENDS, 400)
+        log = (self.folder / "worker.log").read_text()[-8000:]
+        assert state["type"] == "COMPLETED", (state, log)
+        return run
+
+    def has_ended(self, run: str) -> bool:
+        return self.get(f"flow_runs/{run}")["state"]["type"] in ENDS
+
+    def wait(self, run: str, types: set[str], seconds: float) -> dict[str, Any]:
+        """The state of a flow run as soon as it is of one of these types."""
+        state: dict[str, Any] = {}
+
+        def arrived() -> bool:
+            state.update(self.get(f"flow_runs/{run}")["state"])
+            return state["type"] in types
+
+        wait_for(arrived, seconds)
+        return state
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self.address}/api/{path}", timeout=30) as response:
+            return json.load(response)
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(
+            f"{self.address}/api/{path}", data=json.dumps(body).encode(), headers=headers
+        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
+
+    @contextmanager
+    def worker(self) -> Iterator[psutil.Process]:
+        """`prefect worker start`; killed at the end if it still runs, with what it started."""
+        words = ["worker", "start", "--pool", "chromaflow", "--type", "process"]
+        with (self.folder / "worker.log").open("a") as log:
+            process = subprocess.Popen(
+                [*PREFECT, *words], cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        try:
+            yield psutil.Process(process.pid)
+        finally:
+            if process.poll() is None:
+                kill(psutil.Process(process.pid))
+            process.wait(timeout=30)
+
+
+def wait_for(holds: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"it did not happen within {seconds} s"
+        time.sleep(0.5)
+
+
+def kill(process: psutil.Process) -> list[str]:
+    """SIGKILL a process and all below it, at once, as a machine that goes down; their commands."""
+    family = [process, *process.children(recursive=True)]
+    commands = [" ".join(member.cmdline()) for member in family]
+    for member in family:
+        member.send_signal(signal.SIGKILL)
+    psutil.wait_procs(family[1:], timeout=30)
+    return commands
+
+
+def check_sockets(processes: list[psutil.Process]) -> int:
+    """Every TCP and UDP socket of these is on loopback, at both ends. Returns how many listen."""
+    num_listening = 0
+    for process in processes:
+        try:
+            connections = process.net_connections("inet")
+        except psutil.NoSuchProcess:
+            continue
+        for connection in connections:
+            for end in (connection.laddr, connection.raddr):
+                assert not end or ip_address(end.ip).is_loopback, (process.cmdline(), connection)
+            num_listening += connection.status == psutil.CONN_LISTEN
+    return num_listening
+
+
+def server_process(address: str) -> psutil.Process:
+    """The process of ours that listens at an address."""
+    port = int(address.rsplit(":", 1)[1])
+    for process in psutil.Process().children(recursive=True):
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                return process
+    raise AssertionError(f"nothing listens at {address}")
+
+
+def is_training(workspace: Path) -> bool:
+    return any(workspace.glob("stages/train/*/*/checkpoints/*"))
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
+)
+def test_every_deployment_runs_and_a_dead_machines_run_is_crashed_and_finished_later(
+    project: Path, make_photo: Callable[..., Path]
+) -> None:
+    folder, workspace = project.parent, project.parent / "workspace"
+    config = project.read_text().replace('init = "starter"', 'init = "scratch"')
+    project.write_text(config.replace("epochs = 2", "epochs = 30"))
+    (folder / "home").mkdir(mode=0o755)
+    (folder / "server").mkdir()
+    with prefect_server(folder / "server") as address:
+        site = Site(folder, address)
+        said = site.call(*CHROMAFLOW, "deploy")
+        print(said)
+        assert said.count("created  ") == 3 + len(NAMES) and "0755 → 0700" in said
+        site.call(*PREFECT, "deployment", "schedule", "pause", "--all")
+        said = site.call(*CHROMAFLOW, "deploy")
+        assert said.count("left     ") == 3 + len(NAMES)
+        schedules = [s for d in site.post("deployments/filter", {}) for s in d["schedules"]]
+        assert len(schedules) == 3 and not any(schedule["active"] for schedule in schedules)
+
+        with site.worker() as worker:
+            site.run("pipeline/nightly-preprocess")
+            assert len(list(workspace.glob("current/preprocess/*/_SUCCESS.json"))) == 2
+            site.run("colorize/colorize-archive", archive="gray", output="archive-colour")
+            assert len(list(folder.glob("archive-colour/*.png"))) == 3
+            check_inbox(site, make_photo)
+
+            run = site.start("pipeline/weekly-train")
+            wait_for(lambda: is_training(workspace) or site.has_ended(run), 240)
+            assert not site.has_ended(run), (folder / "worker.log").read_text()[-8000:]
+            server = server_process(address)
+            family = [server, *worker.children(recursive=True), worker]
+            print(f"{check_sockets(family)} sockets listen, all on loopback")
+            check_folders(folder, workspace)
+            killed = time.monotonic()
+            commands = kill(worker)
+            print(f"SIGKILL to {len(commands)} processes: the worker, the run, its Dask workers")
+            assert any("prefect" in c and "engine" in c for c in commands), commands
+        state = site.wait(run, {"CRASHED"}, 240)
+        print(f"Crashed after {time.monotonic() - killed:.0f} s: {state['message']}")
+        assert "No heartbeat" in state["message"]
+
+        with site.worker():
+            site.run("pipeline/weekly-train")
+        newest = max(workspace.glob("runs/*/run.json"))
+        steps = {s["step"]: s["computed"] for s in json.loads(newest.read_text())["steps"]}
+        assert steps["preprocess/people"] == steps["preprocess/places"] == 0
+        assert len(list(workspace.glob("current/train/*/weights.safetensors"))) == 2
+        look_at_pages(site, run)
+
+
+def check_inbox(site: Site, make_photo: Callable[..., Path]) -> None:
+    """A photo that is being copied is left alone, and coloured by the next run."""
+    inbox, output = site.folder / "inbox", site.folder / "colorized"
+    make_photo(inbox / "whole.png", seed=5, gray=True)
+    content = make_photo(site.folder / "late.png", seed=6, gray=True).read_bytes()
+    slow = (inbox / "late.png").open("wb")
+    run = site.start("watch-inbox/watch-inbox")
+    deadline = time.monotonic() + 400
+    while not site.has_ended(run):
+        assert time.monotonic() < deadline
+        slow.write(content[:1])
+        slow.flush()
+        time.sleep(0.5)
+    slow.close()
+    assert site.get(f"flow_runs/{run}")["state"]["type"] == "COMPLETED"
+    assert [path.name for path in output.glob("*.png")] == ["whole.png.color.png"]
+    (inbox / "late.png").write_bytes(content)
+    site.run("watch-inbox/watch-inbox")
+    assert len(list(output.glob("*.png"))) == 2
+    body = {"artifacts": {"key": {"any_": ["inbox"]}}, "sort": "CREATED_DESC"}
+    tables = [json.loads(artifact["data"]) for artifact in site.post("artifacts/filter", body)]
+    assert tables == [
+        [{"photo": "late.png", "outcome": "coloured"}],
+        [
+            {"photo": "late.png", "outcome": "still being written"},
+            {"photo": "whole.png", "outcome": "coloured"},
+        ],
+    ]
+
+
+def check_folders(folder: Path, workspace: Path) -> None:
+    """State folders are their owner's only."""
+    for home in (
+        folder / "home",
+        workspace / ".prefect",
+        folder / "colorized/.chromaflow/.prefect",
+    ):
+        assert not home.exists() or stat.S_IMODE(home.stat().st_mode) == 0o700, home
+
+
+def look_at_pages(site: Site, run: str) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{site.address}/runs/flow-run/{run}")
+        page.get_by_text("Crashed", exact=True).first.wait_for(timeout=60_000)
+        page.screenshot(path=site.folder / "crashed.png")
+        page.goto(f"{site.address}/deployments")
+        for name in NAMES:
+            page.get_by_text(name).first.wait_for(timeout=60_000)
+        page.screenshot(path=site.folder / "deployments.png")
+        browser.close()
+    for name in ("crashed", "deployments"):
+        assert (site.folder / f"{name}.png").stat().st_size > 10_000

@@ -1,0 +1,155 @@
+"""More than one machine: a scheduler by address, plain and with TLS, and a cluster class by name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from command import chromaflow, computed, shard_hashes
+from distributed.security import Security
+from prefect_server import free_port
+
+ROOT = Path(__file__).parents[2]
+TLS = "DASK_DISTRIBUTED__COMM__TLS__"
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path) -> Iterator[None]:
+    """A process for the time of the block; its end is waited for."""
+    with log.open("w") as file:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@contextmanager
+def dask_at(folder: Path, scheme: str, num_workers: int) -> Iterator[str]:
+    """`dask scheduler` and `dask worker`s as a user starts them. Gives the scheduler's address."""
+    folder.mkdir(exist_ok=True)
+    address = f"{scheme}://127.0.0.1:{free_port()}"
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = ["scheduler", "--host", address, "--no-dashboard"]
+    worker = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"]
+    with ExitStack() as stack:
+        stack.enter_context(running([*dask, *scheduler], folder / "scheduler.log"))
+        for number in range(num_workers):
+            words = [*worker, "--local-directory", str(folder)]
+            stack.enter_context(running([*dask, *words], folder / f"worker{number}.log"))
+        deadline = time.monotonic() + 60
+        while (folder / "scheduler.log").read_text().count("Register worker") < num_workers:
+            assert time.monotonic() < deadline, (folder / "scheduler.log").read_text()
+            time.sleep(0.5)
+        yield address
+
+
+def results(project: Path) -> dict[str, str]:
+    """SHA-256 of shards, weights, scores and colour photos, by path."""
+    workspace = project.parent / "workspace"
+    files = [
+        *workspace.glob("colorized/*.png"),
+        *workspace.glob("current/train/*/weights.safetensors"),
+    ]
+    coloured = {str(path.relative_to(workspace)): path.read_bytes() for path in files}
+    return shard_hashes(workspace) | {
+        name: hashlib.sha256(content).hexdigest() for name, content in coloured.items()
+    }
+
+
+def forget(project: Path) -> None:
+    workspace = project.parent / "workspace"
+    workspace.rename(workspace.with_name(f"workspace-{time.monotonic_ns()}"))
+
+
+@pytest.mark.usefixtures("shared_server")
+@pytest.mark.timeout(900)
+def test_workers_at_an_address_and_of_a_class_give_the_bytes_of_a_local_run(project: Path) -> None:
+    config = project.read_text().replace('init = "starter"', 'init = "scratch"')
+    project.write_text(config + '[compute]\nthreads = 1\ndevice = "cpu"\n')
+    computed(project)
+    local = results(project)
+    assert len(local) == 3 + 2 + len(shard_hashes(project.parent / "workspace"))
+    forget(project)
+    with dask_at(project.parent / "dask", "tcp", 2) as address:
+        computed(project, "--cluster", address)
+    assert results(project) == local
+    forget(project)
+    folder = json.dumps(str(project.parent / "dask"))
+    own = f'workers = 2\ncluster = "distributed.LocalCluster"\n[compute.cluster_options]\nlocal_directory = {folder}\n'
+    project.write_text(project.read_text() + own)
+    computed(project)
+    assert results(project) == local
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_colorize_on_a_scheduler_with_tls(
+    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_photo(tmp_path / "in" / "a.png", gray=True)
+    files = write_certificates(tmp_path)
+    words = ["colorize", tmp_path / "in", tmp_path / "out", "--cluster"]
+    with monkeypatch.context() as secured:
+        for name, path in files.items():
+            secured.setenv(TLS + name, str(path))
+        with dask_at(tmp_path / "dask", "tls", 1) as address:
+            code, _, err = chromaflow(*words, address)
+            assert code == 0, err
+            assert len(list((tmp_path / "out").glob("*.png"))) == 1
+            secured.undo()
+            make_photo(tmp_path / "in" / "b.png", gray=True)
+            code, _, err = chromaflow(*words, address)
+            assert code == 3 and "certificates" in err, err
+
+
+def write_certificates(folder: Path) -> dict[str, Path]:
+    """One temporary certificate for all, by Dask's name of each setting."""
+    temporary = Security.temporary()
+    contents = {
+        "CA_FILE": temporary.tls_ca_file,
+        **{
+            f"{role}__CERT": temporary.tls_client_cert for role in ("CLIENT", "SCHEDULER", "WORKER")
+        },
+        **{f"{role}__KEY": temporary.tls_client_key for role in ("CLIENT", "SCHEDULER", "WORKER")},
+    }
+    files = {name: folder / f"{name}.pem" for name in contents}
+    for name, path in files.items():
+        path.write_text(contents[name])
+    return files
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_a_cluster_that_is_not_there_is_named(project: Path) -> None:
+    config = project.read_text()
+    nowhere = f"tcp://127.0.0.1:{free_port()}"
+    os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "2s"
+    try:
+        code, _, err = chromaflow(
+            "run", "--config", project, "--until", "ingest", "--cluster", nowhere
+        )
+    finally:
+        del os.environ["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"]
+    assert code == 3 and "dask scheduler" in err, err
+    for compute, code, named in (
+        ('scheduler = "127.0.0.1:8786"', 2, "tcp://HOST:PORT or tls://HOST:PORT"),
+        ('cluster = "distributed.LocalCluster"', 2, "compute.workers"),
+        ('workers = 1\ncluster = "pathlib.Path"', 2, "Dask cluster class"),
+        ('workers = 1\ncluster = "LocalCluster"', 2, "Dask cluster class"),
+        ('workers = 1\ncluster = "dask_none.SLURMCluster"', 3, "pip install dask-none"),
+        ('scheduler = "tcp://a:1"\ncluster = "x.Y"\nworkers = 1', 2, "nothing beside"),
+        ("cluster_options = { cores = 1 }", 2, "without compute.cluster"),
+        ("cluster_patience = -1", 2, "0 or more"),
+    ):
+        project.write_text(f"{config}[compute]\n{compute}\n")
+        found, _, err = chromaflow("plan", "--config", project)
+        assert found == code and named in err, (compute, err)

@@ -1,0 +1,90 @@
+"""A look at an inbox: what is new, what is still being written, what is none of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from colorization.errors import ConfigError
+from storage.errors import LockedError, UsageError
+from storage.sources import open_source
+from storage.workspace import Workspace
+from tasks.inbox import look
+
+MakePhoto = Callable[..., Path]
+
+
+def listed(location: str) -> list[str]:
+    return [file.path for file in open_source(location).listing().files]
+
+
+def test_a_file_that_grows_is_left_and_one_that_is_whole_is_listed(
+    tmp_path: Path, make_photo: MakePhoto
+) -> None:
+    inbox = tmp_path / "inbox"
+    make_photo(inbox / "a" / "whole\nphoto.png")
+    (inbox / "notes.txt").write_text("a companion")
+    growing = (inbox / "growing.png").open("wb")
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.wait(0.05):
+            growing.write(b"x")
+            growing.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        arrival = look(inbox, tmp_path / "out", 0.5)
+    finally:
+        stop.set()
+        writer.join()
+        growing.close()
+    assert arrival.new == ("a/whole\nphoto.png",) and arrival.waiting == ("growing.png",)
+    assert listed(arrival.location) == ["a/whole\nphoto.png"]
+    later = look(inbox, tmp_path / "out", 0.1)
+    assert later.new == ("a/whole\nphoto.png", "growing.png") and later.waiting == ()
+
+
+def test_a_file_that_gets_its_size_at_once_is_watched_by_its_time(
+    tmp_path: Path, make_photo: MakePhoto
+) -> None:
+    photo = make_photo(tmp_path / "inbox" / "a.png")
+    touch = threading.Timer(0.3, lambda: os.utime(photo))
+    touch.start()
+    arrival = look(tmp_path / "inbox", tmp_path / "out", 1.0)
+    touch.join()
+    assert arrival.waiting == ("a.png",) and arrival.location == ""
+
+
+def test_an_empty_inbox_is_nothing_to_wait_for(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    started = time.monotonic()
+    arrival = look(tmp_path / "inbox", tmp_path / "out", 60)
+    assert time.monotonic() - started < 5
+    assert arrival.location == "" and arrival.new == arrival.waiting == ()
+    assert not (tmp_path / "out").exists()
+
+
+def test_wrong_folders_are_refused(tmp_path: Path, make_photo: MakePhoto) -> None:
+    with pytest.raises(UsageError, match="new photos"):
+        look(tmp_path / "missing", tmp_path / "out", 0)
+    make_photo(tmp_path / "inbox" / "deep" / "a.png")
+    with pytest.raises(UsageError, match="outside"):
+        look(tmp_path / "inbox", tmp_path / "inbox" / "out", 0)
+    with pytest.raises(ConfigError, match="0 or more"):
+        look(tmp_path / "inbox", tmp_path / "out", -1)
+
+
+def test_the_list_of_a_run_under_way_is_not_replaced(tmp_path: Path, make_photo: MakePhoto) -> None:
+    make_photo(tmp_path / "inbox" / "a.png")
+    workspace = Workspace(tmp_path / "out" / ".chromaflow")
+    workspace.create()
+    with workspace.lock(), pytest.raises(LockedError):
+        look(tmp_path / "inbox", tmp_path / "out", 0)
+    assert not list(workspace.root.glob("*.txt"))
