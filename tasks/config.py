@@ -21,7 +21,7 @@ from storage.formats import OUTPUT_FORMATS
 
 INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
 DEVICES = ("auto", "cpu", "cuda")
-_ADDRESS = re.compile(r"(tcp|tls)://.+:\d+")
+_ADDRESS = re.compile(r"(tcp|tls)://.+:\d+|inproc://.+")
 TONINGS = ("neutral", "keep")
 LABELS = ("corner", "border")
 SATURATION_SPACES = ("lab", "hsv")
@@ -341,7 +341,7 @@ class ComputeConfig:
         _expect(
             not self.scheduler or bool(_ADDRESS.fullmatch(self.scheduler)),
             "compute.scheduler",
-            "tcp://HOST:PORT or tls://HOST:PORT",
+            "tcp://HOST:PORT or tls://HOST:PORT (or inproc:// within one process)",
             self.scheduler,
         )
         _expect(
