@@ -8,9 +8,10 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.archive import archive_workflow
+from tasks.archive import archive_request, archive_workflow
 from tasks.graph import with_workers
 from tasks.results import RunResult
+from tasks.retry import Retry
 
 
 @flow(name="colorize")
@@ -24,6 +25,7 @@ def colorize_flow(
     settings: dict[str, Any] | None = None,
     force: bool = False,
     workers: int = 0,
+    retry: list[str] | None = None,
 ) -> RunResult:
     """Colour every photo of an archive.
 
@@ -31,16 +33,23 @@ def colorize_flow(
     mirrored tree goes; its state is kept in output/.chromaflow. models: a chromaflow.toml whose
     trained experts to use; default: the starter's. include, exclude: patterns as in .gitignore. bag:
     make the output a BagIt bag. settings: fields of [colorize] to replace. force: colour again what
-    is done. workers: Dask processes.
+    is done. workers: Dask processes. retry: codes of the quarantined photos to try again; [] for
+    those whose cause may have passed.
     """
-    workflow = archive_workflow(
+    request = archive_request(
         archive,
-        Path(output),
-        models=Path(models) if models else None,
+        models=models,
         include=include or (),
         exclude=exclude or (),
         bag=bag,
         settings=settings,
     )
-    workflow = with_workers(workflow, workers)
-    return run_stages(workflow, "ingest", "colorize", [], ["colorize"] if force else [])
+    workflow = with_workers(archive_workflow(output=Path(output), **request), workers)
+    return run_stages(
+        workflow,
+        "ingest",
+        "colorize",
+        force=["colorize"] if force else [],
+        retry=None if retry is None else Retry.of(retry),
+        request=request,
+    )
