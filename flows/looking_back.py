@@ -14,6 +14,7 @@ from flows.terminal import (
     Output,
     print_json,
     say,
+    say_nested,
     say_quarantined,
 )
 
@@ -82,6 +83,31 @@ def log(
         return
     for event in read_events(folder):
         say(describe(event))
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(help="An output, a source photo, or weights.")],
+    output: OfOutput = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Say what a photo or weights came from, and what came of it."""
+    from storage.workspace import Workspace
+    from tasks.archive import output_workspace
+    from tasks.config_file import load_workflow
+    from tasks.lineage import trace
+
+    workflow = load_workflow(config) if config.exists() or config != DEFAULT_CONFIG else None
+    workspaces = [output_workspace(output)] if output else []
+    if workflow is not None:
+        workspaces.append(Workspace(workflow.workspace.resolve()))
+    found = trace(what, workspaces, workflow.experts.values() if workflow is not None else ())
+    if as_json:
+        print_json({"what": what, "found": found})
+        return
+    for answer in found:
+        say_nested(answer)
 
 
 def _workflow(output: Path | None, config: Path) -> Workflow:

@@ -16,7 +16,7 @@ from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, Workflow
 from tasks.config_file import load_workflow
-from tasks.events import PLAN_NAME, find_run
+from tasks.events import PLAN_NAME, find_run, run_ids
 
 STATE_NAME = ".chromaflow"
 """Folder in the output tree that holds the archive's manifest, records and Prefect state."""
@@ -99,6 +99,14 @@ def output_workspace(output: Path) -> Workspace:
             "Name its top folder, or --config for a workspace."
         )
     return workspace
+
+
+def models_config(workspace: Workspace) -> Path | None:
+    """The chromaflow.toml whose experts the newest run used, if it is still there."""
+    newest = next(iter(run_ids(workspace)), None)
+    plan = read_json(workspace.runs / newest / PLAN_NAME) if newest else None
+    named = ((plan or {}).get("request") or {}).get("models")
+    return Path(named) if named and Path(named).is_file() else None
 
 
 def last_request(output: Path) -> dict[str, Any]:
