@@ -35,6 +35,8 @@ def only(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
 def test_an_output_back_to_its_data_and_a_photo_forward_to_the_outputs(project: Path) -> None:
     base, workspace = project.parent, Workspace(project.parent / "workspace")
     places = [workspace]
+    text = project.read_text()
+    project.write_text(text.replace('recipe = "starter"\ninit = "starter"', 'recipe = "default"'))
     code, _, err = chromaflow("run", "--config", project)
     assert code == 0, err
     code, _, err = chromaflow("colorize", base / "gray", base / "out", "--models", project)
