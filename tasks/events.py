@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -174,7 +173,7 @@ def _reasons(event: Mapping[str, Any]) -> str:
 
 
 def _counts(counts: Mapping[str, Any]) -> str:
-    return " ".join(f"{name} {count}" for name, count in Counter(counts).items())
+    return " ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _of_item(event: Mapping[str, Any]) -> str:
@@ -182,7 +181,7 @@ def _of_item(event: Mapping[str, Any]) -> str:
     return f"{event['step']} item {event['item']}: {event['photos']} photos{refused}, {event['seconds']:.1f} s"
 
 
-_WORDS = {
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "run_begun": lambda e: f"run {e['run']} begun by process {e['pid']} on {e['host']}",
     "step_decided": lambda e: f"{e['step']} {e['action']}: {_reasons(e)}",
     "step_begun": lambda e: f"{e['step']} begun: {e['items']} items, {e['photos']} photos",

@@ -23,7 +23,7 @@ from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
 from tasks.jobs.timing import TimedResult, do_timed
 from tasks.progress import StepProgress, Terminal
 from tasks.retry import Retry, forget
-from tasks.stages import StageRef, Step, StepName, decide, prepare, publish, skipped
+from tasks.stages import Decision, StageRef, Step, StepName, decide, prepare, publish, skipped
 
 Record = dict[str, Any]
 OnResult = Callable[[ItemResult], None]
@@ -131,29 +131,7 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
         announce(step, run.terminal, _num_photos(left), sum(work.num_bytes(item) for item in left))
     run.events.write("step_begun", step=step.label, items=len(left), photos=_num_photos(left))
     results = _compute(step, run, work, folder, left) if left else []
-    records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
-    published = work.finish(folder, records)
-    quarantined = [row for record in records.values() for row in record["quarantined"]]
-    of_step = [row.to_dict() for row in published.quarantined]
-    quarantine_events(run.events, step.label, (r for r in of_step if not is_policy(r["code"])))
-    quarantined += of_step
-    contents = {
-        name: [file["sha256"] for file in record["files"]]
-        for name, record in records.items()
-        if record["files"]
-    }
-    ref = publish(
-        decision,
-        items=records,
-        outputs=published.outputs,
-        identity=[contents, hash_value(published.identity)],
-        quarantined=quarantined,
-        counts=published.counts,
-        computed=len(left),
-        computed_photos=_num_photos(left),
-        seconds=time.monotonic() - started,
-        peak_mb=max([peak_mb(), *(result.peak_mb for result in results)]),
-    )
+    ref = _publish(decision, run, work, items, left, results, time.monotonic() - started)
     run.events.write(
         "step_published",
         step=step.label,
@@ -164,6 +142,43 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
         digest=ref.digest,
     )
     return ref
+
+
+def _publish(
+    decision: Decision,
+    run: Run,
+    work: Work,
+    items: Sequence[WorkItem],
+    left: Sequence[WorkItem],
+    results: Sequence[ItemResult],
+    seconds: float,
+) -> StageRef:
+    """Publish what the records of all items say. left: those that this run computed."""
+    folder = decision.folder
+    records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
+    published = work.finish(folder, records)
+    quarantined = [row for record in records.values() for row in record["quarantined"]]
+    of_step = [row.to_dict() for row in published.quarantined]
+    failed = [row for row in of_step if not is_policy(row["code"])]
+    quarantine_events(run.events, decision.step.label, failed)
+    quarantined += of_step
+    contents = {
+        name: [file["sha256"] for file in record["files"]]
+        for name, record in records.items()
+        if record["files"]
+    }
+    return publish(
+        decision,
+        items=records,
+        outputs=published.outputs,
+        identity=[contents, hash_value(published.identity)],
+        quarantined=quarantined,
+        counts=published.counts,
+        computed=len(left),
+        computed_photos=_num_photos(left),
+        seconds=seconds,
+        peak_mb=max([peak_mb(), *(result.peak_mb for result in results)]),
+    )
 
 
 def _keyed(
