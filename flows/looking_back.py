@@ -30,14 +30,12 @@ OfOutput = Annotated[Path | None, typer.Option("--output", help="An OUT of `chro
 @app.command()
 def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
-    from storage.workspace import Workspace
     from tasks.events import run_summary
     from tasks.status import planned, quarantine_rows, stage_status
 
-    workflow = _workflow(output, config)
-    workspace = Workspace(workflow.workspace)
+    workspace = _workspace(output, config)
     steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
-    plan, problem = planned(workflow)
+    plan, problem = planned(lambda: _workflow(output, config))
     run_record = run_summary(workspace)
     if as_json:
         print_json(

@@ -79,7 +79,10 @@ def archive_request(
     bag: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What `archive_workflow` takes beside OUT, as JSON without relative paths; kept by every run."""
+    """What `archive_workflow` takes beside OUT, as JSON, for plan.json.
+
+    Paths become absolute, but those in settings, which the command makes so.
+    """
     return {
         "archive": resolve_location(archive),
         "models": str(Path(models).resolve()) if models else None,

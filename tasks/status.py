@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,13 +49,13 @@ def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def planned(workflow: Workflow) -> tuple[list[dict[str, Any]], str]:
-    """What `plan` would say of every step; and why it cannot, or nothing.
+def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
+    """What `plan` would say of every step of the workflow that `load` gives; or else why it cannot.
 
     A workspace can be looked at where its photos are not.
     """
     try:
-        return [plan_row(decision) for decision in plan(build_steps(workflow)).values()], ""
+        return [plan_row(decision) for decision in plan(build_steps(load())).values()], ""
     except (StorageError, ColorizationError) as error:
         return [], str(error)
 
