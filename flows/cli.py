@@ -1,9 +1,8 @@
 """The `chromaflow` command: parse, call a flow or a query, print.
 
 torch and Prefect are imported only by the commands that run flows. Commands that only look are in
-`flows.looking`, those of models in `flows.model_commands`, those of deployments in
-`flows.deployment_commands`.
-`flows.looking`, those of models in `flows.model_commands`; `evaluate IN` goes on in `flows.evaluating`.
+`flows.looking` and `flows.looking_back`, those of models in `flows.model_commands`, those of
+deployments in `flows.deployment_commands`; `evaluate IN` goes on in `flows.evaluating`.
 """
 
 from __future__ import annotations
@@ -19,11 +18,13 @@ import typer
 from flows.deployment_commands import app as deployment_app
 from flows.evaluating import evaluate_photos
 from flows.looking import app as looking_app
+from flows.looking_back import app as looking_back_app
 from flows.model_commands import models_app
 from flows.terminal import (
     DEFAULT_CONFIG,
     Config,
     Json,
+    Output,
     print_json,
     say,
     say_quarantined,
@@ -39,12 +40,16 @@ app = typer.Typer(
 
 app.add_typer(looking_app)
 app.add_typer(deployment_app)
+app.add_typer(looking_back_app)
 app.add_typer(models_app, name="models")
 
 Only = Annotated[list[str] | None, typer.Option(help="A category, or archive; repeatable.")]
 Workers = Annotated[int, typer.Option(help="Dask processes; 0: one a core.")]
 Cluster = Annotated[
     str, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp:// or tls://.")
+]
+Reason = Annotated[
+    list[str] | None, typer.Option(help="Only photos with this code, e.g. CRASHED; repeatable.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
 
@@ -80,16 +85,25 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
 
 
 @app.command()
-def plan(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+def plan(
+    config: Config = DEFAULT_CONFIG,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="What `retry` would do, instead of `run`.")
+    ] = False,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
     """Say what a run would do and why, without doing it."""
     from tasks.config_file import load_workflow
     from tasks.estimate import forecast
     from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
+    from tasks.retry import Retry
     from tasks.stages import plan_row
 
     workflow = load_workflow(config)
-    decisions = plan_steps(build_steps(workflow))
+    again = Retry.of(reason or ()) if retry or reason else None
+    decisions = plan_steps(build_steps(workflow), again)
     estimates = forecast(decisions.values())
     slots = training_slots(workflow, decisions.values())
     if as_json:
@@ -128,6 +142,39 @@ def run(
         "cluster": cluster,
     }
     _run_flow("pipeline", config, parameters, as_json)
+
+
+@app.command()
+def retry(
+    output: Output = None,
+    config: Config = DEFAULT_CONFIG,
+    reason: Reason = None,
+    until_stage: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
+    only: Only = None,
+    workers: Workers = 0,
+    cluster: Cluster = "",
+    as_json: Json = False,
+) -> None:
+    """Run what failed, and try quarantined photos again; the rest is kept."""
+    from storage.errors import UsageError
+    from tasks.archive import archive_workflow, last_request
+    from tasks.graph import build_steps, with_cluster
+    from tasks.retry import Retry
+
+    Retry.of(reason or ())
+    again = {"retry": reason or [], "workers": workers, "cluster": cluster}
+    if output is None:
+        chosen = {"until_stage": until_stage} if until_stage else {}
+        parameters = {"config": str(config), "only": only, **chosen, **again}
+        _run_flow("pipeline", config, parameters, as_json)
+        return
+    if until_stage or only:
+        raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
+    request = last_request(output)
+    workflow = archive_workflow(output=output, **request)
+    build_steps(with_cluster(workflow, cluster))
+    parameters = {**request, "output": str(output), **again}
+    _call_flow("colorize", workflow.workspace, parameters, as_json)
 
 
 def _stage_command(stage: str, summary: str) -> Callable[..., None]:

@@ -8,9 +8,10 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.archive import archive_workflow
+from tasks.archive import archive_request, archive_workflow
 from tasks.graph import with_cluster, with_workers
 from tasks.results import RunResult
+from tasks.retry import Retry
 
 
 @flow(name="colorize")
@@ -25,6 +26,7 @@ def colorize_flow(
     force: bool = False,
     workers: int = 0,
     cluster: str = "",
+    retry: list[str] | None = None,
 ) -> RunResult:
     """Colour every photo of an archive.
 
@@ -40,15 +42,22 @@ def colorize_flow(
         force: Colour again what is done.
         workers: Dask processes; 0 for the config's number, or one a core.
         cluster: Address of a running Dask scheduler; without it, processes of this machine.
+        retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
-    workflow = archive_workflow(
+    request = archive_request(
         archive,
-        Path(output),
-        models=Path(models) if models else None,
+        models=models,
         include=include or (),
         exclude=exclude or (),
         bag=bag,
         settings=settings,
     )
-    workflow = with_cluster(with_workers(workflow, workers), cluster)
-    return run_stages(workflow, "ingest", "colorize", [], ["colorize"] if force else [])
+    workflow = archive_workflow(output=Path(output), **request)
+    return run_stages(
+        with_cluster(with_workers(workflow, workers), cluster),
+        "ingest",
+        "colorize",
+        force=["colorize"] if force else [],
+        retry=None if retry is None else Retry.of(retry),
+        request=request,
+    )

@@ -7,32 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.terminal import DEFAULT_CONFIG, Config, Json, print_json, say, say_quarantined
+from flows.terminal import DEFAULT_CONFIG, Config, Json, print_json, say
 
 app = typer.Typer()
 show_app = typer.Typer(help="Look at what was made.", no_args_is_help=True)
 app.add_typer(show_app, name="show")
-
-
-@app.command()
-def status(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Say what the workspace holds: steps, the last run, quarantined photos."""
-    from storage.workspace import Workspace
-    from tasks.config_file import load_workflow
-    from tasks.status import last_run, quarantine_rows, stage_status
-
-    workspace = Workspace(load_workflow(config).workspace)
-    steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
-    run_record = last_run(workspace)
-    if as_json:
-        print_json({"steps": steps, "quarantined": quarantined, "last_run": run_record})
-        return
-    for row in steps:
-        counts = " ".join(f"{name} {count}" for name, count in row["counts"].items())
-        say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
-    say_quarantined(quarantined)
-    if run_record:
-        say(f"last run {run_record['run_id']}: exit {run_record['exit_code']}")
 
 
 @app.command()

@@ -7,12 +7,13 @@ whichever way it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 
+from storage.workspace import Workspace
 from tasks.cluster import run_clusters
 from tasks.colorize import colorize
 from tasks.config import Workflow
@@ -32,7 +33,8 @@ from tasks.graph import (
 from tasks.ingest import ingest
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
-from tasks.results import RunResult, StepFailure, finish_run, open_run
+from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
+from tasks.retry import Retry
 from tasks.stage_code import STAGE_NAMES
 from tasks.stages import Step, skipped
 from tasks.train import pretrain, train
@@ -56,6 +58,7 @@ def pipeline_flow(
     force: list[str] | None = None,
     workers: int = 0,
     cluster: str = "",
+    retry: list[str] | None = None,
 ) -> RunResult:
     """Bring every stage of a chromaflow.toml up to date.
 
@@ -67,9 +70,11 @@ def pipeline_flow(
         force: Stages to compute again.
         workers: Dask processes; 0 for the config's number.
         cluster: Address of a running Dask scheduler; without it, the config's cluster.
+        retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
     workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
-    return run_stages(workflow, from_stage, until_stage, only or [], force or [])
+    again = None if retry is None else Retry.of(retry)
+    return run_stages(workflow, from_stage, until_stage, only or [], force or [], retry=again)
 
 
 def run_stages(
@@ -78,33 +83,41 @@ def run_stages(
     until_stage: str,
     only: Iterable[str] = (),
     force: Iterable[str] = (),
+    *,
+    retry: Retry | None = None,
+    request: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """Run the stages between two in order; within a stage all categories side by side.
 
-    A category that fails stops its own later stages only. Raises RunFailedError at the end if
-    any did.
+    A category that fails stops its own later stages only. retry: photos in quarantine to try again.
+    request: what was asked for, as JSON, to be kept with the plan. Raises RunFailedError at the end
+    if any step failed.
     """
-    every_step = build_steps(workflow)
-    steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
-    decisions = plan(every_step)
-    record = open_run(workflow, decisions, steps)
-    upstream = left_out(decisions, steps)
-    training = training_slots(workflow, [decisions[step.name] for step in steps], force)
-    with (
-        record.workspace.lock(),
-        open_terminal() as terminal,
-        run_clusters(workflow.compute) as clusters,
-    ):
+    workspace = Workspace(workflow.workspace)
+    workspace.create()
+    with workspace.lock():
+        every_step = build_steps(workflow)
+        steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
+        decisions = plan(every_step, retry)
+        upstream = left_out(decisions, steps)
+        training = training_slots(workflow, [decisions[step.name] for step in steps], force)
         digests = {name: skipped(decision).digest for name, decision in upstream.items()}
+        record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
-        for stage in STAGE_NAMES:
-            wanted = [step for step in steps if step.stage == stage]
-            ready = [step for step in wanted if not result.blocks(step)]
-            if ready:
-                slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
-                run = Run(workflow, terminal, clusters.of(slots), digests, force)
-                _run_stage(ready, run, result)
-        return finish_run(record, result)
+        with (
+            logged(record, result) as events,
+            open_terminal() as terminal,
+            run_clusters(workflow.compute) as clusters,
+        ):
+            for stage in STAGE_NAMES:
+                wanted = [step for step in steps if step.stage == stage]
+                ready = [step for step in wanted if not result.blocks(step, events)]
+                if ready:
+                    slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
+                    cluster = clusters.of(slots)
+                    run = Run(workflow, terminal, cluster, digests, force, retry, events)
+                    _run_stage(ready, run, result)
+            return finish_run(record, result)
 
 
 def _run_stage(steps: list[Step], run: Run, result: RunResult) -> None:

@@ -11,7 +11,12 @@ import typer
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The chromaflow.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Output = Annotated[
+    Path | None,
+    typer.Argument(metavar="[OUT]", help="An OUT of `chromaflow colorize`; else --config's."),
+]
 DEFAULT_CONFIG = Path("chromaflow.toml")
+_MOST_ENTRIES = 5
 
 
 def say(text: str) -> None:
@@ -22,6 +27,22 @@ def say(text: str) -> None:
 def print_json(value: Any) -> None:
     """A value for programs."""
     typer.echo(json.dumps(value, indent=1))
+
+
+def say_nested(value: dict[str, Any], indent: int = 0) -> None:
+    """Names and values of nested JSON, a line each; of a long list its first entries."""
+    from tasks.events import visible
+
+    for name, inner in value.items():
+        entries = inner if isinstance(inner, list) else [inner]
+        for entry in entries[:_MOST_ENTRIES]:
+            if isinstance(entry, dict):
+                say(visible(f"{'':{indent}}{name}"))
+                say_nested(entry, indent + 2)
+            else:
+                say(visible(f"{'':{indent}}{name:<16} {entry}"))
+        if len(entries) > _MOST_ENTRIES:
+            say(f"{'':{indent}}{name:<16} … {len(entries) - _MOST_ENTRIES} more (--json)")
 
 
 def say_quarantined(rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 
 from storage.errors import OutputError
 from storage.ledger import exclusive, sync_folder
+
+_PROBE_SECONDS = 0.1
+"""`lock` has so much patience with `is_locked`, which holds the lock for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +83,20 @@ class Workspace:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the workspace; the system frees it when the holder dies. Raises LockedError."""
-        with exclusive(self.root / ".lock", str(self.root)):
+        with exclusive(self._lock_file, str(self.root), patience=_PROBE_SECONDS):
             yield
+
+    def is_locked(self) -> bool:
+        """Whether a process holds the workspace."""
+        if not self._lock_file.exists():
+            return False
+        with self._lock_file.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.root / ".lock"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,18 @@ def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
     return hash_value([step.stage, own, identity])
 
 
-def adopt(earlier: Path, folder: Path, root: Path | None, keys: Mapping[str, str]) -> set[str]:
+def adopt(
+    earlier: Path,
+    folder: Path,
+    root: Path | None,
+    keys: Mapping[str, str],
+    again: Callable[[str], bool] = may_pass,
+) -> set[str]:
     """Take over whole items of an earlier, published folder.
 
     root: where the items' files lie, if not in the step's own folder; such files stay in place.
-    keys: of the items wanted, by name. Returns the names that are now done.
+    keys: of the items wanted, by name. again: whether an item that holds a photo with this reason
+    code is computed all the same. Returns the names that are now done.
     """
     wanted = {key: name for name, key in keys.items()}
     published = (read_success(earlier) or {"items": {}})["items"]
@@ -47,7 +54,7 @@ def adopt(earlier: Path, folder: Path, root: Path | None, keys: Mapping[str, str
         name = wanted.get(record["key"]) if record else None
         if record is None or name is None or hash_file(path) != digest:
             continue
-        if any(may_pass(row["code"]) for row in record["quarantined"]):
+        if any(again(row["code"]) for row in record["quarantined"]):
             continue
         files = record["files"]
         if any(ledger.damage(root or earlier, file) for file in files):

@@ -10,10 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from storage.checkpoints import WEIGHTS_NAME
+from storage.errors import UsageError
+from storage.ledger import read_json
 from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
 from tasks.config_file import load_workflow
+from tasks.events import PLAN_NAME, find_run, run_ids
 
 STATE_NAME = ".chromaflow"
 """Folder in the output tree that holds the archive's manifest, records and Prefect state."""
@@ -37,7 +40,7 @@ def archive_workflow(
     archive: str,
     output: Path,
     *,
-    models: Path | None = None,
+    models: Path | str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     bag: bool = False,
@@ -46,10 +49,10 @@ def archive_workflow(
     """A workflow with an archive only.
 
     archive: as `storage.sources.open_source` takes it. models: a chromaflow.toml whose trained
-    experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to replace; None and
-    empty ones do not. Raises UsageError where nothing is there, ConfigError for a wrong setting.
+    experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to
+    replace; None and empty ones do not. Raises UsageError where nothing is there, ConfigError for a wrong setting.
     """
-    trained = load_workflow(models) if models else None
+    trained = load_workflow(Path(models)) if models else None
     config = trained.colorize if trained else ColorizeConfig()
     given = {key: value for key, value in (settings or {}).items() if value}
     accept = tuple(given.pop("accept", config.accept))
@@ -66,6 +69,61 @@ def archive_workflow(
         compute=trained.compute if trained else ComputeConfig(),
         experts=_experts_of(trained) if trained else {},
     )
+
+
+def archive_request(
+    archive: str,
+    *,
+    models: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    bag: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What `archive_workflow` takes beside OUT, as JSON, for plan.json.
+
+    Paths become absolute, but those in settings, which the command makes so.
+    """
+    return {
+        "archive": resolve_location(archive),
+        "models": str(Path(models).resolve()) if models else None,
+        "include": list(include),
+        "exclude": list(exclude),
+        "bag": bag,
+        "settings": dict(settings or {}),
+    }
+
+
+def output_workspace(output: Path) -> Workspace:
+    """The workspace of an OUT of `chromaflow colorize`. Raises UsageError where there is none."""
+    workspace = Workspace(output.resolve() / STATE_NAME)
+    if not workspace.root.is_dir():
+        raise UsageError(
+            f"Expected {output} to be an OUT of `chromaflow colorize`, found no {STATE_NAME} in it. "
+            "Name its top folder, or --config for a workspace."
+        )
+    return workspace
+
+
+def models_config(workspace: Workspace) -> Path | None:
+    """The chromaflow.toml whose experts the newest run used, if it is still there."""
+    newest = next(iter(run_ids(workspace)), None)
+    plan = read_json(workspace.runs / newest / PLAN_NAME) if newest else None
+    named = ((plan or {}).get("request") or {}).get("models")
+    return Path(named) if named and Path(named).is_file() else None
+
+
+def last_request(output: Path) -> dict[str, Any]:
+    """What the newest run on OUT was asked for. Raises UsageError where none is kept."""
+    workspace = output_workspace(output)
+    plan = read_json(find_run(workspace, None) / PLAN_NAME) or {}
+    if plan.get("request") is None:
+        raise UsageError(
+            f"Expected the newest run on {output} to say what it was asked for, it does not. Run "
+            "`chromaflow colorize IN OUT` once more."
+        )
+    request: dict[str, Any] = plan["request"]
+    return request
 
 
 def _experts_of(workflow: Workflow) -> dict[str, Path]:

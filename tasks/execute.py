@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from storage.errors import is_policy, may_pass
 from storage.fingerprint import hash_value
 from storage.ledger import read_json, record_path
 from storage.manifest import Quarantined
@@ -17,9 +18,12 @@ from tasks.adoption import adopt, item_key
 from tasks.cluster import Cluster, fan_out
 from tasks.config import Workflow
 from tasks.estimate import announce
-from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, do_item, peak_mb
+from tasks.events import EventLog, quarantine_events
+from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
+from tasks.jobs.timing import TimedResult, do_timed
 from tasks.progress import StepProgress, Terminal
-from tasks.stages import StageRef, Step, StepName, decide, prepare, publish, skipped
+from tasks.retry import Retry, forget
+from tasks.stages import Decision, StageRef, Step, StepName, decide, prepare, publish, skipped
 
 Record = dict[str, Any]
 OnResult = Callable[[ItemResult], None]
@@ -35,12 +39,21 @@ class Run:
         cluster: Cluster,
         digests: dict[StepName, str],
         force: Iterable[str] = (),
+        retry: Retry | None = None,
+        events: EventLog | None = None,
     ) -> None:
         self.workflow, self.terminal, self.cluster = workflow, terminal, cluster
         self.digests = digests
         """Of published steps that this run leaves out."""
         self.force = frozenset(force)
         """Stages to compute whatever their fingerprint says."""
+        self.retry = retry
+        """Photos to try again; None in a run that is no retry."""
+        self.events = events or EventLog(None)
+
+    def tries_again(self, code: str) -> bool:
+        """Whether an item that holds a photo with this reason code is computed, not adopted."""
+        return may_pass(code) or (self.retry is not None and self.retry.wants(code))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +89,28 @@ class Work:
 
 def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> StageRef:
     """Bring a step up to date and return its reference; what is done already is not redone."""
+    try:
+        return _execute(step, upstream, run, work)
+    except Exception as error:
+        run.events.write(
+            "step_failed", step=step.label, error=str(error), kind=type(error).__name__
+        )
+        raise
+
+
+def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> StageRef:
     digests = run.digests | {(ref.stage, ref.key): ref.digest for ref in upstream}
-    decision = decide(step, digests)
+    decision = decide(step, digests, run.retry)
+    forced = step.stage in run.force
+    run.events.write(
+        "step_decided",
+        step=step.label,
+        action="run" if forced else decision.action,
+        reasons=["forced"] if forced else list(decision.reasons),
+        fingerprint=decision.fingerprint,
+    )
     earlier = step.workspace.current(step.stage, step.key).resolve()
-    if step.stage in run.force:
+    if forced:
         step.workspace.unset_current(step.stage, step.key)
         shutil.rmtree(decision.folder, ignore_errors=True)
     elif decision.action == "skip":
@@ -87,20 +118,50 @@ def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> S
     started = time.monotonic()
     folder = decision.folder
     done = prepare(decision)
+    if run.retry is not None and not forced:
+        done -= forget(folder, step.stage, run.retry, published=decision.published)
     items = list(work.items(folder))
     if work.identity is not None:
         items = _keyed(step, digests, work.identity, items)
-        if step.stage not in run.force and earlier != folder.resolve():
+        if not forced and earlier != folder.resolve():
             keys = {item.name: item.key for item in items if item.name not in done}
-            done |= adopt(earlier, folder, step.output_root, keys)
+            done |= adopt(earlier, folder, step.output_root, keys, run.tries_again)
     left = [item for item in items if item.name not in done]
     if work.num_bytes is not None and left:
         announce(step, run.terminal, _num_photos(left), sum(work.num_bytes(item) for item in left))
+    run.events.write("step_begun", step=step.label, items=len(left), photos=_num_photos(left))
     results = _compute(step, run, work, folder, left) if left else []
+    ref = _publish(decision, run, work, items, left, results, time.monotonic() - started)
+    run.events.write(
+        "step_published",
+        step=step.label,
+        computed=ref.computed,
+        counts=ref.counts,
+        seconds=ref.seconds,
+        folder=ref.folder,
+        digest=ref.digest,
+    )
+    return ref
+
+
+def _publish(
+    decision: Decision,
+    run: Run,
+    work: Work,
+    items: Sequence[WorkItem],
+    left: Sequence[WorkItem],
+    results: Sequence[ItemResult],
+    seconds: float,
+) -> StageRef:
+    """Publish what the records of all items say. left: those that this run computed."""
+    folder = decision.folder
     records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
     published = work.finish(folder, records)
     quarantined = [row for record in records.values() for row in record["quarantined"]]
-    quarantined += [row.to_dict() for row in published.quarantined]
+    of_step = [row.to_dict() for row in published.quarantined]
+    failed = [row for row in of_step if not is_policy(row["code"])]
+    quarantine_events(run.events, decision.step.label, failed)
+    quarantined += of_step
     contents = {
         name: [file["sha256"] for file in record["files"]]
         for name, record in records.items()
@@ -115,7 +176,7 @@ def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> S
         counts=published.counts,
         computed=len(left),
         computed_photos=_num_photos(left),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         peak_mb=max([peak_mb(), *(result.peak_mb for result in results)]),
     )
 
@@ -141,10 +202,33 @@ def _compute(
     progress = StepProgress(run.terminal, step.label, total)
     if work.watch is not None:
         with work.watch(folder, progress) as on_result:
-            return fan_out(run.cluster, do_item, left, on_result)
-    return fan_out(
-        run.cluster,
-        do_item,
-        left,
+            return fan_out(run.cluster, do_timed, left, _reporting(step, run, folder, on_result))
+    advance = _reporting(
+        step,
+        run,
+        folder,
         lambda result: progress.advance(result.num_photos if work.by_photo else 1),
     )
+    return fan_out(run.cluster, do_timed, left, advance)
+
+
+def _reporting(step: Step, run: Run, folder: Path, on_result: OnResult) -> OnResult:
+    """`on_result`, after the item's events."""
+
+    def report(result: ItemResult) -> None:
+        assert isinstance(result, TimedResult)
+        record = read_json(record_path(folder, result.name)) or {"quarantined": []}
+        failed = [row for row in record["quarantined"] if not is_policy(row["code"])]
+        quarantine_events(run.events, step.label, failed)
+        run.events.write(
+            "item_done",
+            step=step.label,
+            item=result.name,
+            photos=result.num_photos,
+            quarantined=len(failed),
+            seconds=round(result.seconds, 3),
+            peak_mb=round(result.peak_mb, 1),
+        )
+        on_result(result)
+
+    return report

@@ -33,6 +33,7 @@ from tasks.models import (
     segmenter_file,
     starter_file,
 )
+from tasks.retry import Retry
 from tasks.slots import Slots, plan_colorizing, plan_photos, plan_training
 from tasks.stage_code import STAGE_NAMES, network_modules
 from tasks.stages import Decision, Step, StepName, decide
@@ -83,12 +84,15 @@ def select(
     return [s for s in steps if first <= STAGE_NAMES.index(s.stage) <= last and s.key in wanted]
 
 
-def plan(steps: Iterable[Step]) -> dict[StepName, Decision]:
-    """Decide every step in order, knowing what the ones before it would give."""
+def plan(steps: Iterable[Step], retry: Retry | None = None) -> dict[StepName, Decision]:
+    """Decide every step in order, knowing what the ones before it would give.
+
+    retry: for what `chromaflow retry` would do; without it, `run`.
+    """
     digests: dict[StepName, str | None] = {}
     decisions: dict[StepName, Decision] = {}
     for step in steps:
-        decision = decide(step, digests)
+        decision = decide(step, digests, retry)
         decisions[step.name], digests[step.name] = decision, decision.digest
     return decisions
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,22 @@ from storage.errors import is_policy
 from storage.ledger import write_json
 from storage.manifest import read_rows
 from storage.workspace import Workspace
-from tasks.config import Workflow
 from tasks.evaluate import score_table
+from tasks.events import (
+    EVENTS_NAME,
+    EVENTS_VERSION,
+    PLAN_NAME,
+    RESULT_NAME,
+    EventLog,
+    run_ids,
+)
 from tasks.graph import TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.train import training_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6
+_STAMP = "%Y%m%dT%H%M%S"
 _QUARANTINE_SHOWN = 100
 
 
@@ -61,13 +72,15 @@ class RunResult:
             return int(codes.pop())
         return EXIT_FAILURES if codes or self.quarantined else EXIT_OK
 
-    def blocks(self, step: Step) -> bool:
+    def blocks(self, step: Step, events: EventLog) -> bool:
         """Whether a step waits for one that failed; it then fails with it, but stops no other."""
         failed = {failure.step for failure in self.failures}
         blocking = [name for name in step.upstream if name in failed]
         if blocking:
             cause = next(f for f in self.failures if f.step == blocking[0])
             self.failures.append(StepFailure(step.name, cause.error))
+            waited_for = f"{'/'.join(blocking[0])} failed before it"
+            events.write("step_failed", step=step.label, error=waited_for, kind="blocked")
         return bool(blocking)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,16 +134,49 @@ class RunRecord:
 
 
 def open_run(
-    workflow: Workflow, decisions: Mapping[StepName, Decision], steps: Iterable[Step]
+    workspace: Workspace,
+    decisions: Mapping[StepName, Decision],
+    steps: Iterable[Step],
+    request: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """Make the run's folder and keep the plan in it."""
-    workspace = Workspace(workflow.workspace)
-    workspace.create()
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-    record = RunRecord(workspace, f"{stamp}-{secrets.token_hex(3)}")
-    plan = [decisions[step.name] for step in steps]
-    write_json(record.folder / "plan.json", {"steps": [plan_row(decision) for decision in plan]})
+    """Make the run's folder and keep the plan in it, and what was asked for."""
+    record = RunRecord(workspace, f"{_next_stamp(workspace)}-{secrets.token_hex(3)}")
+    plan = [plan_row(decisions[step.name]) for step in steps]
+    write_json(record.folder / PLAN_NAME, {"steps": plan, "request": request})
     return record
+
+
+def _next_stamp(workspace: Workspace) -> str:
+    """The time, or the second after the newest run's where the clock went back."""
+    now = datetime.now(UTC).strftime(_STAMP)
+    newest = next(iter(run_ids(workspace)), "").partition("-")[0]
+    if newest < now:
+        return now
+    return (datetime.strptime(newest, _STAMP) + timedelta(seconds=1)).strftime(_STAMP)
+
+
+@contextmanager
+def logged(record: RunRecord, result: RunResult) -> Iterator[EventLog]:
+    """The run's event log, from its first to its last line; what is raised inside ends it too."""
+    with EventLog(record.folder / EVENTS_NAME) as events:
+        events.write(
+            "run_begun",
+            version=EVENTS_VERSION,
+            run=record.run_id,
+            pid=os.getpid(),
+            host=platform.node(),
+        )
+        try:
+            yield events
+        except BaseException as error:
+            state = "failed" if isinstance(error, Exception) else "interrupted"
+            code = getattr(error, "exit_code", 1 if state == "failed" else None)
+            events.write(
+                "run_ended", state=state, exit_code=code, computed=result.computed, error=str(error)
+            )
+            raise
+        code = result.exit_code
+        events.write("run_ended", state="done", exit_code=code, computed=result.computed)
 
 
 def finish_run(record: RunRecord, result: RunResult) -> RunResult:
@@ -144,7 +190,7 @@ def finish_run(record: RunRecord, result: RunResult) -> RunResult:
         sheet = Path(ref.folder) / SHEET_NAME
         if ref.stage == "colorize" and sheet.exists():
             result.sheet = str(sheet)
-    write_json(record.folder / "run.json", result.to_dict())
+    write_json(record.folder / RESULT_NAME, result.to_dict())
     _publish_artifacts(result)
     if result.failures:
         raise RunFailedError(result)

@@ -21,6 +21,7 @@ from storage.errors import is_policy
 from storage.fingerprint import hash_file, hash_module, hash_value
 from storage.manifest import QUARANTINE_COLUMNS, write_table
 from storage.workspace import Workspace
+from tasks.retry import Retry, find_again
 from tasks.stage_code import STAGES
 from tasks.verification import find_damage, read_success, write_success
 
@@ -79,12 +80,14 @@ class Decision:
 
     step: Step
     action: str
-    """skip, partial (some items are left or damaged) or run."""
+    """skip, partial (some items are left, damaged or tried again) or run."""
     reasons: tuple[str, ...]
     fingerprint: str | None = None
     """None while an upstream step must run first."""
     digest: str | None = None
     """Of the output, when it is known already."""
+    published: bool = False
+    """Whether its folder is whole as it was published."""
 
     @property
     def folder(self) -> Path:
@@ -109,8 +112,14 @@ class StageRef:
     peak_mb: float
 
 
-def decide(step: Step, digests: Mapping[StepName, str | None]) -> Decision:
-    """Skip, finish or run a step. digests: of its upstream outputs; None for one that must run."""
+def decide(
+    step: Step, digests: Mapping[StepName, str | None], retry: Retry | None = None
+) -> Decision:
+    """Skip, finish or run a step.
+
+    digests: of its upstream outputs; None for one that must run. retry: photos to try again in a
+    step that would be skipped.
+    """
     waiting = [name for name in step.upstream if digests.get(name) is None]
     if waiting:
         reasons = tuple(f"upstream {'/'.join(name)} will run" for name in waiting)
@@ -119,11 +128,14 @@ def decide(step: Step, digests: Mapping[StepName, str | None]) -> Decision:
     fingerprint = hash_value(parts)
     folder = step.workspace.stage_dir(step.stage, step.key, fingerprint)
     success = read_success(folder)
+    published = False
     if success is not None:
-        problems = find_damage(folder, success, step.output_root or folder)
-        action = "partial" if problems else "skip"
-        reasons = tuple(problems.values()) or ("up to date",)
-        digest = success["digest"]
+        reasons = tuple(find_damage(folder, success, step.output_root or folder).values())
+        published, digest = not reasons, success["digest"]
+        if published and retry is not None and (reasons := find_again(folder, retry)):
+            digest = None  # a photo that can be used now changes it
+        action = "partial" if reasons else "skip"
+        reasons = reasons or ("up to date",)
     elif (folder / "stage.json").exists():
         num_done = len(list((folder / "done").glob("*.json")))
         action, digest = "partial", None
@@ -131,7 +143,12 @@ def decide(step: Step, digests: Mapping[StepName, str | None]) -> Decision:
     else:
         action, digest, reasons = "run", None, _changes(step, parts)
     return Decision(
-        step=step, action=action, reasons=reasons, fingerprint=fingerprint, digest=digest
+        step=step,
+        action=action,
+        reasons=reasons,
+        fingerprint=fingerprint,
+        digest=digest,
+        published=published,
     )
 
 

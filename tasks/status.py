@@ -7,17 +7,22 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
-from storage.ledger import read_json
+from colorization.errors import ColorizationError
+from storage.errors import StorageError
 from storage.manifest import read_rows
 from storage.workspace import Workspace
+from tasks.config import Workflow
+from tasks.graph import build_steps, plan
 from tasks.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
 from tasks.stage_code import STAGE_NAMES
+from tasks.stages import plan_row
 from tasks.verification import read_success
 
 _PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
@@ -44,10 +49,15 @@ def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def last_run(workspace: Workspace) -> dict[str, Any] | None:
-    """The newest run.json."""
-    runs = sorted(workspace.runs.glob("*/run.json"))
-    return read_json(runs[-1]) if runs else None
+def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
+    """What `plan` would say of every step of the workflow that `load` gives; or else why it cannot.
+
+    A workspace can be looked at where its photos are not.
+    """
+    try:
+        return [plan_row(decision) for decision in plan(build_steps(load())).values()], ""
+    except (StorageError, ColorizationError) as error:
+        return [], str(error)
 
 
 def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:

@@ -13,9 +13,13 @@ from typing import Any
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
-def start(*words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Start `chromaflow` with these words, leader of a process group of its own."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+def start(*words: object, cwd: Path | None = None, ahead: str = "") -> subprocess.Popen[str]:
+    """Start `chromaflow` with these words, leader of a process group of its own.
+
+    ahead: a folder whose modules come before any others.
+    """
+    path = [folder for folder in (ahead, str(Path(__file__).parents[1])) if folder]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
     return subprocess.Popen(
         [*COMMAND, *map(str, words)],
         cwd=cwd,
@@ -27,9 +31,9 @@ def start(*words: object, cwd: Path | None = None) -> subprocess.Popen[str]:
     )
 
 
-def chromaflow(*words: object, cwd: Path | None = None) -> tuple[int, str, str]:
+def chromaflow(*words: object, cwd: Path | None = None, ahead: str = "") -> tuple[int, str, str]:
     """Run it to its end. Returns exit code, stdout, stderr."""
-    process = start(*words, cwd=cwd)
+    process = start(*words, cwd=cwd, ahead=ahead)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 

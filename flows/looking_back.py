@@ -1,0 +1,125 @@
+"""Commands that look back: how a workspace stands, what its runs did, where a photo comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.terminal import (
+    DEFAULT_CONFIG,
+    Config,
+    Json,
+    Output,
+    print_json,
+    say,
+    say_nested,
+    say_quarantined,
+)
+
+if TYPE_CHECKING:
+    from storage.workspace import Workspace
+    from tasks.config import Workflow
+
+app = typer.Typer()
+
+OfOutput = Annotated[Path | None, typer.Option("--output", help="An OUT of `chromaflow colorize`.")]
+
+
+@app.command()
+def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
+    from tasks.events import run_summary
+    from tasks.status import planned, quarantine_rows, stage_status
+
+    workspace = _workspace(output, config)
+    steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
+    plan, problem = planned(lambda: _workflow(output, config))
+    run_record = run_summary(workspace)
+    if as_json:
+        print_json(
+            {
+                "steps": steps,
+                "plan": plan,
+                "plan_error": problem or None,
+                "quarantined": quarantined,
+                "last_run": run_record,
+            }
+        )
+        return
+    for row in steps:
+        counts = " ".join(f"{name} {count}" for name, count in row["counts"].items())
+        say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
+    for row in plan:
+        say(f"`run` would {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+    if problem:
+        say(f"What `run` would do is not known: {problem}")
+    say_quarantined(quarantined)
+    if run_record:
+        code = run_record["exit_code"]
+        ending = f", exit {code}" if code is not None else ""
+        say(f"last run {run_record['run_id']}: {run_record['state']}{ending}")
+
+
+@app.command()
+def log(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Its id; else the newest.")
+    ] = None,
+    output: OfOutput = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Print what a run did, event by event."""
+    from tasks.events import describe, event_lines, find_run, read_events
+
+    folder = find_run(_workspace(output, config), run)
+    if as_json:
+        for line in event_lines(folder):
+            typer.echo(line)
+        return
+    for event in read_events(folder):
+        say(describe(event))
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(help="An output, a source photo, or weights.")],
+    output: OfOutput = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Say what a photo or weights came from, and what came of it."""
+    from storage.workspace import Workspace
+    from tasks.archive import output_workspace
+    from tasks.config_file import load_workflow
+    from tasks.lineage import trace
+
+    workflow = load_workflow(config) if config.exists() or config != DEFAULT_CONFIG else None
+    workspaces = [output_workspace(output)] if output else []
+    if workflow is not None:
+        workspaces.append(Workspace(workflow.workspace.resolve()))
+    found = trace(what, workspaces, workflow.experts.values() if workflow is not None else ())
+    if as_json:
+        print_json({"what": what, "found": found})
+        return
+    for answer in found:
+        say_nested(answer)
+
+
+def _workflow(output: Path | None, config: Path) -> Workflow:
+    from tasks.archive import archive_workflow, last_request
+    from tasks.config_file import load_workflow
+
+    if output is None:
+        return load_workflow(config)
+    return archive_workflow(output=output, **last_request(output))
+
+
+def _workspace(output: Path | None, config: Path) -> Workspace:
+    from storage.workspace import Workspace
+    from tasks.archive import output_workspace
+    from tasks.config_file import load_workflow
+
+    return output_workspace(output) if output else Workspace(load_workflow(config).workspace)
