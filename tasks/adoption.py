@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import ledger
-from storage.errors import OutputError, may_pass
+from storage.errors import OutputError
 from storage.fingerprint import hash_file, hash_value
 from tasks.hints import HINTS
 from tasks.stages import Step
@@ -37,7 +37,7 @@ def adopt(
     folder: Path,
     root: Path | None,
     keys: Mapping[str, str],
-    again: Callable[[str], bool] = may_pass,
+    again: Callable[[str], bool],
 ) -> set[str]:
     """Take over whole items of an earlier, published folder.
 

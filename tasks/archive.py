@@ -50,7 +50,8 @@ def archive_workflow(
 
     archive: as `storage.sources.open_source` takes it. models: a chromaflow.toml whose trained
     experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to
-    replace; None and empty ones do not. Raises UsageError where nothing is there, ConfigError for a wrong setting.
+    replace; None and empty ones do not. Raises UsageError where nothing is there, ConfigError for a
+    wrong setting.
     """
     trained = load_workflow(Path(models)) if models else None
     config = trained.colorize if trained else ColorizeConfig()
@@ -108,21 +109,25 @@ def output_workspace(output: Path) -> Workspace:
 def models_config(workspace: Workspace) -> Path | None:
     """The chromaflow.toml whose experts the newest run used, if it is still there."""
     newest = next(iter(run_ids(workspace)), None)
-    plan = read_json(workspace.runs / newest / PLAN_NAME) if newest else None
-    named = ((plan or {}).get("request") or {}).get("models")
+    request = _request_of(workspace.runs / newest) if newest else None
+    named = (request or {}).get("models")
     return Path(named) if named and Path(named).is_file() else None
 
 
 def last_request(output: Path) -> dict[str, Any]:
     """What the newest run on OUT was asked for. Raises UsageError where none is kept."""
-    workspace = output_workspace(output)
-    plan = read_json(find_run(workspace, None) / PLAN_NAME) or {}
-    if plan.get("request") is None:
+    request = _request_of(find_run(output_workspace(output), None))
+    if request is None:
         raise UsageError(
             f"Expected the newest run on {output} to say what it was asked for, it does not. Run "
             "`chromaflow colorize IN OUT` once more."
         )
-    request: dict[str, Any] = plan["request"]
+    return request
+
+
+def _request_of(run_folder: Path) -> dict[str, Any] | None:
+    """What a run was asked for; None where its plan does not say."""
+    request: dict[str, Any] | None = (read_json(run_folder / PLAN_NAME) or {}).get("request")
     return request
 
 

@@ -102,7 +102,7 @@ def find_run(workspace: Workspace, run_id: str | None) -> Path:
 
 def read_events(run_folder: Path) -> list[dict[str, Any]]:
     """The events of a run, in order. Raises UsageError for a run that kept none."""
-    return [json.loads(line) for line in event_lines(run_folder)]
+    return [event for line in _lines(run_folder) if (event := _parse(line)) is not None]
 
 
 def event_lines(run_folder: Path) -> list[str]:
@@ -110,21 +110,26 @@ def event_lines(run_folder: Path) -> list[str]:
 
     Raises UsageError for a run that kept no events.
     """
+    return [line for line in _lines(run_folder) if _parse(line) is not None]
+
+
+def _lines(run_folder: Path) -> list[str]:
     path = run_folder / EVENTS_NAME
     if not path.exists():
         raise UsageError(
             f"Expected events of run {run_folder.name} at {path}, found none: it ran before "
             "Chromaflow kept any."
         )
-    return [line for line in path.read_text(errors="replace").split("\n") if _is_event(line)]
+    return path.read_text(errors="replace").split("\n")
 
 
-def _is_event(line: str) -> bool:
+def _parse(line: str) -> dict[str, Any] | None:
+    """The event of a line; None where it is not whole."""
     try:
         event = json.loads(line)
     except ValueError:
-        return False
-    return isinstance(event, dict) and "event" in event
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def run_summary(workspace: Workspace) -> dict[str, Any] | None:
@@ -178,7 +183,8 @@ def _counts(counts: Mapping[str, Any]) -> str:
 
 def _of_item(event: Mapping[str, Any]) -> str:
     refused = f", {event['quarantined']} quarantined" if event["quarantined"] else ""
-    return f"{event['step']} item {event['item']}: {event['photos']} photos{refused}, {event['seconds']:.1f} s"
+    photos = f"{event['photos']} photos{refused}, {event['seconds']:.1f} s"
+    return f"{event['step']} item {event['item']}: {photos}"
 
 
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -200,16 +200,13 @@ def _compute(
 ) -> list[ItemResult]:
     total = _num_photos(left) if work.by_photo else len(left)
     progress = StepProgress(run.terminal, step.label, total)
-    if work.watch is not None:
-        with work.watch(folder, progress) as on_result:
-            return fan_out(run.cluster, do_timed, left, _reporting(step, run, folder, on_result))
-    advance = _reporting(
-        step,
-        run,
-        folder,
-        lambda result: progress.advance(result.num_photos if work.by_photo else 1),
-    )
-    return fan_out(run.cluster, do_timed, left, advance)
+
+    def advance(result: ItemResult) -> None:
+        progress.advance(result.num_photos if work.by_photo else 1)
+
+    watched = work.watch(folder, progress) if work.watch is not None else nullcontext(advance)
+    with watched as on_result:
+        return fan_out(run.cluster, do_timed, left, _reporting(step, run, folder, on_result))
 
 
 def _reporting(step: Step, run: Run, folder: Path, on_result: OnResult) -> OnResult:

@@ -27,13 +27,10 @@ _SEGMENTER = "segmenter"
 def known_weights(workspaces: Iterable[Workspace], named: Iterable[Path]) -> dict[str, Path]:
     """SHA-256 → file of all weights that are known: trained ones, named ones, the starter's."""
     known: dict[str, Path] = {}
-    for workspace in workspaces:
-        for step in [
-            s for stage in ("train", "pretrain") for s in published_steps(workspace, stage)
-        ]:
-            for _, record in step.records():
-                for file in record["files"]:
-                    known.setdefault(file["sha256"], step.folder / file["path"])
+    stages = [(place, stage) for place in workspaces for stage in ("train", "pretrain")]
+    for step in [step for of_stage in stages for step in published_steps(*of_stage)]:
+        for file in _files(step):
+            known.setdefault(file["sha256"], step.folder / file["path"])
     starters = [starter_file(name).path for name in (*CATEGORY_NAMES, _SEGMENTER)]
     for path in [*named, *starters]:
         if path.is_file():
@@ -94,8 +91,12 @@ def coloured_by(digests: Iterable[str], workspaces: Iterable[Workspace]) -> list
 
 def weights_hash(step: PublishedStep) -> str | None:
     """SHA-256 of the weights that a train or pretrain step published."""
-    files = [file for _, record in step.records() for file in record["files"]]
+    files = _files(step)
     return files[0]["sha256"] if files else None
+
+
+def _files(step: PublishedStep) -> list[dict[str, Any]]:
+    return [file for _, record in step.records() for file in record["files"]]
 
 
 def _trained_hashes(step: PublishedStep) -> dict[str, str]:

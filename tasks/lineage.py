@@ -95,7 +95,9 @@ def _output(step: PublishedStep, path: Path, known: dict[str, Path]) -> Found | 
         row = next((r for r in record.get("outputs", ()) if _belongs(name, r["output"])), None)
         if file is None or row is None:
             continue
-        label, digest = next(pair for pair in step.upstream.items() if pair[0][:7] == "ingest/")
+        label, digest = next(
+            pair for pair in step.upstream.items() if pair[0].startswith("ingest/")
+        )
         ingested = find_step(step.workspace, label, digest)
         return {
             "kind": "output",

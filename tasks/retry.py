@@ -55,14 +55,16 @@ def forget(folder: Path, stage: str, retry: Retry, *, published: bool) -> set[st
     ingest saw becomes the basis of a next generation, so that only these photos are looked at and
     all others keep their positions.
     """
-    forgotten = {path.stem for path in (folder / "done").glob("*.json") if _holds(path, retry)}
+    records = {path.stem: path for path in (folder / "done").glob("*.json")}
+    forgotten = {name for name, path in records.items() if _holds(path, retry)}
     if forgotten:
-        names = {path.stem for path in (folder / "done").glob("*.json")}
-        forgotten |= names.intersection(_OF_ALL_PHOTOS.get(stage, ()))
+        forgotten |= records.keys() & set(_OF_ALL_PHOTOS.get(stage, ()))
     _delete(folder, forgotten)
     tables = [folder / name for name in (_SEEN, _MANIFEST, _GENERATION)]
     if stage == "ingest" and published and all(path.exists() for path in tables):
-        forgotten |= _begin_generation(folder, retry)
+        _begin_generation(folder, retry)
+        _delete(folder, records)
+        return set(records)
     return forgotten
 
 
@@ -72,20 +74,17 @@ def _holds(record_file: Path, retry: Retry) -> bool:
     return any(retry.wants(row["code"]) for row in rows)
 
 
-def _begin_generation(folder: Path, retry: Retry) -> set[str]:
+def _begin_generation(folder: Path, retry: Retry) -> None:
     """Make what ingest published its own basis, without the photos to try again.
 
     In this order a kill in between costs looking at some files again, or leaves a gap of positions;
-    no position is given twice. Returns the names of the records that the basis takes over.
+    no position is given twice. The basis takes over all records.
     """
     basis = folder / _BASIS
     seen = [row for row in read_rows(folder / _SEEN) if not retry.wants(row["code"])]
     ledger.write_json(basis / _GENERATION, ledger.read_json(folder / _GENERATION))
     write_table(basis / _MANIFEST, read_rows(folder / _MANIFEST), MANIFEST_COLUMNS)
     write_table(basis / _SEEN, seen, SEEN_COLUMNS)
-    names = {path.stem for path in (folder / "done").glob("*.json")}
-    _delete(folder, names)
-    return names
 
 
 def _delete(folder: Path, names: Iterable[str]) -> None:
