@@ -173,7 +173,7 @@ class Mirror:
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             num_fetched = sum(pool.map(lambda path: self._bring(path, keep=is_ours), wanted))
         if not is_ours:
-            for path in self._known.keys() - index.files.keys():  # removed by another run
+            for path in self._known.keys() - index.files.keys():  # another run removed them
                 (self.local / path).unlink(missing_ok=True)
                 del self._known[path]
             for link, target in index.links.items():
@@ -212,11 +212,11 @@ class Mirror:
     def _commit(self) -> None:
         content = self._index.to_bytes()
         self._remote.write(INDEX_NAME, content)
-        self._known = {path: v for path, v in self._known.items() if path in self._index.files}
         self._remember(content)
 
     def _remember(self, index: bytes) -> None:
-        write_json(self.local / INDEX_NAME, {"seen": hash_bytes(index), "files": dict(self._known)})
+        files = {path: known for path, known in self._known.items() if path in self._index.files}
+        write_json(self.local / INDEX_NAME, {"seen": hash_bytes(index), "files": files})
 
     def _hash(self, path: str) -> str:
         """SHA-256 of a local file; of one that was hashed before only where size or time changed."""

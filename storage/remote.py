@@ -144,10 +144,11 @@ def working_copy(scratch: Path, url: str) -> Path:
 def fetch_file(url: str, scratch: Path) -> Path:
     """A file behind a URL as a local one, downloaded where it is new or was written again.
 
+    Files of one folder come to lie beside each other.
     Raises UsageError where there is none, RemoteError.
     """
     folder, _, name = url.rpartition("/")
-    remote, target = Remote(folder), working_copy(scratch, url)
+    remote, target = Remote(folder), working_copy(scratch, folder)
     facts = remote.facts(name)
     _fetch(remote, {name: facts} if facts else {}, target, url)
     return target / name

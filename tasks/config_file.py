@@ -12,6 +12,7 @@ from storage.errors import UsageError
 from storage.remote import fetch_file, fetch_folder, working_copy
 from storage.source_files import LIST_PREFIX
 from storage.sources import is_url
+from storage.weights_header import read_provenance
 from tasks.config import (
     ArchiveConfig,
     ColorizeConfig,
@@ -72,6 +73,8 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
     )
 
 
+_FILES = "files"
+"""Below the folder of working copies: what is only read."""
 _FILE_KEYS = (
     "encoder_weights",
     "init_weights",
@@ -89,8 +92,13 @@ def _files(section: Mapping[str, Any], base: Path) -> dict[str, str]:
 
 
 def _file(location: str, base: Path) -> Path:
-    """A file that the config names; one behind a URL is downloaded."""
-    return fetch_file(location, scratch_folder()) if is_url(location) else base / location
+    """A file that the config names; one behind a URL is downloaded, and weights that it shares."""
+    if not is_url(location):
+        return base / location
+    path = fetch_file(location, scratch_folder() / _FILES)
+    if shared := read_provenance(path).get("shared"):
+        fetch_file(f"{location.rpartition('/')[0]}/{shared['file']}", scratch_folder() / _FILES)
+    return path
 
 
 def _folder(location: str, base: Path, remotes: dict[str, Path]) -> Path:
@@ -133,7 +141,9 @@ def _archive(
 
 
 def _truth(location: str, base: Path) -> Path:
-    return fetch_folder(location, scratch_folder()) if is_url(location) else base / location
+    return (
+        fetch_folder(location, scratch_folder() / _FILES) if is_url(location) else base / location
+    )
 
 
 def _location(location: str, base: Path) -> str:

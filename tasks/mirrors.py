@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from storage.errors import LockedError
-from storage.ledger import PARTIAL, read_json
+from storage.ledger import read_json
 from storage.mirror import Mirror
 from storage.remote import RemoteError, working_copy
 from storage.sources import is_url
@@ -150,7 +150,8 @@ def _output_files(folder: Path, root: Path) -> set[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_file() and not p.name.endswith(PARTIAL)]
+    """Without hidden ones: locks, and what is still being written."""
+    return [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
 
 
 def _files_within(files: Iterable[Path], root: Path) -> list[str]:

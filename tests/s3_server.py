@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from prefect_server import free_port
+from s3fs import S3FileSystem
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -23,8 +24,8 @@ CREDENTIALS = {
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[str]:
-    """`moto_server` with its log in `folder`. Gives the address of the endpoint."""
+def s3_server(folder: Path, bucket: str) -> Iterator[str]:
+    """`moto_server` with its log in `folder` and one bucket. Gives the address of the endpoint."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (folder / "s3.log").open("w") as log:
@@ -41,7 +42,10 @@ def s3_server(folder: Path) -> Iterator[str]:
                     folder / "s3.log"
                 ).read_text()
                 time.sleep(0.2)
+        key, secret = CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
+        S3FileSystem(key=key, secret=secret, endpoint_url=address).mkdir(bucket)
         yield address
     finally:
+        S3FileSystem.clear_instance_cache()  # they know this endpoint
         process.terminate()
         process.wait(timeout=30)
