@@ -66,3 +66,42 @@ def test_each_look_colours_what_is_new(tmp_path: Path, make_photo: Callable[...,
     assert (output / "later" / "new.png.color.png").exists()
     assert coloured == {path: path.stat().st_mtime_ns for path in coloured}
     assert {name: hash_ for name, hash_ in hashes(inbox).items() if name in before} == before
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_a_photo_that_leaves_the_inbox_leaves_its_colour_copy(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    inbox, output = tmp_path / "inbox", tmp_path / "out"
+    for number in range(2):
+        make_photo(inbox / "a" / f"scan[{number}].png", seed=number, gray=True)
+    watch(tmp_path)
+    first = hashes(output)
+    copy = "a/scan[0].png.color.png"
+    (inbox / "a" / "scan[0].png").unlink()
+    make_photo(inbox / "b.png", seed=5, gray=True)
+    assert watch(tmp_path)["outcomes"] == {"b.png": "coloured"}
+    second = hashes(output)
+    assert {path: second[path] for path in first} == first and "b.png.color.png" in second
+
+    make_photo(inbox / "a" / "scan[0].png", seed=7, gray=True)  # another photo of the same name
+    assert watch(tmp_path)["outcomes"] == {"a/scan[0].png": "coloured"}
+    third = hashes(output)
+    earlier = f"a/scan[0].png~{first[copy][:8]}.color.png"
+    assert third[earlier] == first[copy] and third[copy] != first[copy]
+    assert third.keys() - second.keys() == {earlier}
+    assert not (output / ".chromaflow" / "kept").exists()
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_copies_that_a_killed_run_set_aside_are_put_back(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    inbox, output = tmp_path / "inbox", tmp_path / "out"
+    make_photo(inbox / "a.png", gray=True)
+    watch(tmp_path)
+    before = hashes(output)
+    (output / ".chromaflow" / "kept").mkdir()
+    (output / "a.png.color.png").rename(output / ".chromaflow" / "kept" / "a.png.color.png")
+    assert watch(tmp_path) == {"outcomes": {}, "computed": 0}
+    assert hashes(output) == before
