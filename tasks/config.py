@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -158,9 +158,15 @@ class TrainConfig:
     """A category with fewer usable training photos is refused."""
     overrides: dict[str, Any] = field(default_factory=dict)
     """Recipe fields by name, e.g. epochs = 1."""
+    categories: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Recipe fields of one category alone, over `overrides`: [train.categories.birds] epochs = 2."""
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for category, own in self.categories.items():
+            category_index(category)
+            _expect(isinstance(own, dict), f"train.categories.{category}", "recipe fields", own)
+            self.of(category)
         _expect(self.init in INITS, "train.init", ", ".join(INITS), self.init)
         for init, key in (("encoder", "encoder_weights"), ("file", "init_weights")):
             _expect(
@@ -184,8 +190,13 @@ class TrainConfig:
             recipe.network,
         )
 
+    def of(self, category: str) -> TrainConfig:
+        """What one category is trained with."""
+        own = self.categories.get(category, {})
+        return replace(self, overrides=self.overrides | own, categories={})
+
     def build_recipe(self) -> Recipe:
-        """The recipe with the overrides applied."""
+        """The recipe with the overrides applied, those of categories left out."""
         return build_recipe(self.recipe, self.overrides)
 
     def result_parts(self) -> dict[str, Any]:
@@ -441,12 +452,14 @@ def canonical(config: Any) -> dict[str, Any]:
 def _expect_pretraining(pretrain: TrainConfig, train: TrainConfig) -> None:
     allowed = [init for init in INITS if init not in ("pretrained", "starter")]
     _expect(pretrain.init in allowed, "pretrain.init", ", ".join(allowed), pretrain.init)
-    networks = [config.build_recipe().network for config in (pretrain, train)]
+    _expect(not pretrain.categories, "pretrain.categories", "none", pretrain.categories)
+    trained = [train, *(train.of(category) for category in train.categories)]
+    networks = [config.build_recipe().network for config in (pretrain, *trained)]
     _expect(
         len(set(networks)) == 1,
         "the network of [pretrain] and [train]",
         "one name",
-        " and ".join(networks),
+        " and ".join(sorted(set(networks))),
     )
 
 

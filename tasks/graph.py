@@ -130,14 +130,15 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         upstream=(ingest.name,),
     )
     shared = (("pretrain", SHARED),) if workflow.pretrain is not None else ()
+    config = workflow.train.of(category)
     train = Step(
         stage="train",
         key=category,
         workspace=workspace,
-        config=workflow.train.result_parts(),
+        config=config.result_parts(),
         upstream=(preprocess.name, *shared),
-        inputs=_hashes(training_files(workflow.train, category)),
-        modules=network_modules(workflow.train.build_recipe().network),
+        inputs=_hashes(training_files(config, category)),
+        modules=network_modules(config.build_recipe().network),
     )
     evaluate = Step(
         stage="evaluate",

@@ -47,7 +47,7 @@ def pretrain(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
 @task(name="train", task_run_name="train-{step.key}", cache_policy=NO_CACHE)
 def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Train one category; it goes on from its last epoch after an interruption."""
-    return _train(step, upstream, run, run.workflow.train)
+    return _train(step, upstream, run, run.workflow.train.of(step.key))
 
 
 def _train(step: Step, upstream: list[StageRef], run: Run, config: TrainConfig) -> StageRef:

@@ -87,6 +87,18 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     assert weights_of(project) == before
 
 
+def test_fields_of_one_category_train_that_one_again(project: Path) -> None:
+    computed(project, *UNTIL)
+    before = weights_of(project)
+    project.write_text(project.read_text() + "[train.categories.places]\nlearning_rate = 2e-3\n")
+    again = computed(project, *UNTIL)
+    assert {name for name, step in again.items() if step["computed"]} == {"train/places"}
+    after = weights_of(project)
+    assert [name for name in before if before[name] != after[name]] == ["places"]
+    card = (project.parent / "workspace/current/train/places/card.md").read_text()
+    assert "0.002" in card
+
+
 PRETRAINING = """
 [pretrain]
 recipe = "starter-shared"

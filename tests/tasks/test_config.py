@@ -36,6 +36,9 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ({"preprocess": {"size": 100}}, "multiple of 32"),
         ({"train": {"recipe": "papper"}}, "paper, authors, default, starter"),
         ({"train": {"overrides": {"epoch": 3}}}, "epochs"),
+        ({"train": {"categories": {"cars": {"epochs": 3}}}}, "people, birds, animals, places"),
+        ({"train": {"categories": {"birds": {"epoch": 3}}}}, "epochs"),
+        ({"train": {"categories": {"birds": 3}}}, "recipe fields"),
         ({"train": {"init": "encoder"}}, "encoder_weights"),
         ({"train": {"init": "file"}}, "init_weights"),
         ({"train": {"overrides": {"network": "vgg"}}}, "resnet18, resnet18-trunk, unet18"),
@@ -53,6 +56,16 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ),
         (
             {"pretrain": {}, "train": {"recipe": "starter", "init": "pretrained"}},
+            "one name; got 'unet18 and unet18-stride4'",
+        ),
+        (
+            {
+                "pretrain": {},
+                "train": {
+                    "init": "pretrained",
+                    "categories": {"birds": {"network": "unet18-stride4"}},
+                },
+            },
             "one name; got 'unet18 and unet18-stride4'",
         ),
         ({"compute": {"device": "gpu"}}, "auto, cpu, cuda"),
