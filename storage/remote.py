@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import fsspec
 from storage.errors import CodecMissingError, OutputError, UsageError
 from storage.ledger import atomic_path, read_json, write_json
 
-_STAMPS = ("ETag", "etag", "md5", "checksum", "mtime", "LastModified", "last_modified", "created")
+_TIMES = ("LastModified", "last_modified", "mtime", "created")
+_STAMPS = ("ETag", "etag", "md5", "checksum", *_TIMES)
 _EXTRAS = {"s3": "s3", "s3a": "s3"}
-_STAMP_NAME = "stamps.json"
+_STAMP_NAME = ".stamps.json"
 
 
 class RemoteError(OutputError):
@@ -32,6 +34,8 @@ class Facts:
     bytes: int
     stamp: str
     """It changes when the file is written again."""
+    written: float = field(default=0.0, compare=False)
+    """When, by the service's clock, seconds since 1970; 0 where it does not say."""
 
 
 class Remote:
@@ -180,6 +184,7 @@ def _fetch(remote: Remote, listed: Mapping[str, Facts], target: Path, url: str) 
         if known.get(path) != stamp or not (target / path).is_file():
             with atomic_path(target / path) as temporary:
                 remote.get(path, temporary)
+                os.utime(temporary, (facts.written, facts.written))  # the same on every machine
             known[path] = stamp
     write_json(target / _STAMP_NAME, known)
 
@@ -187,7 +192,10 @@ def _fetch(remote: Remote, listed: Mapping[str, Facts], target: Path, url: str) 
 def _facts(facts: dict[str, Any]) -> Facts:
     known = (facts.get(name) for name in _STAMPS)
     stamp = next((value for value in known if value is not None), "")
-    return Facts(int(facts.get("size") or 0), str(stamp).strip('"'))
+    times = (facts.get(name) for name in _TIMES)
+    time = next((value for value in times if value is not None), 0.0)
+    written = time.timestamp() if isinstance(time, datetime) else float(time)
+    return Facts(int(facts.get("size") or 0), str(stamp).strip('"'), written)
 
 
 @contextmanager

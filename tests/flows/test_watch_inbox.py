@@ -41,7 +41,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.png"))
-        if path.is_file()
+        if path.is_file() and ".chromaflow" not in path.parts
     }
 
 
@@ -67,7 +67,15 @@ def test_each_look_colours_what_is_new(tmp_path: Path, make_photo: Callable[...,
     assert coloured == {path: path.stat().st_mtime_ns for path in coloured}
     assert {name: hash_ for name, hash_ in hashes(inbox).items() if name in before} == before
 
+    whole = hashes(output)
+    (inbox / "0.png").unlink()
+    make_photo(inbox / "last.png", seed=11, gray=True)
+    assert watch(tmp_path)["outcomes"] == {"last.png": "coloured"}
+    left = hashes(output)
+    assert {path: left[path] for path in whole} == whole and "last.png.color.png" in left
 
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_a_photo_that_leaves_the_inbox_leaves_its_colour_copy(
     tmp_path: Path, make_photo: Callable[..., Path]
@@ -91,17 +99,3 @@ def test_a_photo_that_leaves_the_inbox_leaves_its_colour_copy(
     assert third[earlier] == first[copy] and third[copy] != first[copy]
     assert third.keys() - second.keys() == {earlier}
     assert not (output / ".chromaflow" / "kept").exists()
-
-
-@pytest.mark.usefixtures("shared_server")
-def test_copies_that_a_killed_run_set_aside_are_put_back(
-    tmp_path: Path, make_photo: Callable[..., Path]
-) -> None:
-    inbox, output = tmp_path / "inbox", tmp_path / "out"
-    make_photo(inbox / "a.png", gray=True)
-    watch(tmp_path)
-    before = hashes(output)
-    (output / ".chromaflow" / "kept").mkdir()
-    (output / "a.png.color.png").rename(output / ".chromaflow" / "kept" / "a.png.color.png")
-    assert watch(tmp_path) == {"outcomes": {}, "computed": 0}
-    assert hashes(output) == before
