@@ -94,14 +94,14 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run would do and why, without doing it."""
-    from tasks.config_file import load_workflow
     from tasks.estimate import forecast
     from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
+    from tasks.mirrors import load_fetched
     from tasks.retry import Retry
     from tasks.stages import plan_row
 
-    workflow = load_workflow(config)
+    workflow = load_fetched(config)
     again = Retry.of(reason or ()) if retry or reason else None
     decisions = plan_steps(build_steps(workflow), again)
     estimates = forecast(decisions.values())
@@ -173,7 +173,7 @@ def retry(
     request = last_request(output)
     workflow = archive_workflow(output=output, **request)
     build_steps(with_cluster(workflow, cluster))
-    parameters = {**request, "output": str(output), **again}
+    parameters = {**request, "output": output, **again}
     _call_flow("colorize", workflow.workspace, parameters, as_json)
 
 
@@ -269,7 +269,7 @@ def colorize(
             help="Folder, BagIt bag, .zip, .tar, pattern or URL of gray photos; - for a list on stdin.",
         ),
     ],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Where colour goes.")],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="Folder or URL; where colour goes.")],
     models: Annotated[
         Path | None, typer.Option(help="A chromaflow.toml with trained experts.")
     ] = None,
@@ -351,7 +351,7 @@ def colorize(
     )
     build_steps(with_cluster(workflow, cluster))
     parameters |= {
-        "output": str(output),
+        "output": output,
         "models": str(models) if models else None,
         "force": force,
         "workers": workers,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -32,7 +31,7 @@ def colorize_flow(
 
     Args:
         archive: A folder, BagIt bag, zip or tar, a pattern, a URL, or list:FILE.
-        output: Where the mirrored tree goes; its state is kept in output/.chromaflow.
+        output: Folder or URL where the mirrored tree goes; its state is kept in output/.chromaflow.
         models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
             starter's.
         include: Patterns of the only files to read, as in .gitignore.
@@ -52,7 +51,7 @@ def colorize_flow(
         bag=bag,
         settings=settings,
     )
-    workflow = archive_workflow(output=Path(output), **request)
+    workflow = archive_workflow(output=output, **request)
     return run_stages(
         with_cluster(with_workers(workflow, workers), cluster),
         "ingest",

@@ -17,7 +17,7 @@ app.add_typer(show_app, name="show")
 @app.command()
 def verify(
     output: Annotated[
-        Path | None, typer.Argument(metavar="[OUT]", help="The OUT of `chromaflow colorize`.")
+        str | None, typer.Argument(metavar="[OUT]", help="The OUT of `chromaflow colorize`.")
     ] = None,
     originals: Annotated[
         str | None, typer.Option(help="Where its photos are: compares lightness too.")
@@ -44,14 +44,14 @@ def verify(
 
 def _verify_config(config: Path) -> dict[str, Any]:
     from storage.workspace import Workspace
-    from tasks.config_file import load_workflow
+    from tasks.mirrors import load_fetched
     from tasks.verification import verify_workspace
 
-    steps, damaged = verify_workspace(Workspace(load_workflow(config).workspace))
+    steps, damaged = verify_workspace(Workspace(load_fetched(config).workspace))
     return {"steps": steps, "damaged": damaged}
 
 
-def _verify_output(output: Path, originals: str | None) -> dict[str, Any]:
+def _verify_output(output: str, originals: str | None) -> dict[str, Any]:
     from tasks.outputs_check import verify_outputs
 
     report = verify_outputs(output, originals)
@@ -74,10 +74,10 @@ def show_shards(
     as_json: Json = False,
 ) -> None:
     """Draw photo, crop box, L, a and b of some photos; list what was dropped and why."""
-    from tasks.config_file import load_workflow
+    from tasks.mirrors import load_fetched
     from tasks.preview import preview_shards
 
-    preview = preview_shards(load_workflow(config), category, split, photos, output)
+    preview = preview_shards(load_fetched(config), category, split, photos, output)
     if as_json:
         print_json(preview.to_dict())
         return

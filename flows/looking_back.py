@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-OfOutput = Annotated[Path | None, typer.Option("--output", help="An OUT of `chromaflow colorize`.")]
+OfOutput = Annotated[str | None, typer.Option("--output", help="An OUT of `chromaflow colorize`.")]
 
 
 @app.command()
@@ -93,10 +93,10 @@ def lineage(
     """Say what a photo or weights came from, and what came of it."""
     from storage.workspace import Workspace
     from tasks.archive import output_workspace
-    from tasks.config_file import load_workflow
     from tasks.lineage import trace
+    from tasks.mirrors import load_fetched
 
-    workflow = load_workflow(config) if config.exists() or config != DEFAULT_CONFIG else None
+    workflow = load_fetched(config) if config.exists() or config != DEFAULT_CONFIG else None
     workspaces = [output_workspace(output)] if output else []
     if workflow is not None:
         workspaces.append(Workspace(workflow.workspace.resolve()))
@@ -108,7 +108,7 @@ def lineage(
         say_nested(answer)
 
 
-def _workflow(output: Path | None, config: Path) -> Workflow:
+def _workflow(output: str | None, config: Path) -> Workflow:
     from tasks.archive import archive_workflow, last_request
     from tasks.config_file import load_workflow
 
@@ -117,9 +117,9 @@ def _workflow(output: Path | None, config: Path) -> Workflow:
     return archive_workflow(output=output, **last_request(output))
 
 
-def _workspace(output: Path | None, config: Path) -> Workspace:
+def _workspace(output: str | None, config: Path) -> Workspace:
     from storage.workspace import Workspace
     from tasks.archive import output_workspace
-    from tasks.config_file import load_workflow
+    from tasks.mirrors import load_fetched
 
-    return output_workspace(output) if output else Workspace(load_workflow(config).workspace)
+    return output_workspace(output) if output else Workspace(load_fetched(config).workspace)

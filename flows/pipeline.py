@@ -31,6 +31,7 @@ from tasks.graph import (
     with_workers,
 )
 from tasks.ingest import ingest
+from tasks.mirrors import held_mirrors
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
@@ -95,18 +96,24 @@ def run_stages(
     """
     workspace = Workspace(workflow.workspace)
     workspace.create()
-    with workspace.lock():
+    with (
+        workspace.lock(),
+        open_terminal() as terminal,
+        held_mirrors(workflow, terminal) as mirrors,
+    ):
         every_step = build_steps(workflow)
         steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
         decisions = plan(every_step, retry)
         upstream = left_out(decisions, steps)
         training = training_slots(workflow, [decisions[step.name] for step in steps], force)
-        digests = {name: skipped(decision).digest for name, decision in upstream.items()}
+        before = {name: skipped(decision) for name, decision in upstream.items()}
+        for name, ref in before.items():
+            mirrors.publish(upstream[name].step, ref)
+        digests = {name: ref.digest for name, ref in before.items()}
         record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
         with (
             logged(record, result) as events,
-            open_terminal() as terminal,
             run_clusters(workflow.compute) as clusters,
         ):
             for stage in STAGE_NAMES:
@@ -115,7 +122,9 @@ def run_stages(
                 if ready:
                     slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
                     cluster = clusters.of(slots)
-                    run = Run(workflow, terminal, cluster, digests, force, retry, events)
+                    run = Run(
+                        workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
+                    )
                     _run_stage(ready, run, result)
             return finish_run(record, result)
 

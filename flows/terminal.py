@@ -12,7 +12,7 @@ import typer
 Config = Annotated[Path, typer.Option("--config", "-c", help="The chromaflow.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(metavar="[OUT]", help="An OUT of `chromaflow colorize`; else --config's."),
 ]
 DEFAULT_CONFIG = Path("chromaflow.toml")

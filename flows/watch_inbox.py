@@ -11,6 +11,7 @@ from flows.pipeline import run_stages
 from tasks.archive import archive_workflow
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
+from tasks.inbox_copies import kept_copies, put_back
 from tasks.results import RunFailedError
 
 
@@ -25,15 +26,18 @@ def watch_inbox_flow(
 ) -> InboxReport:
     """Colour the photos that are new in a folder; those still being written wait for the next run.
 
+    A photo that leaves the inbox leaves its colour copy behind.
+
     Args:
         inbox: Folder that photos arrive in.
-        output: Where the mirrored tree goes; its state is kept in output/.chromaflow.
+        output: Folder that the colour copies go to; its state is kept in output/.chromaflow.
         models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
             starter's.
         settings: Fields of [colorize] to replace.
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
         workers: Dask processes; 0 for the config's number, or one a core.
     """
+    put_back(Path(output))
     arrival = look(Path(inbox), Path(output), settle_seconds)
     if not arrival.location:
         return report(arrival)
@@ -47,7 +51,8 @@ def watch_inbox_flow(
     if is_published(build_steps(workflow)):
         return report(arrival)
     try:
-        result = run_stages(workflow, "ingest", "colorize")
+        with kept_copies(Path(output), arrival.new, arrival.whole):
+            result = run_stages(workflow, "ingest", "colorize")
     except RunFailedError as error:
         report(arrival, error.result)
         raise

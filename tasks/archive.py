@@ -15,8 +15,8 @@ from storage.ledger import read_json
 from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
-from tasks.config_file import load_workflow
 from tasks.events import PLAN_NAME, find_run, run_ids
+from tasks.mirrors import fetched, load_fetched, output_folder, with_output_url
 
 STATE_NAME = ".chromaflow"
 """Folder in the output tree that holds the archive's manifest, records and Prefect state."""
@@ -24,21 +24,22 @@ STDIN = "-"
 _LIST_NAME = "inputs.txt"
 
 
-def archive_location(archive: str, output: Path) -> str:
+def archive_location(archive: str, output: Path | str) -> str:
     """Where the photos are, absolute; `-` takes a list of paths from stdin and keeps it in `output`."""
     if archive != STDIN:
         return resolve_location(archive)
+    output = output_folder(output)
     lines = sys.stdin.buffer.read()
     with TemporaryDirectory() as folder:  # nothing is written before OUT is known to lie elsewhere
         refuse_nesting(write_list(lines, Path.cwd(), Path(folder, _LIST_NAME)), output)
-    workspace = Workspace(output.resolve() / STATE_NAME)
+    workspace = Workspace(output / STATE_NAME)
     workspace.create()
     return write_list(lines, Path.cwd(), workspace.root / _LIST_NAME)
 
 
 def archive_workflow(
     archive: str,
-    output: Path,
+    output: Path | str,
     *,
     models: Path | str | None = None,
     include: Sequence[str] = (),
@@ -48,20 +49,21 @@ def archive_workflow(
 ) -> Workflow:
     """A workflow with an archive only.
 
-    archive: as `storage.sources.open_source` takes it. models: a chromaflow.toml whose trained
+    archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a chromaflow.toml whose trained
     experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to
     replace; None and empty ones do not. Raises UsageError where nothing is there, ConfigError for a
     wrong setting.
     """
-    trained = load_workflow(Path(models)) if models else None
+    trained = load_fetched(Path(models)) if models else None
+    folder = output_folder(output)
     config = trained.colorize if trained else ColorizeConfig()
     given = {key: value for key, value in (settings or {}).items() if value}
     accept = tuple(given.pop("accept", config.accept))
-    return Workflow(
-        workspace=output.resolve() / STATE_NAME,
+    workflow = Workflow(
+        workspace=folder / STATE_NAME,
         archive=ArchiveConfig(
             path=resolve_location(archive),
-            output=output.resolve(),
+            output=folder,
             include=tuple(include),
             exclude=tuple(exclude),
             bag=bag,
@@ -70,6 +72,7 @@ def archive_workflow(
         compute=trained.compute if trained else ComputeConfig(),
         experts=_experts_of(trained) if trained else {},
     )
+    return with_output_url(workflow, output)
 
 
 def archive_request(
@@ -95,9 +98,13 @@ def archive_request(
     }
 
 
-def output_workspace(output: Path) -> Workspace:
-    """The workspace of an OUT of `chromaflow colorize`. Raises UsageError where there is none."""
-    workspace = Workspace(output.resolve() / STATE_NAME)
+def output_workspace(output: Path | str) -> Workspace:
+    """The workspace of an OUT of `chromaflow colorize`; of a URL the working copy, up to date.
+
+    Raises UsageError where there is none, RemoteError.
+    """
+    workspace = Workspace(output_folder(output) / STATE_NAME)
+    fetched(with_output_url(Workflow(workspace=workspace.root), output))
     if not workspace.root.is_dir():
         raise UsageError(
             f"Expected {output} to be an OUT of `chromaflow colorize`, found no {STATE_NAME} in it. "
@@ -114,7 +121,7 @@ def models_config(workspace: Workspace) -> Path | None:
     return Path(named) if named and Path(named).is_file() else None
 
 
-def last_request(output: Path) -> dict[str, Any]:
+def last_request(output: Path | str) -> dict[str, Any]:
     """What the newest run on OUT was asked for. Raises UsageError where none is kept."""
     request = _request_of(find_run(output_workspace(output), None))
     if request is None:

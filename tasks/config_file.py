@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from storage.errors import UsageError
+from storage.remote import fetch_file, fetch_folder, working_copy
 from storage.source_files import LIST_PREFIX
 from storage.sources import is_url
+from storage.weights_header import read_provenance
 from tasks.config import (
     ArchiveConfig,
     ColorizeConfig,
@@ -21,6 +23,7 @@ from tasks.config import (
     TrainConfig,
     Workflow,
 )
+from tasks.models import scratch_folder
 
 T = TypeVar("T")
 
@@ -28,7 +31,8 @@ T = TypeVar("T")
 def load_workflow(path: Path) -> Workflow:
     """Read chromaflow.toml; relative paths in it start from its folder.
 
-    Raises UsageError naming the key and the allowed ones.
+    Files that it names by URL are downloaded. Raises UsageError naming the key and the allowed ones,
+    RemoteError.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -43,18 +47,19 @@ def load_workflow(path: Path) -> Workflow:
 
 def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
     """A Workflow from parsed TOML. base: what relative paths start from. Raises UsageError."""
-    allowed = {f.name for f in fields(Workflow)} | {"seed"}
+    allowed = {f.name for f in fields(Workflow)} - {"remotes"} | {"seed"}
     _known(table, allowed, "the top level")
     seed = {"seed": table.get("seed", 0)}
     archive = table.get("archive")
     files = {name: _files(table.get(name, {}), base) for name in ("pretrain", "train", "colorize")}
-    workspace = base / table.get("workspace", "workspace")
+    remotes: dict[str, Path] = {}
+    workspace = _folder(table.get("workspace", "workspace"), base, remotes)
     return Workflow(
         workspace=workspace,
         datasets={
             name: _dataset(name, entry, base) for name, entry in table.get("datasets", {}).items()
         },
-        archive=_archive(archive, base, workspace) if archive else None,
+        archive=_archive(archive, base, workspace, remotes) if archive else None,
         ingest=_section(IngestConfig, table, "ingest", seed),
         preprocess=_section(PreprocessConfig, table, "preprocess", seed),
         pretrain=_section(TrainConfig, table, "pretrain", seed | files["pretrain"])
@@ -63,10 +68,13 @@ def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
         train=_section(TrainConfig, table, "train", seed | files["train"]),
         colorize=_section(ColorizeConfig, table, "colorize", files["colorize"]),
         compute=_section(ComputeConfig, table, "compute", {}),
-        experts={name: base / file for name, file in table.get("experts", {}).items()},
+        experts={name: _file(file, base) for name, file in table.get("experts", {}).items()},
+        remotes=remotes,
     )
 
 
+_FILES = "files"
+"""Below the folder of working copies: what is only read."""
 _FILE_KEYS = (
     "encoder_weights",
     "init_weights",
@@ -80,7 +88,29 @@ _FILE_KEYS = (
 
 def _files(section: Mapping[str, Any], base: Path) -> dict[str, str]:
     """The files that a section names, from the config's folder."""
-    return {key: str(base / section[key]) for key in _FILE_KEYS if section.get(key)}
+    return {key: str(_file(section[key], base)) for key in _FILE_KEYS if section.get(key)}
+
+
+def _file(location: str, base: Path) -> Path:
+    """A file that the config names; one behind a URL is downloaded, and weights that it shares."""
+    if not is_url(location):
+        return base / location
+    path = fetch_file(location, scratch_folder() / _FILES)
+    if shared := read_provenance(path).get("shared"):
+        fetch_file(f"{location.rpartition('/')[0]}/{shared['file']}", scratch_folder() / _FILES)
+    return path
+
+
+def _folder(location: str, base: Path, remotes: dict[str, Path]) -> Path:
+    """A folder to write to; of a URL its working copy, which is noted in `remotes`."""
+    if not is_url(location):
+        return base / location
+    location = location.rstrip("/")
+    for url, local in remotes.items():
+        if location.startswith(f"{url}/"):
+            return local / location.removeprefix(f"{url}/")
+    remotes[location] = working_copy(scratch_folder(), location)
+    return remotes[location]
 
 
 def _dataset(name: str, entry: Any, base: Path) -> DatasetConfig:
@@ -94,16 +124,26 @@ def _dataset(name: str, entry: Any, base: Path) -> DatasetConfig:
     return _build(DatasetConfig, {**_tuples(table), "path": path}, f"[datasets] {name}")
 
 
-def _archive(table: Mapping[str, Any], base: Path, workspace: Path) -> ArchiveConfig:
+def _archive(
+    table: Mapping[str, Any], base: Path, workspace: Path, remotes: dict[str, Path]
+) -> ArchiveConfig:
     _known(table, {f.name for f in fields(ArchiveConfig)}, "[archive]")
     if "path" not in table:
         raise UsageError("Expected a path in [archive], got none.")
     paths = {
         "path": _location(table["path"], base),
-        "output": base / table["output"] if "output" in table else workspace / "colorized",
-        "truth": base / table["truth"] if "truth" in table else None,
+        "output": _folder(table["output"], base, remotes)
+        if "output" in table
+        else workspace / "colorized",
+        "truth": _truth(table["truth"], base) if "truth" in table else None,
     }
     return _build(ArchiveConfig, {**_tuples(table), **paths}, "[archive]")
+
+
+def _truth(location: str, base: Path) -> Path:
+    return (
+        fetch_folder(location, scratch_folder() / _FILES) if is_url(location) else base / location
+    )
 
 
 def _location(location: str, base: Path) -> str:

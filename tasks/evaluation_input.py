@@ -12,8 +12,8 @@ from storage.errors import UsageError
 from storage.manifest import SPLITS, Quarantined, read_rows
 from storage.sources import is_url, open_source, resolve_location
 from storage.workspace import Workspace
-from tasks.config_file import load_workflow
 from tasks.jobs.items import printable, spread_evenly
+from tasks.mirrors import load_fetched
 from tasks.stages import source_of
 
 ALL = "all"
@@ -55,7 +55,7 @@ def _split_photos(category: str, split: str, config: Path) -> list[PhotoSet]:
             f"{ALL}, {', '.join(CATEGORY_NAMES)} and a split of {', '.join(SPLITS)}; got "
             f"{category}:{split}. Check the path."
         )
-    workflow = load_workflow(config)
+    workflow = load_fetched(config)
     workspace = Workspace(workflow.workspace)
     wanted = tuple(workflow.datasets) if category == ALL else (category,)
     missing = [

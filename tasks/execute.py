@@ -41,6 +41,7 @@ class Run:
         force: Iterable[str] = (),
         retry: Retry | None = None,
         events: EventLog | None = None,
+        publish: Callable[[Step, StageRef], None] = lambda step, ref: None,
     ) -> None:
         self.workflow, self.terminal, self.cluster = workflow, terminal, cluster
         self.digests = digests
@@ -50,6 +51,8 @@ class Run:
         self.retry = retry
         """Photos to try again; None in a run that is no retry."""
         self.events = events or EventLog(None)
+        self.publish = publish
+        """What else is done with a step that is up to date: it is put to a URL."""
 
     def tries_again(self, code: str) -> bool:
         """Whether an item that holds a photo with this reason code is computed, not adopted."""
@@ -114,7 +117,9 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
         step.workspace.unset_current(step.stage, step.key)
         shutil.rmtree(decision.folder, ignore_errors=True)
     elif decision.action == "skip":
-        return skipped(decision)
+        ref = skipped(decision)
+        run.publish(step, ref)
+        return ref
     started = time.monotonic()
     folder = decision.folder
     done = prepare(decision)
@@ -141,6 +146,7 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
         folder=ref.folder,
         digest=ref.digest,
     )
+    run.publish(step, ref)
     return ref
 
 

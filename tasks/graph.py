@@ -13,6 +13,7 @@ from storage.checkpoints import check_whole
 from storage.content_credentials import Signing, check_signing
 from storage.errors import CodecMissingError, PhotoError, UsageError
 from storage.fingerprint import hash_file
+from storage.remote import refuse_url_nesting
 from storage.sources import (
     check_folder,
     list_files,
@@ -168,6 +169,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
     refuse_nesting(archive.path, archive.output)
+    refuse_url_nesting(archive.path, workflow.remotes)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
@@ -188,7 +190,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         key=ARCHIVE,
         workspace=ingest.workspace,
         config=workflow.colorize.result_parts()
-        | {"output": str(archive.output), "bag": archive.bag},
+        | {"output": workflow.place_of(archive.output), "bag": archive.bag},
         upstream=(ingest.name, *(("train", name) for name in trained)),
         inputs=inputs,
         output_root=archive.photos_root,

@@ -43,6 +43,8 @@ class Arrival:
     """The list of all photos that are whole, new or not; empty where there is none."""
     new: tuple[str, ...] = ()
     """Paths that are whole and were not there, or differed, when the inbox was last coloured."""
+    whole: tuple[str, ...] = ()
+    """Paths of all photos that are whole."""
     waiting: tuple[str, ...] = ()
     """Paths that changed while they were watched."""
 
@@ -81,6 +83,7 @@ def look(inbox: Path, output: Path, settle_seconds: float) -> Arrival:
     return Arrival(
         location=_write(workspace, inbox, whole) if whole else "",
         new=tuple(file.path for file in whole if _identity(file) not in seen),
+        whole=tuple(file.path for file in whole),
         waiting=tuple(sorted(waiting)),
     )
 

@@ -17,8 +17,8 @@ from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.shard_file import PHOTOS_PER_SHARD
 from storage.workspace import Workspace
 from tasks.archive import STATE_NAME, models_config
-from tasks.config_file import load_workflow
 from tasks.experts import coloured_by, describe_weights, known_weights, models_of, weights_hash
+from tasks.mirrors import load_fetched
 from tasks.published import PublishedStep, current_steps, find_step, made_from, published_steps
 from tasks.verification import root_of
 
@@ -37,7 +37,7 @@ def trace(what: str, workspaces: Sequence[Workspace], experts: Iterable[Path] = 
     places = list(dict.fromkeys([*workspaces, *_trees_of(path)]))
     named = list(experts)
     for config in [toml for place in places if (toml := models_config(place))]:
-        workflow = load_workflow(config)
+        workflow = load_fetched(config)
         named += workflow.experts.values()
         places = list(dict.fromkeys([*places, Workspace(workflow.workspace.resolve())]))
     known = known_weights(places, named)

@@ -83,6 +83,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("CHROMAFLOW_CACHE", Path.home() / ".cache" / "chromaflow"))
 
 
+def scratch_folder() -> Path:
+    """Where working copies of URLs are kept, in the cache; of all workers, where they are elsewhere."""
+    return cache_folder().absolute() / "work"
+
+
 def imagenet_encoder() -> ModelFile:
     """torchvision's ResNet-18 trained on ImageNet, in the cache."""
     return ModelFile(IMAGENET_ENCODER, cache_folder() / "resnet18.pth")

@@ -25,7 +25,7 @@ from storage.outputs import SIDECAR_SUFFIX
 from storage.photos import Photo
 from storage.sources import Source, open_source, resolve_location
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
+from tasks.archive import output_workspace
 from tasks.slots import available_cores
 from tasks.verification import read_success, root_of, verify_workspace
 
@@ -65,13 +65,13 @@ class _Finding:
     mean_L: float = 0.0
 
 
-def verify_outputs(output: Path, originals: str | None = None) -> OutputsReport:
+def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsReport:
     """Check fixity, then decode every derivative and look at its size, pages and labels.
 
     output: OUT of `chromaflow colorize`. originals: where the photos are, to compare lightness too.
     Raises UsageError where nothing was colorized, or where there are no originals.
     """
-    workspace = Workspace(output.resolve() / STATE_NAME)
+    workspace = output_workspace(output)
     success = read_success(workspace.current("colorize", "archive"))
     if success is None:
         raise UsageError(

@@ -12,9 +12,9 @@ from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import UsageError
 from storage.workspace import Workspace
 from tasks.config import ColorizeConfig, Workflow
-from tasks.config_file import load_workflow
 from tasks.jobs.evaluation_items import BASELINES, MERGES, TRUTH, SystemSpec
 from tasks.jobs.stage_items import ModelSpec
+from tasks.mirrors import load_fetched
 from tasks.models import ModelFile, expert_files, require, segmenter_file, starter_file
 
 DEFAULT_SYSTEMS = ("merged=starter",)
@@ -50,7 +50,7 @@ def read_system(text: str, size: int) -> SystemSpec:
             f"NAME; got {text!r}."
         )
     if what == "starter" or what.endswith(".toml"):
-        workflow = load_workflow(Path(what)) if what != "starter" else None
+        workflow = load_fetched(Path(what)) if what != "starter" else None
         merge = merge or (workflow.colorize.merge if workflow else "soft")
         return SystemSpec(
             name=name.strip(),

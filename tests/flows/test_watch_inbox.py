@@ -41,7 +41,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*.png"))
-        if path.is_file()
+        if path.is_file() and ".chromaflow" not in path.parts
     }
 
 
@@ -66,3 +66,36 @@ def test_each_look_colours_what_is_new(tmp_path: Path, make_photo: Callable[...,
     assert (output / "later" / "new.png.color.png").exists()
     assert coloured == {path: path.stat().st_mtime_ns for path in coloured}
     assert {name: hash_ for name, hash_ in hashes(inbox).items() if name in before} == before
+
+    whole = hashes(output)
+    (inbox / "0.png").unlink()
+    make_photo(inbox / "last.png", seed=11, gray=True)
+    assert watch(tmp_path)["outcomes"] == {"last.png": "coloured"}
+    left = hashes(output)
+    assert {path: left[path] for path in whole} == whole and "last.png.color.png" in left
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_server")
+def test_a_photo_that_leaves_the_inbox_leaves_its_colour_copy(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    inbox, output = tmp_path / "inbox", tmp_path / "out"
+    for number in range(2):
+        make_photo(inbox / "a" / f"scan[{number}].png", seed=number, gray=True)
+    watch(tmp_path)
+    first = hashes(output)
+    copy = "a/scan[0].png.color.png"
+    (inbox / "a" / "scan[0].png").unlink()
+    make_photo(inbox / "b.png", seed=5, gray=True)
+    assert watch(tmp_path)["outcomes"] == {"b.png": "coloured"}
+    second = hashes(output)
+    assert {path: second[path] for path in first} == first and "b.png.color.png" in second
+
+    make_photo(inbox / "a" / "scan[0].png", seed=7, gray=True)  # another photo of the same name
+    assert watch(tmp_path)["outcomes"] == {"a/scan[0].png": "coloured"}
+    third = hashes(output)
+    earlier = f"a/scan[0].png~{first[copy][:8]}.color.png"
+    assert third[earlier] == first[copy] and third[copy] != first[copy]
+    assert third.keys() - second.keys() == {earlier}
+    assert not (output / ".chromaflow" / "kept").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from storage.errors import LockedError, UsageError
 from storage.sources import open_source
 from storage.workspace import Workspace
 from tasks.inbox import look
+from tasks.inbox_copies import put_back
 
 MakePhoto = Callable[..., Path]
 
@@ -88,3 +90,29 @@ def test_the_list_of_a_run_under_way_is_not_replaced(tmp_path: Path, make_photo:
     with workspace.lock(), pytest.raises(LockedError):
         look(tmp_path / "inbox", tmp_path / "out", 0)
     assert not list(workspace.root.glob("*.txt"))
+
+
+def test_copies_that_a_dead_run_set_aside_are_put_back(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "out" / ".chromaflow")
+    workspace.create()
+    kept = workspace.root / "kept"
+    for name, content in (("a/gone.png", b"1"), ("a/same.png", b"2"), ("other.png", b"3")):
+        copy = kept / f"{name}.color.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+    output = tmp_path / "out"
+    (output / "a").mkdir()
+    (output / "a" / "same.png.color.png").write_bytes(b"2")
+    (output / "other.png.color.png").write_bytes(b"another photo of that name")
+    with workspace.lock(), pytest.raises(LockedError):
+        put_back(output)
+    put_back(output)
+    marked = f"other.png~{hashlib.sha256(b'3').hexdigest()[:8]}.color.png"
+    found = {str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*.color*.png")}
+    assert found == {
+        "a/gone.png.color.png": b"1",
+        "a/same.png.color.png": b"2",
+        "other.png.color.png": b"another photo of that name",
+        marked: b"3",
+    }
+    assert not kept.exists()
