@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from command import chromaflow, start
 from prefect_server import free_port, prefect_server
 
 from tasks.deployments import PACKAGED
+
+BUSY = 503
+"""What Prefect's server answers while its SQLite is written to; its own client asks again too."""
 
 
 @pytest.fixture
@@ -32,9 +36,16 @@ def call(server: str, method: str, path: str, body: dict[str, Any] | None = None
         headers={"Content-Type": "application/json"},
         method=method,
     )
-    with urllib.request.urlopen(request, timeout=30) as response:
-        content = response.read()
-    return json.loads(content) if content else None
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                content = response.read()
+            return json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            if error.code != BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
 
 
 def deploy(*words: object, cwd: Path) -> dict[str, tuple[str, str]]:
