@@ -119,7 +119,7 @@ class Mirror:
     def publish(
         self, paths: Iterable[str], links: Mapping[str, str], gone: Iterable[str] = ()
     ) -> int:
-        """Put the files that are not at the URL as they are here, and links, and remove what is gone.
+        """Put files that are not at the URL as they are here, and links, and remove what is gone.
 
         Returns the number of files put. Raises LockedError where another run took the URL over.
         """
@@ -219,7 +219,7 @@ class Mirror:
         write_json(self.local / INDEX_NAME, {"seen": hash_bytes(index), "files": files})
 
     def _hash(self, path: str) -> str:
-        """SHA-256 of a local file; of one that was hashed before only where size or time changed."""
+        """SHA-256 of a local file; one that was hashed before is so only where size or time changed."""
         status = (self.local / path).stat()
         known = self._known.get(path)
         if known and known[:2] == [status.st_size, status.st_mtime_ns]:

@@ -66,7 +66,7 @@ class RemoteLock:
         self._renewing.start()
 
     def check(self) -> None:
-        """Raise LockedError where another run took the URL over, as after a long sleep of this machine."""
+        """Raise LockedError where another run took the URL over, as after a long sleep of ours."""
         newest = (self._numbers() or [""])[-1]
         if newest != self._own or self._read(self._own) != self._holder:
             raise self._locked(self._read(newest) if newest else None)
