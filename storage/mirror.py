@@ -123,14 +123,12 @@ class Mirror:
 
         Returns the number of files put. Raises LockedError where another run took the URL over.
         """
-        assert self._lock is not None, "publish within held()"
         with self._publishing:
             hashes = {path: self._hash(path) for path in sorted(set(paths))}
             changed = [path for path, digest in hashes.items() if self._differs(path, digest)]
             gone = sorted(set(gone) & self._index.files.keys())
             if not changed and not gone and links.items() <= self._index.links.items():
                 return 0
-            self._lock.check()
             if changed or gone:
                 self._index.pending = [*changed, *gone]
                 self._commit()
@@ -210,6 +208,8 @@ class Mirror:
         return self._remote.put(self.local / path, path)
 
     def _commit(self) -> None:
+        assert self._lock is not None, "publish within held()"
+        self._lock.check()
         content = self._index.to_bytes()
         self._remote.write(INDEX_NAME, content)
         self._remember(content)
