@@ -206,6 +206,7 @@ def test_every_deployment_runs_and_a_killed_run_is_crashed_and_finished_by_retry
             assert len(list(workspace.glob("current/preprocess/*/_SUCCESS.json"))) == 2
             site.run("colorize/colorize-archive", archive="gray", output="archive-colour")
             assert len(list(folder.glob("archive-colour/*.png"))) == 3
+            look_at_sheet(site)
             check_inbox(site, make_photo)
 
             run = site.start("pipeline/weekly-train")
@@ -272,6 +273,23 @@ def check_folders(folder: Path, workspace: Path) -> None:
         folder / "colorized/.chromaflow/.prefect",
     ):
         assert not home.exists() or stat.S_IMODE(home.stat().st_mode) == 0o700, home
+
+
+def look_at_sheet(site: Site) -> None:
+    """The contact sheet is drawn on its artifact's page, which fetches it from nowhere."""
+    from playwright.sync_api import sync_playwright
+
+    body = {"artifacts": {"key": {"any_": ["contact-sheet-picture"]}}}
+    (artifact,) = site.post("artifacts/filter", body)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{site.address}/artifacts/artifact/{artifact['id']}")
+        picture = page.locator("img[src^='data:image/jpeg']").first
+        picture.wait_for(timeout=60_000)
+        assert picture.evaluate("image => image.naturalWidth") == 900
+        page.screenshot(path=site.folder / "sheet.png")
+        browser.close()
 
 
 def look_at_pages(site: Site, run: str) -> None:
