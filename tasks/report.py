@@ -19,6 +19,7 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import UsageError, explain_reason, may_pass
+from storage.fingerprint import hash_bytes, hash_file, hash_value
 from storage.ledger import atomic_path, read_json, write_bytes, write_json
 from storage.page_data import write_page_data
 from storage.safe_csv import write_csv
@@ -27,9 +28,11 @@ from storage.thumbnails import PACKS_FOLDER
 from storage.workspace import Workspace
 from tasks.events import EVENTS_NAME, PLAN_NAME, run_ids, run_summary
 from tasks.experts import known_weights, models_of
+from tasks.graph import ARCHIVE
 from tasks.report_changes import CHANGES_NAME, CHANGES_TABLE, Changes
 from tasks.report_commands import reproduce_command, retry_command
 from tasks.report_rows import COLUMNS, FAILED, STATUSES, Archive, Row, read_archive
+from tasks.verification import SUCCESS_NAME
 
 REPORT_FOLDER, PAGE_NAME = "report", "index.html"
 RUN_NAME, PHOTOS_NAME, FAILURES_NAME = "run.json", "photos.parquet", "failures.csv"
@@ -108,6 +111,29 @@ def write_report(
     )
 
 
+def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Path:
+    """The page of the report after a run; written anew unless it says the same already.
+
+    output: see `write_report`. exit_code: of the run. Raises OutputError.
+    """
+    folder = workspace.root / REPORT_FOLDER
+    before = read_json(folder / RUN_NAME) or {}
+    ended = (before.get("run") or {}).get("exit_code")
+    if before.get("state") == _state(workspace) and ended == exit_code:
+        return folder / PAGE_NAME
+    return write_report(workspace, output=output).page
+
+
+def _state(workspace: Workspace) -> dict[str, str]:
+    """Hashes of all that a report is made of: what was published, and the page itself."""
+    published = {
+        f"{stage}/{ARCHIVE}": workspace.current(stage, ARCHIVE) / SUCCESS_NAME
+        for stage in ("ingest", "colorize")
+    }
+    known = {name: hash_file(path) for name, path in published.items() if path.exists()}
+    return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
+
+
 def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, Any]:
     """run.json: what the page says of the run as a whole."""
     assert archive.ingested is not None
@@ -118,6 +144,7 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
     return {
         "version": 1,
         "chromaflow": version("chromaflow"),
+        "state": _state(workspace),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": run_summary(workspace),
         "source": str(archive.ingested.config["source"]),
@@ -234,8 +261,13 @@ def _columns(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _write_page(folder: Path) -> None:
-    for resource in files("tasks").joinpath(_PAGE_FOLDER).iterdir():
-        write_bytes(folder / resource.name, resource.read_bytes())
+    for name, content in _page_files():
+        write_bytes(folder / name, content)
+
+
+def _page_files() -> list[tuple[str, bytes]]:
+    resources = files("tasks").joinpath(_PAGE_FOLDER).iterdir()
+    return sorted((resource.name, resource.read_bytes()) for resource in resources)
 
 
 def _relative_url(root: Path, folder: Path) -> str:

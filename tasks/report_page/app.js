@@ -99,8 +99,8 @@ function value(row, name) {
   return Array.isArray(column) ? column[row] : column.values[column.codes[row]];
 }
 const path = (row) => columns.path[row];
-const category = new Int8Array();
-let dominant = category, searched = [];
+/** The category with the largest share, -1 where none was recorded; and what is searched, by row. */
+let dominant = new Int8Array(), searched = [];
 function prepare() {
   columns = self.chromaflow.photos.columns;
   const count = self.chromaflow.photos.count;
@@ -247,7 +247,7 @@ function drawTop() {
   $("outcome").append(h("span", {className: `pill ${code === 0 ? "good" : "failed"}`},
     `${words}${code === null || code === undefined ? "" : ` · exit ${code}`}`));
   const total = Object.values(run.counts).reduce((a, b) => a + b, 0);
-  const tiles = [["photos", number(total)], ...Object.entries(run.counts).map(([name, count]) => [name, number(count)]),
+  const tiles = [["photos", number(total)], ...Object.entries(run.counts).filter(([name, count]) => count || name === "failed").map(([name, count]) => [name, number(count)]),
     ["of outputs", size(run.bytes.outputs)],
     ["computing", duration(run.steps.reduce((sum, step) => sum + step.seconds, 0))]];
   $("counts").append(...tiles.map(([name, text]) => h("div", null, h("dt", null, name), h("dd", null, text))));
@@ -293,14 +293,14 @@ function showReason(reason) {
 
 const collator = new Intl.Collator("en", {numeric: true});
 const HEADS = [
-  ["status", "Status", {width: 104}], ["path", "Path", {}], ["reason", "Reason", {width: 150}],
-  ["pixels", "Size", {width: 112, wide: true, number: true}], ["mix", "Category mix", {width: 168, wide: true}],
+  ["status", "Status", {width: 104}], ["path", "Path", {}], ["reason", "Reason", {width: 152, wide: true}],
+  ["pixels", "Size", {width: 108, wide: true, number: true}], ["mix", "Category mix", {width: 130, wide: true}],
   ["colourfulness", "Colour­fulness", {width: 96, wide: true, number: true, digits: 1}],
   ["uncertainty", "Uncer­tainty", {width: 88, number: true, digits: 2}],
   ["max_dL", "max ΔL*", {width: 80, wide: true, number: true, digits: 2}],
   ["seconds", "Seconds", {width: 84, wide: true, number: true, digits: 2}],
-  ["sha256", "SHA-256", {width: 110, wide: true, hash: true}],
-  ["output_sha256", "Of output", {width: 110, wide: true, hash: true}],
+  ["sha256", "SHA-256", {width: 92, wide: true, hash: true}],
+  ["output_sha256", "Of output", {width: 92, wide: true, hash: true}],
 ];
 const TITLES = {
   colourfulness: "Hasler and Süsstrunk 2003, of the small picture",
@@ -434,7 +434,7 @@ function drawTable(anew = false) {
   const count = Math.ceil(box.clientHeight / ROW) + 2 * OVERSCAN;
   const rows = found.slice(at, at + count);
   const focused = document.activeElement?.closest?.("#rows tr") ? active : null;
-  const gap = (height) => { const cellOf = h("td", {colSpan: HEADS.length}); cellOf.style.height = `${height}px`; return h("tr", {className: "gap", "aria-hidden": "true"}, cellOf); };
+  const gap = (height) => { const cellOf = h("td"); cellOf.style.height = `${height}px`; return h("tr", {className: "gap", "aria-hidden": "true"}, cellOf); };
   $("rows").replaceChildren(gap(at * ROW), ...rows.map((row, k) => drawRow(row, at + k)), gap(Math.max(0, found.length - at - rows.length) * ROW));
   $("table").setAttribute("aria-rowcount", found.length + 1);
   for (const head of $("heads").children) {
@@ -454,8 +454,8 @@ function drawRow(row, index) {
     else if (name === "path") {
       content = h("button", {type: "button", className: "link", tabindex: index === active ? 0 : -1, title: visible(content), onclick: () => { active = index; openDetail(row); }}, visible(content));
     } else if (name === "pixels") content = value(row, "width") === null ? "" : `${value(row, "width")} × ${value(row, "height")}`;
-    else if (name === "mix") content = dominant[row] < 0 ? "" : [mixText(row).split(" · ").slice(0, 2).join(" · "), mix(row)];
-    else if (look.hash) content = content ? h("span", {className: "hash", title: content}, content.slice(0, 10)) : "";
+    else if (name === "mix") content = dominant[row] < 0 ? "" : [h("span", {title: mixText(row)}, mixText(row).split(" · ")[0]), mix(row)];
+    else if (look.hash) content = content ? h("span", {className: "hash", title: content}, content.slice(0, 8)) : "";
     else if (look.number) content = number(content, look.digits);
     else content = visible(content);
     line.append(h("td", {className: [look.wide ? "wide" : "", look.number ? "number" : "", name === "mix" ? "mixed" : ""].join(" ").trim(),
