@@ -215,8 +215,18 @@ def _write_packs(archive: Archive, folder: Path) -> None:
             path.unlink()
     for name, source in archive.packs.items():
         target = packs / f"{name}.js"
-        if not target.exists() and source.exists():
+        if source.exists() and not _is_as(source, target):
+            target.unlink(missing_ok=True)
             _link(source, target)
+
+
+def _is_as(source: Path, target: Path) -> bool:
+    """Whether a target is the source itself, or a copy made since it was written."""
+    if not target.exists():
+        return False
+    own, other = target.stat(), source.stat()
+    is_copy = own.st_size == other.st_size and own.st_mtime_ns >= other.st_mtime_ns
+    return is_copy or target.samefile(source)
 
 
 def _link(source: Path, target: Path) -> None:
