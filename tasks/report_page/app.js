@@ -292,7 +292,7 @@ function showReason(reason) {
 /* ---------- filters and order ---------- */
 
 const collator = new Intl.Collator("en", {numeric: true});
-const HEADS = [
+let HEADS = [
   ["status", "Status", {width: 104}], ["path", "Path", {}], ["reason", "Reason", {width: 152, wide: true}],
   ["pixels", "Size", {width: 108, wide: true, number: true}], ["mix", "Category mix", {width: 130, wide: true}],
   ["colourfulness", "Colour­fulness", {width: 96, wide: true, number: true, digits: 1}],
@@ -418,6 +418,7 @@ function drawGrid() {
 /* ---------- the table: only the rows near the window exist ---------- */
 
 function drawHeads() {
+  HEADS = HEADS.filter(([name]) => ["pixels", "mix"].includes(name) || columns[name]);
   $("heads").replaceChildren(...HEADS.map(([name, title, look]) => {
     const head = h("th", {scope: "col", className: [look.wide ? "wide" : "", look.number ? "number" : ""].join(" "), title: TITLES[name] ?? ""},
       h("button", {type: "button", "data-sort": name, onclick: () => setOrder(name)}, title));
@@ -446,13 +447,19 @@ function drawTable(anew = false) {
   }
   if (focused !== null) buttonOf(focused)?.focus({preventScroll: true});
 }
+/** Folder and name: where room is short, the folder is cut. */
+function pathParts(text) {
+  const at = text.lastIndexOf("/") + 1;
+  const parts = [h("span", {className: "name"}, visible(text.slice(at)))];
+  return at ? [h("span", {className: "folder"}, visible(text.slice(0, at))), ...parts] : parts;
+}
 function drawRow(row, index) {
   const line = h("tr", {"aria-rowindex": index + 2, "data-index": index});
   for (const [name, , look] of HEADS) {
     let content = value(row, name);
     if (name === "status") content = pill(content);
     else if (name === "path") {
-      content = h("button", {type: "button", className: "link", tabindex: index === active ? 0 : -1, title: visible(content), onclick: () => { active = index; openDetail(row); }}, visible(content));
+      content = h("button", {type: "button", className: "link", tabindex: index === active ? 0 : -1, title: visible(content), onclick: () => { active = index; openDetail(row); }}, pathParts(content));
     } else if (name === "pixels") content = value(row, "width") === null ? "" : `${value(row, "width")} × ${value(row, "height")}`;
     else if (name === "mix") content = dominant[row] < 0 ? "" : [h("span", {title: mixText(row)}, mixText(row).split(" · ")[0]), mix(row)];
     else if (look.hash) content = content ? h("span", {className: "hash", title: content}, content.slice(0, 8)) : "";
@@ -609,13 +616,13 @@ function drawChanges() {
   const body = $("changes-body");
   $("changes").hidden = $("to-changes").hidden = false;
   body.className = "stack";
-  const better = (before, now) => before === null ? "" : `${number(before, 1)} → ${number(now, 1)}`;
+  const better = (before, now) => before === null || before === undefined ? "" : `${number(before, 1)} → ${number(now, 1)}`;
+  const tiles = [["colours differ", number(summary.colours)], ["mean ΔE00 of these", number(summary.mean_dE00, 2)],
+    ["largest ΔE00 of a pixel", number(summary.max_dE00, 1)], ["their colourfulness", better(summary.colourfulness_before, summary.colourfulness)],
+    ["other status", number(summary.status)], ["added", number(summary.added)], ["removed", number(summary.removed)],
+    ["original replaced", number(summary.original)], ["not comparable", number(summary.unreadable)]];
   body.append(h("p", null, `Against ${visible(summary.against)}: ${plural(summary.compared, "photo")} coloured in both, ${number(summary.equal)} of them byte for byte the same.`),
-    list([["Colours differ", plural(summary.colours, "photo")],
-      ["Mean ΔE00 of these", number(summary.mean_dE00, 2)], ["Largest ΔE00 of a pixel", number(summary.max_dE00, 1)],
-      ["Colourfulness", better(summary.colourfulness_before, summary.colourfulness)],
-      ["Other status", number(summary.status)], ["Added", number(summary.added)], ["Removed", number(summary.removed)],
-      ["Original replaced", number(summary.original)], ["Could not be compared", summary.unreadable ? number(summary.unreadable) : ""]]));
+    h("dl", {className: "tiles"}, tiles.filter(([, text]) => text && text !== "0").map(([name, text]) => h("div", null, h("dt", null, name), h("dd", null, text)))));
   const of = new Map(rows.map((row) => [row.path, row]));
   if (pictures.length) {
     body.append(h("h3", null, `The ${pictures.length === 1 ? "largest change" : `${pictures.length} largest changes`}: before | now`),

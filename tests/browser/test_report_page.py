@@ -198,15 +198,15 @@ def test_other_pictures_are_shown_on_request(page: Page, mode: str) -> None:
 
 def test_search_and_filters_narrow_and_sorting_orders(page: Page) -> None:
     page.get_by_role("searchbox").fill("photo 3")
-    page.wait_for_function("document.querySelectorAll('#grid .card').length === 1")
+    page.locator("#found", has_text="1 of").wait_for()
     assert shown_paths(page) == ["photo 3.jpg"]
     page.get_by_role("searchbox").fill("")
-    page.get_by_label("Status").select_option("failed")
-    page.get_by_label("Reason").select_option("NOT_A_PHOTO")
+    page.get_by_role("combobox", name="Status").select_option("failed")
+    page.get_by_role("combobox", name="Reason").select_option("NOT_A_PHOTO")
     assert page.locator("#found").inner_text().startswith(f"{NUM_FAILED} of ")
-    page.get_by_label("Reason").select_option("")
-    page.get_by_label("Status").select_option("coloured")
-    page.get_by_label("Sort").select_option("uncertainty")
+    page.get_by_role("combobox", name="Reason").select_option("")
+    page.get_by_role("combobox", name="Status").select_option("coloured")
+    page.get_by_role("combobox", name="Sort").select_option("uncertainty")
     page.locator("#direction").click()
     page.get_by_role("button", name="Table", exact=True).click()
     values = [float(t) for t in page.locator("#rows tr td:nth-child(7)").all_inner_texts()]
@@ -258,12 +258,12 @@ def test_review_by_keyboard_is_kept_and_saved_as_csv(
     uncertain = [float(row["uncertainty"]) for row in rows]
     assert uncertain == sorted(uncertain, reverse=True)
     assert all(len(row["output_sha256"]) == 64 for row in rows)
-    page.get_by_label("Review", exact=True).select_option("rejected")
+    page.get_by_role("combobox", name="Review").select_option("rejected")
     assert page.locator("#grid .card").count() == 1
 
 
 def test_links_lead_to_the_outputs(page: Page) -> None:
-    page.get_by_label("Status").select_option("coloured")
+    page.get_by_role("combobox", name="Status").select_option("coloured")
     page.locator("#grid .link").last.click()
     link = page.locator("#detail a").first
     with page.context.expect_page() as opened:
