@@ -114,7 +114,7 @@ function prepare() {
     });
   }
   searched = photos.map((row) => [path(row), value(row, "reason"), value(row, "detail"), value(row, "description"),
-    value(row, "artist"), value(row, "sha256")].filter(Boolean).join("\n").toLowerCase());
+    value(row, "artist")].filter(Boolean).join("\n").toLowerCase());
 }
 const shareOf = (row, name) => value(row, `share_${name}`);
 /** How evenly the categories are mixed, 0..1; the order of review where uncertainty is not recorded. */
@@ -340,7 +340,7 @@ function refresh() {
     (!status || value(row, "status") === status) && (!reason || value(row, "reason") === reason) &&
     (!most || (dominant[row] >= 0 && run.categories[dominant[row]] === most)) &&
     (!decision || (value(row, "status") === "coloured" && (decisionOf(row)?.decision || "undecided") === decision)) &&
-    words.every((word) => searched[row].includes(word))));
+    words.every((word) => searched[row].includes(word) || isHash(row, word))));
   $("found").textContent = found.length === photos.length ? plural(found.length, "photo") : `${number(found.length)} of ${plural(photos.length, "photo")}`;
   $("sort").value = order.by;
   $("direction").textContent = order.down ? "Descending" : "Ascending";
@@ -348,6 +348,9 @@ function refresh() {
   active = 0;
   drawView();
 }
+/** Whether a word is how a SHA-256 of the photo begins; shorter ones would fit by chance. */
+const isHash = (row, word) => /^[0-9a-f]{6,}$/.test(word) &&
+  (value(row, "sha256")?.startsWith(word) || value(row, "output_sha256")?.startsWith(word));
 function reset() {
   for (const id of ["search", "status", "reason", "category", "decision"]) $(id).value = "";
 }

@@ -152,7 +152,7 @@ def test_counts_exit_code_and_failures_with_remedies_come_first(page: Page) -> N
     assert counts["coloured"] == str(NUM_COLOURED) and counts["failed"] == str(NUM_FAILED)
     assert "exit 6" in page.locator("#outcome").inner_text()
     sections = [s.get_attribute("id") for s in page.locator("main > section").all()]
-    assert sections == ["changes", "failures", "photos", "review", "run"]
+    assert sections == ["failures", "changes", "photos", "review", "run"]
     group = page.locator(".reason", has_text="NOT_A_PHOTO")
     assert "Remove it from the folder" in group.inner_text()
     assert "--reason NOT_A_PHOTO" in group.locator("code").last.inner_text()
@@ -200,6 +200,11 @@ def test_search_and_filters_narrow_and_sorting_orders(page: Page) -> None:
     page.get_by_role("searchbox").fill("photo 3")
     page.locator("#found", has_text="1 of").wait_for()
     assert shown_paths(page) == ["photo 3.jpg"]
+    page.get_by_role("button", name="Table", exact=True).click()
+    whole = page.locator("#rows .hash").first.get_attribute("title")
+    page.get_by_role("searchbox").fill(f"{whole}"[:12].upper())
+    page.locator("#rows .hash").first.wait_for()
+    assert page.locator("#found").inner_text().startswith("1 of")
     page.get_by_role("searchbox").fill("")
     page.get_by_role("combobox", name="Status").select_option("failed")
     page.get_by_role("combobox", name="Reason").select_option("NOT_A_PHOTO")
