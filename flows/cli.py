@@ -388,7 +388,9 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
         provide_database(Workspace(workspace).prefect_home)
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
     from tasks.results import RunFailedError
+    from tasks.server import check_server
 
+    check_server()
     try:
         result = flow(**parameters)
     except RunFailedError as error:

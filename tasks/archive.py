@@ -49,10 +49,10 @@ def archive_workflow(
 ) -> Workflow:
     """A workflow with an archive only.
 
-    archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a chromaflow.toml whose trained
-    experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to
-    replace; None and empty ones do not. Raises UsageError where nothing is there, ConfigError for a
-    wrong setting.
+    archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a
+    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. settings:
+    fields of [colorize] to replace; None and empty ones do not. Raises UsageError where nothing is
+    there, ConfigError for a wrong setting.
     """
     trained = load_fetched(Path(models)) if models else None
     folder = output_folder(output)

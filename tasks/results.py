@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import (
+    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
 
+from storage.data_urls import picture_url
 from storage.errors import is_policy
 from storage.ledger import write_json
 from storage.manifest import read_rows
@@ -37,7 +39,7 @@ from tasks.graph import ARCHIVE, TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
 from tasks.report import renew_report
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
-from tasks.train import training_report
+from tasks.train import newest_samples, training_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6
 _STAMP = "%Y%m%dT%H%M%S"
@@ -197,8 +199,7 @@ def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunR
     for ref in result.refs.values():
         for row in read_rows(Path(ref.folder) / "quarantine.parquet"):
             (result.filtered if is_policy(row["code"]) else result.quarantined).append(row)
-        sheet = Path(ref.folder) / SHEET_NAME
-        if ref.stage == "colorize" and sheet.exists():
+        if ref.stage == "colorize" and (sheet := _contact_sheet(ref)).exists():
             result.sheet = str(sheet)
     write_json(record.folder / RESULT_NAME, result.to_dict())
     if ("ingest", ARCHIVE) in result.refs:
@@ -233,6 +234,9 @@ def _publish_artifacts(result: RunResult) -> None:
                 epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
             )
             create_markdown_artifact(files, key=f"training-{ref.key}", description=f"{ref.key}")
+            _show_sheet(ref, newest_samples(ref), key=f"samples-{ref.key}")
+        elif ref.stage == "colorize":
+            _show_sheet(ref, _contact_sheet(ref), key="contact-sheet-picture")
     if result.quarantined:
         shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
         create_table_artifact(shown, key="quarantine", description="Photos not used, and why")
@@ -246,3 +250,13 @@ def _publish_artifacts(result: RunResult) -> None:
             key="report",
             description="Run report: failures, photos before and after, review",
         )
+
+
+def _show_sheet(ref: StageRef, sheet: Path | None, key: str) -> None:
+    """A sheet as a picture on the run's page, unless it is that of an earlier run."""
+    if ref.computed and sheet is not None and sheet.exists():
+        create_image_artifact(picture_url(sheet), key=key, description=f"{ref.stage}/{ref.key}")
+
+
+def _contact_sheet(ref: StageRef) -> Path:
+    return Path(ref.folder) / SHEET_NAME
