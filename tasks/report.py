@@ -36,7 +36,7 @@ from tasks.verification import SUCCESS_NAME
 
 REPORT_FOLDER, PAGE_NAME = "report", "index.html"
 RUN_NAME, PHOTOS_NAME, FAILURES_NAME = "run.json", "photos.parquet", "failures.csv"
-_PAGE_FOLDER = "report_page"
+_PAGE_FOLDER, _CODE_FOLDER = "report_page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
 _CODED = ("status", "reason", "stage", "format", "pack")
 """Columns with few values: sent to the page as a list of these and numbers."""
@@ -276,8 +276,11 @@ def _write_page(folder: Path) -> None:
 
 
 def _page_files() -> list[tuple[str, bytes]]:
-    resources = files("tasks").joinpath(_PAGE_FOLDER).iterdir()
-    return sorted((resource.name, resource.read_bytes()) for resource in resources)
+    """The page and what it loads from page/, by path below the report."""
+    top = files("tasks").joinpath(_PAGE_FOLDER)
+    found = [(PAGE_NAME, top.joinpath(PAGE_NAME).read_bytes())]
+    code = sorted(top.joinpath(_CODE_FOLDER).iterdir(), key=lambda resource: resource.name)
+    return found + [(f"{_CODE_FOLDER}/{one.name}", one.read_bytes()) for one in code]
 
 
 def _relative_url(root: Path, folder: Path) -> str:
