@@ -233,6 +233,8 @@ def test_the_table_is_walked_by_keys_and_a_row_opens(page: Page) -> None:
     page.keyboard.press("Enter")
     detail = page.get_by_role("dialog")
     assert detail.is_visible() and detail.locator("dd").count() > 3
+    detail.get_by_role("button", name="Segmentation").click()
+    assert "Segmentation" in (detail.locator(".picture img").get_attribute("alt") or "")
     page.keyboard.press("Escape")
     assert not detail.is_visible()
     assert page.evaluate("document.activeElement.closest('tr').dataset.index") == "1"
@@ -295,7 +297,7 @@ def test_no_text_from_outside_becomes_markup(page: Page) -> None:
     assert "hacked=1" in page.locator("#detail").inner_text()
     assert page.evaluate("typeof hacked") == "undefined"
     own = page.evaluate("[...document.scripts].map(s => s.src)")
-    assert len(own) == 10 and all(source.startswith("file:") for source in own)
+    assert len(own) == 11 and all(source.startswith("file:") for source in own)
     links = page.evaluate("[...document.links].map(a => a.protocol)")
     assert set(links) == {"file:"}
     assert "\u202e" not in page.locator("body").inner_text()

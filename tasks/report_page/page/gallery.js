@@ -1,4 +1,4 @@
-/* Filters, order, the grid of pictures, and one photo in detail. */
+/* Filters, order and the grid of pictures. */
 "use strict";
 
 const PAGE = 24;
@@ -55,6 +55,7 @@ function refresh() {
       ? plural(found.length, "photo")
       : `${number(found.length)} of ${plural(photos.length, "photo")}`;
   $("sort").value = order.by;
+  $("direction").disabled = !order.by;
   $("direction").textContent = order.down ? "Descending" : "Ascending";
   page = 0;
   active = 0;
@@ -149,10 +150,7 @@ function setMode(name) {
   mode = name;
   for (const button of $("modes").children)
     button.setAttribute("aria-pressed", button.dataset.mode === name);
-  if (photos.length) {
-    drawView();
-    drawReview();
-  }
+  if (found.length) drawView();
 }
 function drawView() {
   const grid = view === "grid";
@@ -239,83 +237,4 @@ function drawGrid() {
         ]
       : []),
   );
-}
-
-function factsOf(row) {
-  const file = value(row, "output");
-  const said = ["description", "date", "artist", "copyright"].map((name) => [
-    name[0].toUpperCase() + name.slice(1),
-    visible(value(row, name)),
-  ]);
-  return list([
-    [
-      "Status",
-      h(
-        "span",
-        null,
-        pill(value(row, "status")),
-        value(row, "reason") ? ` ${value(row, "reason")}` : "",
-      ),
-    ],
-    ["Reason", visible(value(row, "detail"))],
-    ...said,
-    [
-      "Size",
-      value(row, "width") === null
-        ? ""
-        : `${value(row, "width")} × ${value(row, "height")} pixels, ${size(value(row, "bytes"))}, ${value(row, "format")}`,
-    ],
-    ["Category mix", mixText(row)],
-    ["Colourfulness", number(value(row, "colourfulness"), 1)],
-    [
-      "Uncertainty",
-      value(row, "uncertainty") === null ? "" : `${number(value(row, "uncertainty"), 2)} Lab units`,
-    ],
-    ["max ΔL*", number(value(row, "max_dL"), 2)],
-    ["Seconds", number(value(row, "seconds"), 2)],
-    ["SHA-256", value(row, "sha256") ? h("span", {className: "hash"}, value(row, "sha256")) : ""],
-    [
-      "Output",
-      file
-        ? h(
-            "a",
-            {href: urlOf(run.outputs_at, file), target: "_blank", rel: "noopener"},
-            visible(file),
-          )
-        : "",
-    ],
-    [
-      "Its SHA-256",
-      value(row, "output_sha256")
-        ? h("span", {className: "hash"}, value(row, "output_sha256"))
-        : "",
-    ],
-    [
-      "Uncertainty map",
-      value(row, "uncertainty_map")
-        ? h(
-            "a",
-            {
-              href: urlOf(run.outputs_at, value(row, "uncertainty_map")),
-              target: "_blank",
-              rel: "noopener",
-            },
-            "open",
-          )
-        : "",
-    ],
-  ]);
-}
-function openDetail(row) {
-  $("detail").replaceChildren(
-    h(
-      "header",
-      null,
-      h("h2", {id: "detail-title"}, visible(path(row))),
-      h("button", {type: "button", onclick: () => $("detail").close()}, "Close"),
-    ),
-    picture(row, {large: true}),
-    factsOf(row),
-  );
-  $("detail").showModal();
 }

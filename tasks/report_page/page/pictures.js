@@ -87,6 +87,24 @@ function picture(row, {large = false, as = mode} = {}) {
   return box;
 }
 
+/** A photo large, with a choice of what is shown. */
+function viewer(row) {
+  const box = h("div");
+  const choice = h("div", {role: "group", "aria-label": "Show", className: "choice"});
+  const show = (as) => {
+    box.replaceChildren(picture(row, {large: true, as}));
+    for (const button of choice.children)
+      button.setAttribute("aria-pressed", button.dataset.mode === as);
+  };
+  choice.append(
+    ...Object.entries(MODES).map(([name, title]) =>
+      h("button", {type: "button", "data-mode": name, onclick: () => show(name)}, title),
+    ),
+  );
+  show("slider");
+  return h("div", {className: "viewer"}, box, choice);
+}
+
 function mix(row) {
   if (dominant[row] < 0) return null;
   return h(

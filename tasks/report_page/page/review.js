@@ -18,10 +18,12 @@ function keepDecisions() {
     stored = false;
   }
 }
+/** Of an output, as much as tells it from another one of the same photo. */
+const mark = (row) => value(row, "output_sha256").slice(0, 12);
 /** The decision on a photo; one on another output of it does not count any more. */
 function decisionOf(row) {
   const found = decisions.get(path(row));
-  return found && found.output === value(row, "output_sha256") ? found : null;
+  return found && found.output === mark(row) ? found : null;
 }
 function decide(row, change) {
   const found = {
@@ -29,7 +31,7 @@ function decide(row, change) {
     note: "",
     ...decisionOf(row),
     ...change,
-    output: value(row, "output_sha256"),
+    output: mark(row),
     time: new Date().toISOString(),
   };
   if (found.decision || found.note) decisions.set(path(row), found);
@@ -114,7 +116,7 @@ function drawReview(focus = false) {
   const key = (text) => h("kbd", null, text);
   body.className = "reviewing";
   body.replaceChildren(
-    h("div", null, picture(row, {large: true})),
+    viewer(row),
     h(
       "div",
       null,
