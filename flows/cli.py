@@ -419,3 +419,5 @@ def _say_result(result: Any) -> None:
     say(f"{result.computed} computed in run {result.run_id}")
     if result.sheet:
         say(f"Contact sheet: {result.sheet}")
+    if result.report:
+        say(f"Report: {result.report}")

@@ -129,7 +129,7 @@ def run_stages(
                         workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
                     )
                     _run_stage(ready, run, result)
-            return finish_run(record, result)
+            return finish_run(record, result, workflow)
 
 
 def _run_stage(steps: list[Step], run: Run, result: RunResult) -> None:

@@ -113,6 +113,15 @@ def output_workspace(output: Path | str) -> Workspace:
     return workspace
 
 
+def output_name(workflow: Workflow) -> str | None:
+    """The OUT of `chromaflow colorize` as it was named, a URL or a path; None for a config's workspace."""
+    if workflow.workspace.name != STATE_NAME:
+        return None
+    folder = workflow.workspace.parent
+    urls = (url for url, local in workflow.remotes.items() if local == folder)
+    return next(urls, str(folder))
+
+
 def models_config(workspace: Workspace) -> Path | None:
     """The chromaflow.toml whose experts the newest run used, if it is still there."""
     newest = next(iter(run_ids(workspace)), None)

@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect.artifacts import (
     create_image_artifact,
+    create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
@@ -23,6 +24,8 @@ from storage.errors import is_policy
 from storage.ledger import write_json
 from storage.manifest import read_rows
 from storage.workspace import Workspace
+from tasks.archive import output_name
+from tasks.config import Workflow
 from tasks.evaluate import score_table
 from tasks.events import (
     EVENTS_NAME,
@@ -32,8 +35,9 @@ from tasks.events import (
     EventLog,
     run_ids,
 )
-from tasks.graph import TRAINING
+from tasks.graph import ARCHIVE, TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
+from tasks.report import renew_report
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.train import newest_samples, training_report
 
@@ -59,6 +63,8 @@ class RunResult:
     failures: list[StepFailure] = field(default_factory=list)
     sheet: str | None = None
     """Path of the contact sheet."""
+    report: str | None = None
+    """Path of the run report's page, where an archive was worked on."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     """Photos that failed."""
     filtered: list[dict[str, Any]] = field(default_factory=list)
@@ -95,6 +101,7 @@ class RunResult:
             "exit_code": self.exit_code,
             "computed": self.computed,
             "sheet": self.sheet,
+            "report": self.report,
             "steps": [
                 {
                     "step": "/".join(name),
@@ -184,8 +191,8 @@ def logged(record: RunRecord, result: RunResult) -> Iterator[EventLog]:
         events.write("run_ended", state="done", exit_code=code, computed=result.computed)
 
 
-def finish_run(record: RunRecord, result: RunResult) -> RunResult:
-    """Gather quarantine and sheet, write run.json and Prefect's tables.
+def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunResult:
+    """Gather quarantine and sheet, write run.json, the run report and Prefect's tables.
 
     Raises RunFailedError when a step failed, so that the flow run is Failed.
     """
@@ -195,6 +202,10 @@ def finish_run(record: RunRecord, result: RunResult) -> RunResult:
         if ref.stage == "colorize" and (sheet := _contact_sheet(ref)).exists():
             result.sheet = str(sheet)
     write_json(record.folder / RESULT_NAME, result.to_dict())
+    if ("ingest", ARCHIVE) in result.refs:
+        page = renew_report(record.workspace, output_name(workflow), result.exit_code)
+        result.report = str(page)
+        write_json(record.folder / RESULT_NAME, result.to_dict())
     _publish_artifacts(result)
     if result.failures:
         raise RunFailedError(result)
@@ -232,6 +243,13 @@ def _publish_artifacts(result: RunResult) -> None:
     if result.sheet:
         text = f"Contact sheet: `{result.sheet}`"
         create_markdown_artifact(text, key="contact-sheet", description="Contact sheet")
+    if result.report:
+        create_link_artifact(
+            Path(result.report).as_uri(),
+            link_text=result.report,
+            key="report",
+            description="Run report: failures, photos before and after, review",
+        )
 
 
 def _show_sheet(ref: StageRef, sheet: Path | None, key: str) -> None:
