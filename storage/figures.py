@@ -13,6 +13,8 @@ from storage.sheets import Picture, fit_picture
 
 _CELL, _GAP, _MARGIN = 224, 6, 12
 _HEADING, _NOTE, _GROUP, _LINE = 34, 24, 30, 22
+_BETWEEN = 14
+"""Pixels between groups."""
 _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (120, 120, 120)
 _HEADING_SIZE, _NOTE_SIZE, _FOOTER_SIZE = 19, 15, 15
 _CHARACTER = 7.4
@@ -28,7 +30,7 @@ class Panel:
     note: str = ""
     """Under it."""
     is_strong: bool = False
-    """Whether the note is marked as the best of its row."""
+    """Whether the note is dark, the others faint."""
 
 
 def figure(
@@ -52,7 +54,8 @@ def figure(
     ]
     heights = [[max(p.shape[0] for p in row) + _NOTE for row in rows] for _, rows in fitted]
     below = _LINE * (len(lines) + bool(legend)) + _MARGIN
-    sheet = Image.new("RGB", (width, _HEADING + sum(map(sum, heights)) + below), _PAPER)
+    middle = sum(map(sum, heights)) + _BETWEEN * (len(groups) - 1)
+    sheet = Image.new("RGB", (width, _HEADING + middle + below), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, heading in enumerate(headings):
         _centred(draw, left + column * (_CELL + _GAP), 6, heading, _HEADING_SIZE, _INK)
@@ -71,6 +74,8 @@ def figure(
                 note_top = top + row_height - _NOTE + 2
                 _centred(draw, x, note_top, panel.note, _NOTE_SIZE, ink, stroke)
             top += row_height
+        top += _BETWEEN
+    top -= _BETWEEN
     if legend:
         _legend(draw, left, top + 4, legend)
         top += _LINE

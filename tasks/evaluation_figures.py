@@ -21,7 +21,7 @@ _MOST, _MOST_FAILURES, _MOST_MIXED = 5, 2, 3
 FIGURE_NAMES = ("successes.png", "failures.png", "merge.png", "experts.png", "comparison.png")
 """The paper's figures 3, 9's last rows, 5, 6 to 8, and 9."""
 _SUCCESSES, _FAILURES = "Success cases", "Failure cases"
-_NUMBERS = "Under each picture its mean CIEDE2000 to the truth; dark: the least of the systems."
+_NUMBERS = "Under each picture its mean CIEDE2000 to the truth; dark: the least of its row."
 
 
 def choose_figures(

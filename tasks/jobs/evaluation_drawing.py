@@ -43,7 +43,7 @@ def draw_figure(item: DrawItem) -> ItemResult:
 
 
 def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
-    """Pictures of a photo, with ΔE00 of those that are colourings, the least of systems marked."""
+    """Pictures of a photo, with ΔE00 under what is a colouring, the least marked."""
     truth = read_truth(replace(item, source=photo["source"]), photo)
     coloured = colour_photo(item, photo["category"], truth)
     ab = {TRUTH: truth.ab} | {name: own.ab for name, own in coloured.items()}
@@ -53,19 +53,18 @@ def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
         ab[STRONGEST] = at_size(seen.single, truth)
     if lead:
         ab |= _experts(item, lead, truth)
-    errors = {name: truth.delta_e(ab[name]) for name in item.figure.columns if name in ab}
-    systems = [spec.name for spec in item.systems if spec.name in errors]
-    best = min((errors[name] for name in systems), default=0.0)
+    shown = [name for name in item.figure.columns if name in ab and name != TRUTH]
+    errors = {name: truth.delta_e(ab[name]) for name in shown}
     panels = []
     for column in item.figure.columns:
         if column == SEGMENTATION:
             assert seen is not None
-            panels.append(Panel(_segmentation(seen), Path(photo["name"]).stem))
+            panels.append(Panel(_segmentation(seen)))
         elif column == TRUTH:
-            panels.append(Panel(_shown(truth, truth.ab)))
+            panels.append(Panel(_shown(truth, truth.ab), Path(photo["name"]).stem))
         else:
-            is_best = column in systems and errors[column] == best
-            panels.append(Panel(_shown(truth, ab[column]), f"{errors[column]:.1f}", is_best))
+            is_least = errors[column] == min(errors.values())
+            panels.append(Panel(_shown(truth, ab[column]), f"{errors[column]:.1f}", is_least))
     return panels
 
 
