@@ -396,7 +396,9 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
         provide_database(Workspace(workspace).prefect_home)
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
     from tasks.results import RunFailedError
+    from tasks.server import check_server
 
+    check_server()
     try:
         result = flow(**parameters)
     except RunFailedError as error:
@@ -425,3 +427,5 @@ def _say_result(result: Any) -> None:
     say(f"{result.computed} computed in run {result.run_id}")
     if result.sheet:
         say(f"Contact sheet: {result.sheet}")
+    if result.report:
+        say(f"Report: {result.report}")

@@ -84,6 +84,38 @@ def log(
 
 
 @app.command()
+def report(
+    output: Output = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="OUT", help="Another OUT of the same photos to compare.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write; else in the workspace.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Write the run report of an archive: a page that opens without a network, and its tables."""
+    from storage.sources import resolve_location
+    from tasks.archive import output_workspace
+    from tasks.report import write_report
+    from tasks.report_changes import compare_archives
+
+    workspace = _workspace(output, config)
+    other = output_workspace(against) if against else None
+    changes = compare_archives(workspace, other, against) if other and against else None
+    name = resolve_location(output) if output else None
+    written = write_report(workspace, output=name, folder=folder, changes=changes)
+    if as_json:
+        print_json(written.to_dict())
+        return
+    say(", ".join(f"{count} {status}" for status, count in written.counts.items()))
+    if written.changes:
+        say_nested(written.changes)
+    say(f"Report: {written.page} ({written.bytes / 1e6:.1f} MB)")
+
+
+@app.command()
 def lineage(
     what: Annotated[str, typer.Argument(help="An output, a source photo, or weights.")],
     output: OfOutput = None,

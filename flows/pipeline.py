@@ -8,6 +8,7 @@ whichever way it is asked for.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +88,19 @@ def run_stages(
     *,
     retry: Retry | None = None,
     request: Mapping[str, Any] | None = None,
+    around: AbstractContextManager[None] | None = None,
 ) -> RunResult:
     """Run the stages between two in order; within a stage all categories side by side.
 
     A category that fails stops its own later stages only. retry: photos in quarantine to try again.
-    request: what was asked for, as JSON, to be kept with the plan. Raises RunFailedError at the end
-    if any step failed.
+    request: what was asked for, as JSON, to be kept with the plan. around: entered once the workspace
+    is held, left before it is let go. Raises RunFailedError at the end if any step failed.
     """
     workspace = Workspace(workflow.workspace)
     workspace.create()
     with (
         workspace.lock(),
+        around or nullcontext(),
         open_terminal() as terminal,
         held_mirrors(workflow, terminal) as mirrors,
     ):
@@ -126,7 +129,7 @@ def run_stages(
                         workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
                     )
                     _run_stage(ready, run, result)
-            return finish_run(record, result)
+            return finish_run(record, result, workflow)
 
 
 def _run_stage(steps: list[Step], run: Run, result: RunResult) -> None:

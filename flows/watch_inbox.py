@@ -11,7 +11,7 @@ from flows.pipeline import run_stages
 from tasks.archive import archive_workflow
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
-from tasks.inbox_copies import kept_copies, put_back
+from tasks.inbox_copies import inbox_output, kept_copies
 from tasks.results import RunFailedError
 
 
@@ -37,13 +37,13 @@ def watch_inbox_flow(
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
         workers: Dask processes; 0 for the config's number, or one a core.
     """
-    put_back(Path(output))
-    arrival = look(Path(inbox), Path(output), settle_seconds)
+    folder = inbox_output(output)
+    arrival = look(Path(inbox), folder, settle_seconds)
     if not arrival.location:
         return report(arrival)
     workflow = archive_workflow(
         arrival.location,
-        Path(output),
+        folder,
         models=Path(models) if models else None,
         settings=settings,
     )
@@ -51,8 +51,8 @@ def watch_inbox_flow(
     if is_published(build_steps(workflow)):
         return report(arrival)
     try:
-        with kept_copies(Path(output), arrival.new, arrival.whole):
-            result = run_stages(workflow, "ingest", "colorize")
+        kept = kept_copies(folder, arrival.new, arrival.whole)
+        result = run_stages(workflow, "ingest", "colorize", around=kept)
     except RunFailedError as error:
         report(arrival, error.result)
         raise

@@ -119,18 +119,16 @@ class Mirror:
     def publish(
         self, paths: Iterable[str], links: Mapping[str, str], gone: Iterable[str] = ()
     ) -> int:
-        """Put the files that are not at the URL as they are here, and links, and remove what is gone.
+        """Put files that are not at the URL as they are here, and links, and remove what is gone.
 
         Returns the number of files put. Raises LockedError where another run took the URL over.
         """
-        assert self._lock is not None, "publish within held()"
         with self._publishing:
             hashes = {path: self._hash(path) for path in sorted(set(paths))}
             changed = [path for path, digest in hashes.items() if self._differs(path, digest)]
             gone = sorted(set(gone) & self._index.files.keys())
             if not changed and not gone and links.items() <= self._index.links.items():
                 return 0
-            self._lock.check()
             if changed or gone:
                 self._index.pending = [*changed, *gone]
                 self._commit()
@@ -210,6 +208,8 @@ class Mirror:
         return self._remote.put(self.local / path, path)
 
     def _commit(self) -> None:
+        assert self._lock is not None, "publish within held()"
+        self._lock.check()
         content = self._index.to_bytes()
         self._remote.write(INDEX_NAME, content)
         self._remember(content)
@@ -219,7 +219,7 @@ class Mirror:
         write_json(self.local / INDEX_NAME, {"seen": hash_bytes(index), "files": files})
 
     def _hash(self, path: str) -> str:
-        """SHA-256 of a local file; of one that was hashed before only where size or time changed."""
+        """SHA-256 of a local file; one that was hashed before is so only where size or time changed."""
         status = (self.local / path).stat()
         known = self._known.get(path)
         if known and known[:2] == [status.st_size, status.st_mtime_ns]:

@@ -1,4 +1,4 @@
-"""A folder behind an fsspec URL: list, get, put, remove, create if absent; what went wrong in our words."""
+"""A folder behind an fsspec URL: list, get, put, remove, create if absent; errors in our words."""
 
 from __future__ import annotations
 

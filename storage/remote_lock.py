@@ -23,6 +23,8 @@ LEASE_SECONDS = 60.0
 """A lock that was not renewed for so long is dead, by the clock of the service."""
 _RENEWALS = 6
 """In a lease."""
+_CLOCK_SECONDS = 1.0
+"""S3 dates objects in whole seconds: a lock may look so much older than it is."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -64,7 +66,7 @@ class RemoteLock:
         self._renewing.start()
 
     def check(self) -> None:
-        """Raise LockedError where another run took the URL over, as after a long sleep of this machine."""
+        """Raise LockedError where another run took the URL over, as after a long sleep of ours."""
         newest = (self._numbers() or [""])[-1]
         if newest != self._own or self._read(self._own) != self._holder:
             raise self._locked(self._read(newest) if newest else None)
@@ -97,7 +99,7 @@ class RemoteLock:
         self._remote.write(probe, b"what time is it?")
         now = self._remote.modified(probe)
         self._remote.remove(probe)
-        if now is None or now - renewed < timedelta(seconds=self._lease):
+        if now is None or now - renewed < timedelta(seconds=self._lease + _CLOCK_SECONDS):
             raise self._locked(holder)
 
     def _numbers(self) -> list[str]:

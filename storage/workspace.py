@@ -13,6 +13,7 @@ from pathlib import Path
 from storage.errors import OutputError
 from storage.ledger import exclusive, sync_folder
 
+_PRIVATE = 0o700
 _PROBE_SECONDS = 0.1
 """`lock` has so much patience with `is_locked`, which holds the lock for a moment."""
 
@@ -70,10 +71,16 @@ class Workspace:
         self.current(stage, key).unlink(missing_ok=True)
 
     def create(self) -> None:
-        """Make the root folder, readable by its owner only. Raises OutputError."""
+        """Make the root folder, for its owner only where it is hidden (the state of an output tree).
+
+        Prefect's folder is its owner's in any case: it holds a database, and results that are
+        unpickled when they are read. Raises OutputError.
+        """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            self.prefect_home.mkdir(mode=0o700, exist_ok=True)
+            mode = _PRIVATE if self.root.name.startswith(".") else 0o777
+            self.root.mkdir(mode=mode, parents=True, exist_ok=True)
+            self.prefect_home.mkdir(mode=_PRIVATE, exist_ok=True)
+            self.prefect_home.chmod(_PRIVATE)
         except OSError as error:
             raise OutputError(
                 f"Expected a writable workspace {self.root}, got: {error.strerror}. "

@@ -49,10 +49,10 @@ def archive_workflow(
 ) -> Workflow:
     """A workflow with an archive only.
 
-    archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a chromaflow.toml whose trained
-    experts and [compute] are used; without it, the starter's. settings: fields of [colorize] to
-    replace; None and empty ones do not. Raises UsageError where nothing is there, ConfigError for a
-    wrong setting.
+    archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a
+    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. settings:
+    fields of [colorize] to replace; None and empty ones do not. Raises UsageError where nothing is
+    there, ConfigError for a wrong setting.
     """
     trained = load_fetched(Path(models)) if models else None
     folder = output_folder(output)
@@ -111,6 +111,15 @@ def output_workspace(output: Path | str) -> Workspace:
             "Name its top folder, or --config for a workspace."
         )
     return workspace
+
+
+def output_name(workflow: Workflow) -> str | None:
+    """The OUT of `chromaflow colorize` as it was named, a URL or a path; None for a config's workspace."""
+    if workflow.workspace.name != STATE_NAME:
+        return None
+    folder = workflow.workspace.parent
+    urls = (url for url, local in workflow.remotes.items() if local == folder)
+    return next(urls, str(folder))
 
 
 def models_config(workspace: Workspace) -> Path | None:

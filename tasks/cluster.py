@@ -29,6 +29,7 @@ from storage.photos import decode
 from tasks.cluster_class import ClusterMissingError, start_cluster
 from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, read_photo
+from tasks.jobs.versions import VersionsDifferError, check_versions, do_checked, versions
 from tasks.slots import Slots
 
 _MOST_DEATHS = 3
@@ -70,6 +71,12 @@ class Cluster:
                 self._client = self._connect()
             return self._client
 
+    def submit(self, job: Callable[[Any], Any], item: WorkItem) -> Future:
+        """Send a job; where workers are elsewhere, to one with our versions only."""
+        if self._compute.is_elsewhere:
+            return self.client.submit(do_checked, versions(), job, item, pure=False)
+        return self.client.submit(job, item, pure=False)
+
     def _connect(self) -> Client:
         compute = self._compute
         if not compute.is_elsewhere:
@@ -95,6 +102,11 @@ class Cluster:
                 f"{compute.cluster_patience:g} s. Start some with `dask worker`, or raise "
                 "compute.cluster_patience."
             ) from error
+        try:
+            _refuse_other_versions(client)
+        except VersionsDifferError:
+            client.close()
+            raise
         return client
 
     def close(self) -> None:
@@ -103,6 +115,17 @@ class Cluster:
             self._client.close()
         if self._own is not None:
             self._own.close()
+
+
+def _refuse_other_versions(client: Client) -> None:
+    """Raise VersionsDifferError unless every worker that is there has this process's versions."""
+    for address, found in client.run(versions, on_error="return").items():
+        if isinstance(found, Exception):  # Dask makes one of text of what it cannot unpickle
+            raise VersionsDifferError(
+                f"Expected a Dask worker with Chromaflow at {address}, got: {found}. Install what this "
+                "machine has there too, then start its workers again."
+            ) from found
+        check_versions(versions(), found, address)
 
 
 def _local_cluster(slots: Slots) -> SpecCluster:
@@ -194,7 +217,7 @@ def fan_out(
     again as it is. Any other error stops the step.
     probe: what is tried on one photo; default: reading and decoding it.
     """
-    waiting: dict[Future, WorkItem] = {cluster.client.submit(job, i, pure=False): i for i in items}
+    waiting: dict[Future, WorkItem] = {cluster.submit(job, i): i for i in items}
     results: list[ItemResult] = []
     deaths: Counter[str] = Counter()
     completed = as_completed(list(waiting), loop=cluster.client.loop)
@@ -207,7 +230,7 @@ def fan_out(
                 if again == item:
                     deaths[item.name] += 1
                     _give_up_after(deaths[item.name], item)
-                retry = cluster.client.submit(job, again, pure=False)
+                retry = cluster.submit(job, again)
                 waiting[retry] = again
                 completed.add(retry)
                 continue
@@ -232,7 +255,7 @@ def _without_killers(
     alone = [replace(item, photos=(photo,)) for photo in item.photos]
     killers = set(item.crashed)
     for single in alone:
-        error = cluster.client.submit(probe, single, pure=False).exception()
+        error = cluster.submit(probe, single).exception()
         if isinstance(error, KilledWorker):
             killers.add(single.photos[0]["path"])
     return replace(item, crashed=frozenset(killers))

@@ -229,6 +229,8 @@ class ColorizeConfig:
     """Most photos a Dask future; about 12 megapixels end one earlier."""
     sheet: int = 12
     """Photos on the contact sheet; 0 for none."""
+    thumbnails: int = 256
+    """Long side of each photo's pictures in the run report, pixels; 0 for none, and nothing measured."""
     toning: str = "neutral"
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: tuple[str, ...] = ()
@@ -272,6 +274,8 @@ class ColorizeConfig:
         _expect(self.short_side >= 32, "colorize.short_side", "32 or more", self.short_side)
         _expect(self.chunk >= 1, "colorize.chunk", "1 or more", self.chunk)
         _expect(self.sheet >= 0, "colorize.sheet", "0 or more", self.sheet)
+        is_side = self.thumbnails == 0 or 64 <= self.thumbnails <= 1024
+        _expect(is_side, "colorize.thumbnails", "0, or 64 to 1024", self.thumbnails)
         _expect(self.toning in TONINGS, "colorize.toning", ", ".join(TONINGS), self.toning)
         for name, allowed in (("format", OUTPUT_FORMATS), ("label", LABELS)):
             value = getattr(self, name)
@@ -286,7 +290,7 @@ class ColorizeConfig:
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""
-        names = ("toning", "accept", "format", "label", "sidecar", "uncertainty")
+        names = ("toning", "accept", "format", "label", "sidecar", "uncertainty", "thumbnails")
         return {name: getattr(self, name) for name in names} | {"signing": self.signing}
 
     @property

@@ -88,7 +88,7 @@ def load_flow(deployment: Deployment) -> Flow[..., Any]:
 async def _deploy(
     deployments: Sequence[Deployment], flows: Sequence[Flow[..., Any]], gpu_runs: int | None
 ) -> list[Change]:
-    url = await require_server()
+    url = require_server()
     home = close_home()
     changes = [Change("state folder", "changed", home)] if home else []
     try:

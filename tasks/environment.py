@@ -45,5 +45,5 @@ def refuse_open_server(url: str, *, has_credentials: bool) -> None:
 
 
 def _has_credentials() -> bool:
-    names = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY", "PREFECT_SERVER_API_AUTH_STRING")
+    names = ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY")
     return any(os.environ.get(name) for name in names)

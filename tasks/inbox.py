@@ -1,4 +1,4 @@
-"""A folder that photos arrive in: which are new, which are still being written, and what became of them."""
+"""A folder that photos arrive in: what is new, what is being written, what became of them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Mirrors:
         self._workspace = Workspace(workflow.workspace)
 
     def publish(self, step: Step, ref: StageRef) -> None:
-        """Put what a published step made, and remove what it superseded; what is there already is left.
+        """Put what a published step made, and remove what it superseded; what is there is left.
 
         Raises RemoteError, LockedError.
         """

@@ -12,12 +12,20 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
+from storage.data_urls import picture_url
 from storage.errors import is_policy
 from storage.ledger import write_json
 from storage.manifest import read_rows
 from storage.workspace import Workspace
+from tasks.archive import output_name
+from tasks.config import Workflow
 from tasks.evaluate import score_table
 from tasks.events import (
     EVENTS_NAME,
@@ -27,10 +35,11 @@ from tasks.events import (
     EventLog,
     run_ids,
 )
-from tasks.graph import TRAINING
+from tasks.graph import ARCHIVE, TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
+from tasks.report import renew_report
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
-from tasks.train import training_report
+from tasks.train import newest_samples, training_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6
 _STAMP = "%Y%m%dT%H%M%S"
@@ -54,6 +63,8 @@ class RunResult:
     failures: list[StepFailure] = field(default_factory=list)
     sheet: str | None = None
     """Path of the contact sheet."""
+    report: str | None = None
+    """Path of the run report's page, where an archive was worked on."""
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     """Photos that failed."""
     filtered: list[dict[str, Any]] = field(default_factory=list)
@@ -90,6 +101,7 @@ class RunResult:
             "exit_code": self.exit_code,
             "computed": self.computed,
             "sheet": self.sheet,
+            "report": self.report,
             "steps": [
                 {
                     "step": "/".join(name),
@@ -179,18 +191,21 @@ def logged(record: RunRecord, result: RunResult) -> Iterator[EventLog]:
         events.write("run_ended", state="done", exit_code=code, computed=result.computed)
 
 
-def finish_run(record: RunRecord, result: RunResult) -> RunResult:
-    """Gather quarantine and sheet, write run.json and Prefect's tables.
+def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunResult:
+    """Gather quarantine and sheet, write run.json, the run report and Prefect's tables.
 
     Raises RunFailedError when a step failed, so that the flow run is Failed.
     """
     for ref in result.refs.values():
         for row in read_rows(Path(ref.folder) / "quarantine.parquet"):
             (result.filtered if is_policy(row["code"]) else result.quarantined).append(row)
-        sheet = Path(ref.folder) / SHEET_NAME
-        if ref.stage == "colorize" and sheet.exists():
+        if ref.stage == "colorize" and (sheet := _contact_sheet(ref)).exists():
             result.sheet = str(sheet)
     write_json(record.folder / RESULT_NAME, result.to_dict())
+    if ("ingest", ARCHIVE) in result.refs:
+        page = renew_report(record.workspace, output_name(workflow), result.exit_code)
+        result.report = str(page)
+        write_json(record.folder / RESULT_NAME, result.to_dict())
     _publish_artifacts(result)
     if result.failures:
         raise RunFailedError(result)
@@ -219,9 +234,29 @@ def _publish_artifacts(result: RunResult) -> None:
                 epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
             )
             create_markdown_artifact(files, key=f"training-{ref.key}", description=f"{ref.key}")
+            _show_sheet(ref, newest_samples(ref), key=f"samples-{ref.key}")
+        elif ref.stage == "colorize":
+            _show_sheet(ref, _contact_sheet(ref), key="contact-sheet-picture")
     if result.quarantined:
         shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
         create_table_artifact(shown, key="quarantine", description="Photos not used, and why")
     if result.sheet:
         text = f"Contact sheet: `{result.sheet}`"
         create_markdown_artifact(text, key="contact-sheet", description="Contact sheet")
+    if result.report:
+        create_link_artifact(
+            Path(result.report).as_uri(),
+            link_text=result.report,
+            key="report",
+            description="Run report: failures, photos before and after, review",
+        )
+
+
+def _show_sheet(ref: StageRef, sheet: Path | None, key: str) -> None:
+    """A sheet as a picture on the run's page, unless it is that of an earlier run."""
+    if ref.computed and sheet is not None and sheet.exists():
+        create_image_artifact(picture_url(sheet), key=key, description=f"{ref.stage}/{ref.key}")
+
+
+def _contact_sheet(ref: StageRef) -> Path:
+    return Path(ref.folder) / SHEET_NAME

@@ -5,7 +5,9 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from httpx import HTTPError
 from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from tasks.environment import refuse_open_server
@@ -13,6 +15,7 @@ from tasks.environment import refuse_open_server
 START = "prefect server start"
 _ADDRESS = "http://127.0.0.1:4200/api"
 _PRIVATE = 0o700
+_REFUSALS = (401, 403)
 
 
 class ServerMissingError(Exception):
@@ -21,26 +24,47 @@ class ServerMissingError(Exception):
     exit_code = 3
 
 
-async def require_server() -> str:
+def require_server() -> str:
     """The address of the running server, from PREFECT_API_URL or Prefect's profile.
 
-    Raises ServerMissingError naming the command that starts one, UsageError for an address other
-    than loopback without authentication.
+    Raises ServerMissingError naming the command that starts one, and as `check_server` does.
     """
-    api = get_current_settings().api
-    if not api.url:
+    url = get_current_settings().api.url
+    if not url:
         raise ServerMissingError(
             f"Expected a Prefect server, got no address. Start one with `{START}`, then set "
             f"PREFECT_API_URL={_ADDRESS}."
         )
+    check_server()
+    return url
+
+
+def check_server() -> None:
+    """Ask the server that Prefect's settings name, if any, whether it may be used.
+
+    Raises ServerMissingError where it does not answer or wants another password, UsageError for an
+    address other than loopback without authentication.
+    """
+    api = get_current_settings().api
+    if not api.url:
+        return
     refuse_open_server(api.url, has_credentials=bool(api.auth_string or api.key))
-    async with get_client() as client:
-        problem = await client.api_healthcheck()
-    if problem is not None:
+    try:
+        with get_client(sync_client=True) as client:
+            client.api_version()
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in _REFUSALS:
+            raise
         raise ServerMissingError(
-            f"Expected a Prefect server at {api.url}, got: {problem}. Start one with `{START}`."
-        )
-    return api.url
+            f"Expected to be let in by the Prefect server at {api.url}, got: "
+            f"{error.response.status_code}. Set PREFECT_API_AUTH_STRING to the user:password that it "
+            "was started with."
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise ServerMissingError(
+            f"Expected a Prefect server at {api.url}, got: {error}. Start one with `{START}`, or "
+            "unset PREFECT_API_URL."
+        ) from error
 
 
 def close_home() -> str:

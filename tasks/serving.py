@@ -33,7 +33,7 @@ def serve(deployments: Sequence[Deployment], limit: int) -> None:
 
 
 async def _prepare_server() -> None:
-    await require_server()
+    require_server()
     close_home()
     async with get_client() as client:
         await ensure_automation(client)

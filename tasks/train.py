@@ -85,16 +85,20 @@ def _train(step: Step, upstream: list[StageRef], run: Run, config: TrainConfig) 
     return execute(step, upstream, run, work)
 
 
+def newest_samples(ref: StageRef) -> Path | None:
+    """The sample sheet of the last epoch that drew one."""
+    return max((Path(ref.folder) / SAMPLES_FOLDER).glob("*.png"), default=None)
+
+
 def training_report(ref: StageRef) -> tuple[list[dict[str, Any]], str]:
     """The last epochs of a category as rows, and where its curves, sheets and card are."""
     folder = Path(ref.folder)
     table = read_table(folder / METRICS_NAME)
     shown = [name for name in _SHOWN if name in table]
     rows = table[shown].tail(_LAST_EPOCHS).round(4).to_dict("records")
-    samples = sorted((folder / SAMPLES_FOLDER).glob("*.png"))
-    files = [folder / CARD_NAME, folder / CURVES_NAME, *samples[-1:]]
+    files = (folder / CARD_NAME, folder / CURVES_NAME, newest_samples(ref))
     return [{str(k): v for k, v in row.items()} for row in rows], "\n".join(
-        f"- `{path}`" for path in files if path.exists()
+        f"- `{path}`" for path in files if path is not None and path.exists()
     )
 
 

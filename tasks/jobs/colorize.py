@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from colorization.appearance import Appearance, LightnessWatch, appearance_of
 from colorization.full_size import colour_strips
 from colorization.hinting import Hint
 from colorization.inference import MergedColorizer
 from colorization.lab import Float, rgb_to_lab
 from storage.content_credentials import sign, signable
+from storage.descriptions import described
 from storage.encoding import (
     ColoredPage,
     check_encodable,
@@ -25,15 +28,18 @@ from storage.encoding import (
     output_dtype,
     output_format,
 )
+from storage.fingerprint import hash_value
 from storage.labels import labelled_shape, with_label
 from storage.ledger import FileRecord, write_recorded
 from storage.manifest import Quarantined
 from storage.metadata import Provenance, derivative, xmp_sidecar
 from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
+from storage.thumbnails import reduce_to, small_jpeg, write_pack
 from storage.uncertainty import uncertainty_map
 from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
 from tasks.jobs.items import ItemResult, commit_item, quarantine_into
 from tasks.jobs.models import load_merged
+from tasks.jobs.sheet import weight_colours
 from tasks.jobs.stage_items import ColorizeItem
 
 
@@ -43,7 +49,22 @@ class Written:
 
     files: list[FileRecord]
     facts: dict[str, Any]
-    """For the record, and for `chromaflow verify`."""
+    """For the record, and for `chromaflow verify` and `report`."""
+    pictures: dict[str, bytes]
+    """JPEGs by kind, for the report."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is noted of a photo on its way."""
+
+    maps: list[Float] = field(default_factory=list)
+    """The uncertainty of each page, where it is wanted."""
+    appearance: Appearance | None = None
+    """Of the first page."""
+    lightness: LightnessWatch = field(default_factory=LightnessWatch)
+    seconds: float = 0.0
+    """That the networks took before the photo is written."""
 
 
 def colorize_chunk(item: ColorizeItem) -> ItemResult:
@@ -67,31 +88,42 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
         for row, opening in open_ahead(item):
             with quarantine_into(quarantined, row["path"], "colorize"):
                 opened = opening.result()
-                maps: list[Float] = []
-                looked = _pages(item, colorizer, opened, maps)
+                seen = Seen()
+                looked = _pages(item, colorizer, opened, seen)
                 if opened.alone:
                     collect()
-                    written.append(_write(item, opened, looked, maps))
+                    written.append(_write(item, opened, looked, seen))
                     continue
+                started = time.monotonic()
                 pages = list(looked)
+                seen.seconds = time.monotonic() - started
                 collect()
-                pending.append((row["path"], writer.submit(_write, item, opened, pages, maps)))
+                pending.append((row["path"], writer.submit(_write, item, opened, pages, seen)))
         collect()
     return commit_item(
         item,
         files=[file for one in written for file in one.files],
+        extras=_packed(item, [one.pictures for one in written]),
         num_photos=len(item.photos),
         quarantined=quarantined,
         outputs=[one.facts for one in written],
     )
 
 
+def _packed(item: ColorizeItem, pictures: list[dict[str, bytes]]) -> list[FileRecord]:
+    """Write the chunk's pictures, named by what decides them, so that no other chunk writes there."""
+    if not any(pictures):
+        return []
+    name = (item.key or hash_value(item.name))[:16]
+    return [write_pack(Path(item.folder), name, pictures)]
+
+
 def _pages(
-    item: ColorizeItem, colorizer: MergedColorizer, opened: Opened, maps: list[Float]
+    item: ColorizeItem, colorizer: MergedColorizer, opened: Opened, seen: Seen
 ) -> Iterator[ColoredPage]:
     """Every page of a photo with what the networks say of it; strips are computed as they are read.
 
-    maps: gets the uncertainty of each page, where it is wanted. Hints are for the first page.
+    seen: gets what is noted. Hints are for the first page.
     """
     config = item.config
     for number, photo in enumerate(opened.pages):
@@ -102,13 +134,15 @@ def _pages(
         hints = _hints(opened.row, shape) if number == 0 else ()
         found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints)
         if config["uncertainty"] and found.uncertainty is not None:
-            maps.append(found.uncertainty[0, 0].cpu().numpy())
+            seen.maps.append(found.uncertainty[0, 0].cpu().numpy())
+        keep_toning = config["toning"] == "keep"
+        if number == 0 and config["thumbnails"]:
+            small = reduce_to(photo.pixels, config["thumbnails"])
+            seen.appearance = appearance_of(small, found, keep_toning=keep_toning)
         strips = colour_strips(
-            photo.pixels,
-            found.ab,
-            output_dtype(photo, name),
-            keep_toning=config["toning"] == "keep",
+            photo.pixels, found.ab, output_dtype(photo, name), keep_toning=keep_toning
         )
+        strips = seen.lightness.passing(photo.pixels, strips)
         yield ColoredPage(
             photo=photo,
             strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
@@ -131,10 +165,9 @@ def _hints(row: dict[str, Any], shape: tuple[int, int]) -> tuple[Hint, ...]:
     return tuple(hints)
 
 
-def _write(
-    item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], maps: list[Float]
-) -> Written:
+def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], seen: Seen) -> Written:
     """Encode a photo and write it, with a sidecar where the format holds no metadata, and its map."""
+    started = time.monotonic()
     row, header = opened.row, opened.first.header
     format_name = output_format(header, item.config["format"])
     name = row["output"] + output_suffix(row["path"], header.format, format_name)
@@ -153,9 +186,10 @@ def _write(
     if item.config["sidecar"] or not holds_metadata(format_name):
         metadata = derivative(opened.first.metadata, _provenance(item, row))
         files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
-    if maps:
+    if seen.maps:
         map_path = root / (row["output"] + MAP_SUFFIX)
-        files.append(write_recorded(root, map_path, uncertainty_map(maps)))
+        files.append(write_recorded(root, map_path, uncertainty_map(seen.maps)))
+    pictures = _pictures(seen.appearance, item.config["thumbnails"]) if seen.appearance else {}
     facts = {
         "photo": row["path"],
         "sha256": row["sha256"],
@@ -170,8 +204,37 @@ def _write(
         "lossless": is_lossless(opened.first, format_name),
         "label": item.config["label"],
         "signed": signing is not None,
+        "said": described(opened.first.metadata),
+        "max_dL": round(seen.lightness.most, 2),
+        **_measured(seen.appearance),
+        "seconds": round(seen.seconds + time.monotonic() - started, 3),
     }
-    return Written(files, facts)
+    return Written(files, facts, pictures)
+
+
+def _measured(appearance: Appearance | None) -> dict[str, Any]:
+    """For the report; empty where no pictures are made for it."""
+    if appearance is None:
+        return {}
+    uncertainty = appearance.mean_uncertainty
+    return {
+        "shares": {name: round(share, 3) for name, share in appearance.shares.items()},
+        "colourfulness": round(appearance.colourfulness, 2),
+        "uncertainty": None if uncertainty is None else round(uncertainty, 2),
+    }
+
+
+def _pictures(appearance: Appearance, side: int) -> dict[str, bytes]:
+    weight = reduce_to(weight_colours(appearance.weight), side // 2)
+    pictures = {
+        "before": small_jpeg(appearance.before),
+        "after": small_jpeg(appearance.after),
+        "segments": small_jpeg(np.asarray(weight, np.uint8)),
+    }
+    if appearance.uncertainty is not None:
+        levels = reduce_to(appearance.uncertainty, side // 2)
+        pictures["uncertainty"] = small_jpeg(np.asarray(levels, np.uint8))
+    return pictures
 
 
 def _provenance(item: ColorizeItem, row: dict[str, Any]) -> Provenance:

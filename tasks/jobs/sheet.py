@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from colorization.categories import CATEGORY_NAMES
 from colorization.full_size import full_size_strips, reduced_L
 from colorization.inference import MergedColorizer, network_size
 from colorization.lab import Float, lab_to_rgb
@@ -56,12 +57,16 @@ def draw_sheet(item: SheetItem) -> ItemResult:
 def _row(colorizer: MergedColorizer, L: Float) -> tuple[list[NDArray[Any]], str]:
     prediction = colorizer.predict(L)
     gray = _colours(L, prediction.ab * 0)
-    palette = np.array([MASK_COLOURS[name] for name in prediction.shares], np.float32)
-    weight = prediction.weight[0].permute(1, 2, 0).cpu().numpy()
-    mask = (weight @ palette).astype(np.uint8)
+    mask = weight_colours(prediction.weight[0].cpu().numpy())
     present = sorted(prediction.shares.items(), key=lambda pair: -pair[1])
     caption = " · ".join(f"{name} {share:.0%}" for name, share in present if share >= 0.01)
     return [gray, mask, _colours(L, prediction.single), _colours(L, prediction.ab)], caption
+
+
+def weight_colours(weight_KHW: Float) -> NDArray[np.uint8]:
+    """Each pixel's weights as a mixture of the categories' colours. Returns uint8 (H, W, 3)."""
+    palette = np.array([MASK_COLOURS[name] for name in CATEGORY_NAMES], np.float32)
+    return (weight_KHW.transpose(1, 2, 0) @ palette).astype(np.uint8)
 
 
 def _colours(L: Float, ab: Tensor) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,21 +13,30 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import dask
 import pytest
 from command import chromaflow, computed, shard_hashes
 from distributed.security import Security
 from prefect_server import free_port
 
+from tasks.cluster import run_clusters
+from tasks.config import ComputeConfig
+from tasks.jobs.versions import VersionsDifferError, versions
+from tasks.slots import Slots
+
 ROOT = Path(__file__).parents[2]
 TLS = "DASK_DISTRIBUTED__COMM__TLS__"
+DASK = [sys.executable, "-m", "dask"]
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path) -> Iterator[None]:
-    """A process for the time of the block; its end is waited for."""
+def running(command: Sequence[str], log: Path, path: Sequence[Path] = (ROOT,)) -> Iterator[None]:
+    """A process for the time of the block; its end is waited for. path: PYTHONPATH."""
     with log.open("w") as file:
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+        process = subprocess.Popen(
+            command, cwd=log.parent, env=environment, stdout=file, stderr=file
+        )
     try:
         yield
     finally:
@@ -39,19 +49,26 @@ def dask_at(folder: Path, scheme: str, num_workers: int) -> Iterator[str]:
     """`dask scheduler` and `dask worker`s as a user starts them. Gives the scheduler's address."""
     folder.mkdir(exist_ok=True)
     address = f"{scheme}://127.0.0.1:{free_port()}"
-    dask = [sys.executable, "-m", "dask"]
     scheduler = ["scheduler", "--host", address, "--no-dashboard"]
-    worker = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"]
     with ExitStack() as stack:
-        stack.enter_context(running([*dask, *scheduler], folder / "scheduler.log"))
+        stack.enter_context(running([*DASK, *scheduler], folder / "scheduler.log"))
         for number in range(num_workers):
-            words = [*worker, "--local-directory", str(folder)]
-            stack.enter_context(running([*dask, *words], folder / f"worker{number}.log"))
-        deadline = time.monotonic() + 60
-        while (folder / "scheduler.log").read_text().count("Register worker") < num_workers:
-            assert time.monotonic() < deadline, (folder / "scheduler.log").read_text()
-            time.sleep(0.5)
+            stack.enter_context(running(worker_at(address, folder), folder / f"{number}.log"))
+        wait_for_workers(folder, num_workers)
         yield address
+
+
+def worker_at(address: str, folder: Path, python: Sequence[str] = (sys.executable,)) -> list[str]:
+    words = ["--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"]
+    return [*python, *DASK[1:], "worker", address, *words, "--local-directory", str(folder)]
+
+
+def wait_for_workers(folder: Path, num_workers: int) -> None:
+    """Until so many have come to the scheduler, gone ones included."""
+    deadline = time.monotonic() + 60
+    while (folder / "scheduler.log").read_text().count("Register worker") < num_workers:
+        assert time.monotonic() < deadline, (folder / "scheduler.log").read_text()
+        time.sleep(0.2)
 
 
 def results(project: Path) -> dict[str, str]:
@@ -74,15 +91,20 @@ def forget(project: Path) -> None:
 
 @pytest.mark.usefixtures("shared_server")
 @pytest.mark.timeout(900)
-def test_workers_at_an_address_and_of_a_class_give_the_bytes_of_a_local_run(project: Path) -> None:
+def test_workers_at_an_address_and_of_a_class_give_the_bytes_of_a_local_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = project.read_text().replace('init = "starter"', 'init = "scratch"')
     project.write_text(config + '[compute]\nthreads = 1\ndevice = "cpu"\n')
     computed(project)
     local = results(project)
     assert len(local) == 3 + 2 + len(shard_hashes(project.parent / "workspace"))
     forget(project)
-    with dask_at(project.parent / "dask", "tcp", 2) as address:
-        computed(project, "--cluster", address)
+    with monkeypatch.context() as secured:
+        for name, path in write_certificates(project.parent).items():
+            secured.setenv(TLS + name, str(path))
+        with dask_at(project.parent / "dask", "tls", 2) as address:
+            computed(project, "--cluster", address)
     assert results(project) == local
     forget(project)
     folder = json.dumps(str(project.parent / "dask"))
@@ -126,6 +148,47 @@ def write_certificates(folder: Path) -> dict[str, Path]:
     for name, path in files.items():
         path.write_text(contents[name])
     return files
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_workers_with_other_versions_are_refused(project: Path) -> None:
+    folder, other, old = project.parent / "dask", project.parent / "other", project.parent / "old"
+    for package in ("colorization", "storage", "tasks"):
+        shutil.copytree(ROOT / package, other / package, ignore=shutil.ignore_patterns("*.safe*"))
+    with (other / "storage" / "ledger.py").open("a") as file:
+        file.write("\n_EDITED = True\n")
+    (old / "torch-2.1.0.dist-info").mkdir(parents=True)
+    metadata = "Metadata-Version: 2.1\nName: torch\nVersion: 2.1.0\n"
+    (old / "torch-2.1.0.dist-info" / "METADATA").write_text(metadata)
+    bare, packages = [sys.executable, "-S"], Path(dask.__file__).parents[1]
+    with dask_at(folder, "tcp", 0) as address:
+        compute = ComputeConfig(scheduler=address)
+        with running(worker_at(address, folder), folder / "other.log", [other]):
+            wait_for_workers(folder, 1)
+            words = ["run", "--config", project, "--until", "ingest", "--cluster", address]
+            code, _, err = chromaflow(*words)
+            assert code == 3 and f"chromaflow {versions()['chromaflow']}, got" in err, err
+            assert not list(project.parent.glob("workspace/current/ingest/*"))
+        for number, (python, path, named) in enumerate(
+            (
+                [[sys.executable], [old, ROOT], "torch 2.1.0"],
+                [bare, [packages], "with Chromaflow.*No module named 'tasks'"],
+            )
+        ):
+            with (
+                running(worker_at(address, folder, python), folder / f"{number}.log", path),
+                run_clusters(compute) as clusters,
+                pytest.raises(VersionsDifferError, match=named),
+            ):
+                clusters.of(Slots(1, 1, "cpu")).submit(os.path.exists, "/")
+        with run_clusters(compute) as clusters:
+            cluster = clusters.of(Slots(1, 1, "cpu"))
+            with running(worker_at(address, folder), folder / "good.log"):
+                assert cluster.submit(os.path.exists, "/").result()
+            with running(worker_at(address, folder), folder / "late.log", [other]):
+                late = cluster.submit(os.path.exists, "/")
+                with pytest.raises(VersionsDifferError, match="chromaflow"):
+                    late.result(timeout=60)
 
 
 @pytest.mark.usefixtures("shared_server")

@@ -137,6 +137,10 @@ def test_an_output_url_is_looked_at_repaired_and_superseded(
 
     code, out, err = chromaflow("status", output, "--json")
     assert code == 0 and json.loads(out)["quarantined"][0]["path"] == "broken.png", err
+    code, out, err = chromaflow("log", "--output", output)
+    assert code == 0 and "broken.png" in out + err, err
+    code, out, err = chromaflow("lineage", photos[0], "--output", output)
+    assert code == 0 and "0.png" in out + err, err
     code, _, err = chromaflow("verify", output, "--originals", tmp_path / "in")
     assert code == 0 and "3 outputs decoded" in err, err
 

@@ -16,7 +16,7 @@ from storage.errors import LockedError, UsageError
 from storage.sources import open_source
 from storage.workspace import Workspace
 from tasks.inbox import look
-from tasks.inbox_copies import put_back
+from tasks.inbox_copies import inbox_output, kept_copies
 
 MakePhoto = Callable[..., Path]
 
@@ -105,8 +105,8 @@ def test_copies_that_a_dead_run_set_aside_are_put_back(tmp_path: Path) -> None:
     (output / "a" / "same.png.color.png").write_bytes(b"2")
     (output / "other.png.color.png").write_bytes(b"another photo of that name")
     with workspace.lock(), pytest.raises(LockedError):
-        put_back(output)
-    put_back(output)
+        inbox_output(str(output))
+    assert inbox_output(str(output)) == output
     marked = f"other.png~{hashlib.sha256(b'3').hexdigest()[:8]}.color.png"
     found = {str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*.color*.png")}
     assert found == {
@@ -116,3 +116,30 @@ def test_copies_that_a_dead_run_set_aside_are_put_back(tmp_path: Path) -> None:
         marked: b"3",
     }
     assert not kept.exists()
+
+
+def test_copies_come_back_after_a_failed_run_whose_error_is_kept(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    Workspace(output / ".chromaflow").create()
+    copy = output / "a.png.color.png"
+    copy.write_bytes(b"colour")
+    with pytest.raises(LockedError, match="of the run"), kept_copies(output, ["a.png"], ["a.png"]):
+        copy.unlink()
+        raise LockedError("of the run")
+    assert copy.read_bytes() == b"colour"
+
+    with pytest.raises(KeyboardInterrupt) as stopped, kept_copies(output, ["a.png"], ["a.png"]):
+        copy.unlink()
+        copy.mkdir()  # its name is taken, and cannot be compared
+        raise KeyboardInterrupt
+    kept = output / ".chromaflow" / "kept"
+    assert str(kept) in stopped.value.__notes__[0]
+    assert (kept / "a.png.color.png").read_bytes() == b"colour"
+    copy.rmdir()
+    inbox_output(str(output))
+    assert copy.read_bytes() == b"colour" and not kept.exists()
+
+
+def test_an_inbox_is_not_coloured_into_a_url() -> None:
+    with pytest.raises(UsageError, match="mirrors it"):
+        inbox_output("s3://bucket/colour")

@@ -6,16 +6,14 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from colorizing import colorize_here, local_cluster
 from conftest import draw_photo
-from distributed import LocalCluster
 from PIL import Image
 
 from storage.content_credentials import read_manifest
@@ -25,43 +23,9 @@ from storage.errors import CodecMissingError, UsageError
 from storage.extraction import read_metadata
 from storage.ledger import read_json, record_file, write_json
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME, archive_workflow
-from tasks.cluster import Cluster
-from tasks.colorize import colorize
-from tasks.config import ComputeConfig
-from tasks.execute import Run
-from tasks.graph import build_steps, stage_slots
-from tasks.ingest import ingest
+from tasks.archive import STATE_NAME
 from tasks.outputs_check import OutputsReport, verify_outputs
-from tasks.progress import open_terminal
 from tasks.verification import read_success, write_success
-
-
-@contextmanager
-def local_cluster() -> Iterator[str]:
-    """A Dask scheduler and worker in this process; gives their address."""
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=False,
-        dashboard_address="127.0.0.1:0",
-        silence_logs=50,
-    ) as cluster:
-        yield cluster.scheduler_address
-
-
-def colorize_here(address: str, archive: object, output: Path, **options: Any) -> dict[str, int]:
-    """Both stages of `chromaflow colorize`, called as functions. Returns the counts."""
-    workflow = archive_workflow(str(archive), output, **options)
-    Workspace(workflow.workspace).create()
-    cluster = Cluster(ComputeConfig(scheduler=address), stage_slots(workflow, "colorize", 1))
-    try:
-        with open_terminal() as terminal:
-            run = Run(workflow, terminal, cluster, {})
-            first, second = build_steps(workflow)
-            return dict(colorize.fn(second, [ingest.fn(first, [], run)], run).counts)
-    finally:
-        cluster.close()
 
 
 def gray(seed: int, width: int = 96, height: int = 80) -> np.ndarray:

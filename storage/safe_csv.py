@@ -1,0 +1,30 @@
+"""CSV for people: no cell that a spreadsheet would take for a formula."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from storage.ledger import write_bytes
+
+_STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def safe_cell(value: Any) -> Any:
+    """Text with a ' before it where it would begin a formula (OWASP, CSV injection); else itself."""
+    if isinstance(value, str) and value.lstrip(" ").startswith(_STARTS_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table in UTF-8, every text quoted (RFC 4180), atomically. Raises OutputError."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([safe_cell(row.get(name)) for name in columns])
+    write_bytes(path, text.getvalue().encode("utf-8", "backslashreplace"))

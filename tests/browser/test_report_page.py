@@ -1,0 +1,334 @@
+"""The run report in Debian's chromium, opened from the disk: no server, no network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from colorizing import colorize_here, local_cluster
+from conftest import draw_photo
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from storage.ledger import write_json
+from storage.manifest import QUARANTINE_COLUMNS, read_rows, write_table
+from storage.workspace import Workspace
+from tasks.archive import STATE_NAME
+from tasks.report import write_report
+from tasks.report_changes import compare_archives
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
+    ),
+]
+AXE = Path(__file__).parent / "axe-core/axe.min.js"
+PAYLOADS = (
+    "<script>hacked=1</script>",
+    "<img src=x onerror=hacked=1>",
+    "<svg onload=hacked=1>",
+    "\"><iframe srcdoc='<script>top.hacked=1</script>'>",
+    "'-hacked=1-'",
+    "javascript:hacked=1",
+    "</script><script>hacked=1</script>",
+    "{{constructor.constructor('hacked=1')()}}",
+    "<a href=javascript:hacked=1 autofocus onfocus=hacked=1>",
+    "<style>*{background:url(http://198.51.100.1/x)}</style>",
+    "<meta http-equiv=refresh content=0;url=http://198.51.100.1/>",
+    "\u202egnp.<b onmouseover=hacked=1>\u2028",
+)
+NUM_COLOURED, NUM_FAILED = 6 + len(PAYLOADS), 3
+
+
+def as_name(payload: str) -> str:
+    """A payload as a file name: a slash becomes one that looks the same."""
+    return payload.replace("/", "\u2215")
+
+
+@pytest.fixture(scope="module")
+def workspaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Workspace]:
+    """An archive coloured, with payloads in names, EXIF and errors; and again with other settings."""
+    photos = tmp_path_factory.mktemp("in")
+    for seed in range(6):
+        photo = Image.fromarray(draw_photo(seed, 120 + 10 * seed, 80)).convert("L")
+        photo.save(photos / f"photo {seed}.jpg")
+    for seed, payload in enumerate(PAYLOADS):
+        exif = Image.Exif()
+        exif[270], exif[315] = payload, payload
+        gray = Image.fromarray(draw_photo(20 + seed)).convert("L")
+        gray.save(photos / f"{as_name(payload)}.jpg", exif=exif)
+    for name in ("broken.jpg", "=cmd.jpg", f"{as_name(PAYLOADS[1])}.tif"):
+        (photos / name).write_bytes(b"no photo")
+    out = tmp_path_factory.mktemp("colour")
+    with local_cluster() as address:
+        colorize_here(address, photos, out / "now", settings={"uncertainty": True})
+        colorize_here(
+            address, photos, out / "before", settings={"abstain": 0.5}, exclude=["photo 5.jpg"]
+        )
+    now, before = (Workspace(out / name / STATE_NAME) for name in ("now", "before"))
+    quarantine = now.current("ingest", "archive").resolve() / "quarantine.parquet"
+    rows = read_rows(quarantine)
+    for row in rows:
+        row["detail"] = "".join(PAYLOADS)
+    write_table(quarantine, rows, QUARANTINE_COLUMNS)
+    run = {"run_id": "20260101T000000-abcdef", "exit_code": 6, "failures": []}
+    step = {"step": "colorize/archive", "error": PAYLOADS[1]}
+    write_json(now.runs / run["run_id"] / "plan.json", {"steps": [], "request": None})
+    write_json(now.runs / run["run_id"] / "run.json", run | {"failures": [step]})
+    return now, before
+
+
+@pytest.fixture(scope="module")
+def report(workspaces: tuple[Workspace, Workspace]) -> Path:
+    """Its page."""
+    now, before = workspaces
+    changes = compare_archives(now, before, "before")
+    return write_report(now, output=str(now.root.parent), changes=changes).page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """The page in a window, and what it did that it must not do."""
+
+    def __init__(self, browser: Browser, report: Path, **options: Any) -> None:
+        self.context = browser.new_context(accept_downloads=True, **options)
+        self.page: Page = self.context.new_page()
+        self.wrongs: list[str] = []
+        self.page.on("console", lambda m: self._note(m.type in ("error", "warning"), m.text))
+        self.page.on("pageerror", lambda error: self._note(True, str(error)))
+        self.page.on("dialog", lambda dialog: self._note(True, dialog.message))
+        local = ("file:", "data:", "blob:")
+        self.page.on("request", lambda r: self._note(not r.url.startswith(local), r.url))
+        self.open(report)
+
+    def _note(self, wrong: bool, text: str) -> None:
+        if wrong:
+            self.wrongs.append(text)
+
+    def open(self, report: Path) -> None:
+        """Load it, and wait until it is drawn."""
+        self.page.goto(report.as_uri())
+        self.page.wait_for_selector("body[data-ready=yes]")
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Iterator[Opened]:
+    """The page, which must do nothing wrong during the test."""
+    window = Opened(browser, report, viewport={"width": 1400, "height": 900})
+    yield window
+    assert window.wrongs == []
+    window.context.close()
+
+
+@pytest.fixture
+def page(opened: Opened) -> Page:
+    return opened.page
+
+
+def shown_paths(page: Page) -> list[str]:
+    """Of the cards in the grid."""
+    return page.locator("#grid .card .link").all_inner_texts()
+
+
+def test_counts_exit_code_and_failures_with_remedies_come_first(page: Page) -> None:
+    names, numbers = (page.locator(f"#counts {tag}").all_inner_texts() for tag in ("dt", "dd"))
+    counts = dict(zip(names, numbers, strict=True))
+    assert counts["coloured"] == str(NUM_COLOURED) and counts["failed"] == str(NUM_FAILED)
+    assert "exit 6" in page.locator("#outcome").inner_text()
+    sections = [s.get_attribute("id") for s in page.locator("main > section").all()]
+    assert sections == ["changes", "failures", "photos", "review", "run"]
+    group = page.locator(".reason", has_text="NOT_A_PHOTO")
+    assert "Remove it from the folder" in group.inner_text()
+    assert "--reason NOT_A_PHOTO" in group.locator("code").last.inner_text()
+    assert page.locator("#run-body .models tbody tr").count() == 5
+
+
+def test_the_slider_moves_by_mouse_and_by_key(page: Page) -> None:
+    slider = page.locator("#grid img-comparison-slider").first
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + box["width"] / 4, y, steps=5)
+    page.mouse.up()
+    assert 70 <= int(slider.get_attribute("aria-valuenow") or 0) <= 80
+    page.keyboard.down("ArrowLeft")
+    page.wait_for_timeout(300)
+    page.keyboard.up("ArrowLeft")
+    assert int(slider.get_attribute("aria-valuenow") or 99) < 70
+    sizes = slider.locator("img").evaluate_all(
+        "images => images.map(i => [i.naturalWidth, i.width])"
+    )
+    assert sizes[0] == sizes[1] and sizes[0][0] > 0, "before lies on after"
+
+
+def test_every_coloured_picture_is_labelled(page: Page) -> None:
+    page.locator("#grid .card .badge").last.wait_for()
+    cards = page.locator("#grid .card", has=page.locator("img-comparison-slider"))
+    assert cards.count() == page.locator("#grid .card .badge", has_text="AI colorized").count() > 0
+
+
+@pytest.mark.parametrize("mode", ["Chroma only", "Segmentation", "Uncertainty"])
+def test_other_pictures_are_shown_on_request(page: Page, mode: str) -> None:
+    page.locator("#modes").get_by_role("button", name=mode, exact=True).click()
+    picture = page.locator("#grid .picture img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    assert page.locator("#legend").is_visible() == (mode == "Segmentation")
+    assert mode.split()[0] in (picture.get_attribute("alt") or "")
+
+
+def test_search_and_filters_narrow_and_sorting_orders(page: Page) -> None:
+    page.get_by_role("searchbox").fill("photo 3")
+    page.locator("#found", has_text="1 of").wait_for()
+    assert shown_paths(page) == ["photo 3.jpg"]
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("combobox", name="Status").select_option("failed")
+    page.get_by_role("combobox", name="Reason").select_option("NOT_A_PHOTO")
+    assert page.locator("#found").inner_text().startswith(f"{NUM_FAILED} of ")
+    page.get_by_role("combobox", name="Reason").select_option("")
+    page.get_by_role("combobox", name="Status").select_option("coloured")
+    page.get_by_role("combobox", name="Sort").select_option("uncertainty")
+    page.locator("#direction").click()
+    page.get_by_role("button", name="Table", exact=True).click()
+    values = [float(t) for t in page.locator("#rows tr td:nth-child(7)").all_inner_texts()]
+    assert len(values) == NUM_COLOURED and values == sorted(values, reverse=True)
+    page.locator("#heads button", has_text="Path").click()
+    paths = page.locator("#rows .link").all_inner_texts()
+    photos = [path for path in paths if path.startswith("photo")]
+    assert photos == sorted(photos)
+    assert page.locator("#heads th[aria-sort]").count() == 1
+
+
+def test_the_table_is_walked_by_keys_and_a_row_opens(page: Page) -> None:
+    page.get_by_role("button", name="Table", exact=True).click()
+    page.locator("#scroller").focus()
+    for key in ("ArrowDown", "ArrowDown", "End", "Home", "ArrowDown"):
+        page.keyboard.press(key)
+    focused = page.evaluate("document.activeElement.closest('tr').dataset.index")
+    assert focused == "1"
+    page.keyboard.press("Enter")
+    detail = page.get_by_role("dialog")
+    assert detail.is_visible() and detail.locator("dd").count() > 3
+    page.keyboard.press("Escape")
+    assert not detail.is_visible()
+    assert page.evaluate("document.activeElement.closest('tr').dataset.index") == "1"
+
+
+def test_review_by_keyboard_is_kept_and_saved_as_csv(
+    opened: Opened, report: Path, tmp_path: Path
+) -> None:
+    page = opened.page
+    page.locator("#review-body").focus()
+    page.keyboard.press("n")
+    page.keyboard.type('=HYPERLINK(0) sky, "too" blue')
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")
+    page.keyboard.press("r")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert f"Photo 3 of {NUM_COLOURED}, 2 decided" in page.locator("#review-body").inner_text()
+    opened.open(report)
+    assert f"Photo 3 of {NUM_COLOURED}, 2 decided" in page.locator("#review-body").inner_text()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save decisions as CSV").click()
+    download.value.save_as(tmp_path / "review.csv")
+    with (tmp_path / "review.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["decision"] for row in rows] == ["approved", "rejected"]
+    assert rows[0]["note"] == '\'=HYPERLINK(0) sky, "too" blue'
+    uncertain = [float(row["uncertainty"]) for row in rows]
+    assert uncertain == sorted(uncertain, reverse=True)
+    assert all(len(row["output_sha256"]) == 64 for row in rows)
+    page.get_by_role("combobox", name="Review").select_option("rejected")
+    assert page.locator("#grid .card").count() == 1
+
+
+def test_links_lead_to_the_outputs(page: Page) -> None:
+    page.get_by_role("combobox", name="Status").select_option("coloured")
+    page.locator("#grid .link").last.click()
+    link = page.locator("#detail a").first
+    with page.context.expect_page() as opened:
+        link.click()
+    opened.value.wait_for_load_state()
+    assert opened.value.url.startswith("file:")
+    assert opened.value.evaluate("document.images[0].naturalWidth") > 0
+
+
+def test_no_text_from_outside_becomes_markup(page: Page) -> None:
+    for view in ("Pictures", "Table"):
+        page.get_by_role("button", name=view, exact=True).click()
+        page.wait_for_timeout(100)
+        seen = page.evaluate(
+            "[...document.querySelectorAll('*')].map(e => e.localName + ':' + "
+            "[...e.attributes].filter(a => a.name.startsWith('on')).length)"
+        )
+        names = {one.partition(":")[0] for one in seen}
+        assert names.isdisjoint({"iframe", "object", "embed", "b", "base"})
+        assert {one.partition(":")[2] for one in seen} == {"0"}
+    for path in page.locator("#rows .link").all()[: NUM_COLOURED + NUM_FAILED]:
+        path.dispatch_event("mouseover")
+    page.locator("#rows .link", has_text="onerror").first.click()
+    assert "hacked=1" in page.locator("#detail").inner_text()
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.evaluate("document.scripts.length") == 3
+    links = page.evaluate("[...document.links].map(a => a.protocol)")
+    assert set(links) == {"file:"}
+    assert "\u202e" not in page.locator("body").inner_text()
+
+
+def test_the_policy_stops_a_script_in_the_page(browser: Browser, report: Path) -> None:
+    window = Opened(browser, report)
+    window.page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), "
+        "{textContent: 'hacked = 1'}))"
+    )
+    assert window.page.evaluate("typeof hacked") == "undefined"
+    assert any("Content Security Policy" in wrong for wrong in window.wrongs)
+    window.context.close()
+
+
+def test_changes_against_another_output_are_shown(page: Page) -> None:
+    body = page.locator("#changes")
+    assert "Against before" in body.inner_text()
+    assert body.locator("img-comparison-slider").count() == 10
+    assert "photo 5.jpg added" in body.inner_text()
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, look: str) -> None:
+    size = {"width": 400, "height": 800} if look == "narrow" else {"width": 1400, "height": 900}
+    scheme = "dark" if look == "dark" else "light"
+    window = Opened(browser, report, viewport=size, color_scheme=scheme, bypass_csp=True)
+    page = window.page
+    page.evaluate(AXE.read_text())
+    for view in ("Pictures", "Table", "detail"):
+        if view == "detail":
+            page.locator("#rows .link").first.click()
+        else:
+            page.get_by_role("button", name=view, exact=True).click()
+        page.wait_for_timeout(200)
+        found = page.evaluate("axe.run()")
+        grave = [v for v in found["violations"] if v["impact"] in ("serious", "critical")]
+        said = json.dumps([[v["id"], v["help"], v["nodes"][0]["html"]] for v in grave], indent=1)
+        assert not grave, f"{view}: {said}"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "scrolls sideways"
+    window.context.close()

@@ -1,0 +1,47 @@
+"""`chromaflow colorize` in this process, for tests: no Prefect, no Dask worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distributed import LocalCluster
+
+from storage.workspace import Workspace
+from tasks.archive import archive_workflow
+from tasks.cluster import Cluster
+from tasks.colorize import colorize
+from tasks.config import ComputeConfig
+from tasks.execute import Run
+from tasks.graph import build_steps, stage_slots
+from tasks.ingest import ingest
+from tasks.progress import open_terminal
+
+
+@contextmanager
+def local_cluster() -> Iterator[str]:
+    """A Dask scheduler and worker in this process; gives their address."""
+    with LocalCluster(
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        silence_logs=50,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def colorize_here(address: str, archive: object, output: Path, **options: Any) -> dict[str, int]:
+    """Both stages of `chromaflow colorize`, called as functions. Returns the counts."""
+    workflow = archive_workflow(str(archive), output, **options)
+    Workspace(workflow.workspace).create()
+    cluster = Cluster(ComputeConfig(scheduler=address), stage_slots(workflow, "colorize", 1))
+    try:
+        with open_terminal() as terminal:
+            run = Run(workflow, terminal, cluster, {})
+            first, second = build_steps(workflow)
+            return dict(colorize.fn(second, [ingest.fn(first, [], run)], run).counts)
+    finally:
+        cluster.close()
