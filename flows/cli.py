@@ -397,8 +397,10 @@ def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: 
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
     from tasks.results import RunFailedError
     from tasks.server import check_server
+    from tasks.server_guard import guard_server
 
     check_server()
+    guard_server()
     try:
         result = flow(**parameters)
     except RunFailedError as error:
