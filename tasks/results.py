@@ -202,7 +202,7 @@ def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunR
         if ref.stage == "colorize" and (sheet := _contact_sheet(ref)).exists():
             result.sheet = str(sheet)
     write_json(record.folder / RESULT_NAME, result.to_dict())
-    if ("ingest", ARCHIVE) in result.refs:
+    if any(key == ARCHIVE for _, key in result.refs):
         page = renew_report(record.workspace, output_name(workflow), result.exit_code)
         result.report = str(page)
         write_json(record.folder / RESULT_NAME, result.to_dict())
