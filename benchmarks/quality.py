@@ -34,13 +34,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fid import describe_inception, inception_features, inception_file, load_inception
 from numpy.typing import NDArray
 from PIL import Image
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ColorizationError
 from colorization.fid import frechet_distance
+from colorization.inception import inception_features
 from colorization.lab import AB_OFFSET, Float, decode_lab, lab_to_rgb, rgb_to_lab
 from colorization.scores import colourfulness_of, mean_scores, photo_scores
 from storage.checkpoints import WEIGHTS_NAME
@@ -50,7 +50,9 @@ from storage.outputs import output_names
 from storage.shard_reader import ShardReader
 from storage.sheets import contact_sheet
 from storage.workspace import Workspace
+from tasks.jobs.evaluation_networks import load_inception
 from tasks.jobs.loading import open_split
+from tasks.metric_weights import describe_inception, inception_file
 from tasks.models import ModelFile, require, starter_file
 
 SINGLE, MERGED = "single expert", "merged"
@@ -154,7 +156,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 def measure(arguments: argparse.Namespace) -> list[bool]:
     """Colour and print all categories. Returns whether each limit is met."""
-    inception = load_inception(inception_file()) if arguments.fid else None
+    inception = load_inception(str(inception_file())) if arguments.fid else None
     experts = {SINGLE: expert_files(arguments.weights)}
     experts |= {name: expert_files(folder) for name, folder in arguments.other}
     photos = {name: read_photos(arguments.workspace, name, arguments.photos) for name in LIMITS}

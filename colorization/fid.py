@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+INCEPTION_SIDE = 299
+"""Pixels; what an Inception is shown of a picture."""
 
 
 def frechet_distance(features_ND: Array, features_truth_ND: Array) -> float:

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-SIDE = 299
-"""Pixels; pictures are brought to SIDE × SIDE by antialiased bilinear."""
+from colorization.fid import INCEPTION_SIDE
+
 _BATCH = 8
 
 
@@ -22,7 +22,8 @@ _BATCH = 8
 def inception_features(
     inception: Any, pictures: Sequence[NDArray[np.uint8]]
 ) -> NDArray[np.float32]:
-    """Features of pictures, uint8 (H, W, 3) of any size. Returns float32 (N, 2048).
+    """Features of pictures, uint8 (H, W, 3) of any size, brought to 299 × 299 by antialiased
+    bilinear. Returns float32 (N, 2048).
 
     inception: float32 (N, 3, 299, 299), −1..1, to float32 (N, 2048).
     """
@@ -36,4 +37,5 @@ def inception_features(
 
 def _input(picture: NDArray[np.uint8]) -> torch.Tensor:
     x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
-    return F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=True)
+    size = (INCEPTION_SIDE, INCEPTION_SIDE)
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)

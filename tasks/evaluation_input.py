@@ -29,6 +29,8 @@ class PhotoSet:
     """source, path, offset, bytes, category (empty where nothing says it), and name: the path, behind
     its category where several sources are evaluated."""
     problems: tuple[Quarantined, ...] = ()
+    chosen: bool = False
+    """Whether ingest chose them, gray and toned ones left out."""
 
 
 def find_photos(location: str, config: Path, most: int) -> list[PhotoSet]:
@@ -77,7 +79,7 @@ def _manifest_photos(workspace: Workspace, category: str, split: str) -> PhotoSe
         for row in rows
         if row["split"] == split
     ]
-    return PhotoSet(source=source, photos=tuple(photos))
+    return PhotoSet(source=source, photos=tuple(photos), chosen=True)
 
 
 def _source_photos(location: str) -> PhotoSet:

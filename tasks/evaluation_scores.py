@@ -49,11 +49,13 @@ ROW_COLUMNS = (
     *MEASURES,
     "colourfulness_truth",
     "colourfulness_absolute_truth",
+    "delta_e_single",
     "mixture",
     "seconds",
 )
 """Of results.parquet, one row a photo and system. lpips is absent (NaN) where it was not asked for;
-mixture: what the strongest expert of a merged system leaves to the others; seconds: of networks."""
+delta_e_single: of the strongest expert of a merged system alone, else absent; mixture: what that
+expert leaves to the others, a share; seconds: of the networks, as if the system ran alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from colorization.intervals import CONFIDENCE, NUM_DRAWS, Interval
 from tasks.evaluation_scores import MEASURES, Difference, Measure, Score
+from tasks.jobs.evaluation_items import BASELINES, TRUTH
 
 _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 _LATEX_ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}
@@ -77,7 +78,8 @@ def how_to_read() -> str:
         f"Cells: mean over photos [{CONFIDENCE:.0%} interval: percentiles of {NUM_DRAWS} bootstrap "
         "means]. SSIM and PSNR of 8-bit sRGB; AuC: Zhang et al. 2016, area under the share of pixels "
         "within t of the true ab, t = 0..150; colourf.: Hasler and Süsstrunk 2003, abs.: with "
-        "absolute differences. constant and photo mean know the true mean colour."
+        "absolute differences. constant and photo mean know the true mean colour. Bold: the best of the "
+        "systems."
     )
 
 
@@ -101,15 +103,43 @@ def _table(
     lines = [render(titles)]
     if not is_latex:
         lines.append("|" + "---|" * len(titles))
+    best = {name: _best(rows, name) for name in measures}
+    fids = [row.fid for row in _systems(rows) if row.fid is not None]
+    best_fid = min(fids) if len(fids) > 1 else None
+    strong = _latex_strong if is_latex else _markdown_strong
     for row in rows:
         cells = [_escaped(row.system) if is_latex else _cell(row.system)]
         for name in measures:
             found = row.intervals.get(name)
-            cells.append(_shown(found, MEASURES[name]) if found else "")
+            text = _shown(found, MEASURES[name]) if found else ""
+            cells.append(strong(text) if found and found.mean == best[name] else text)
         if has_fid:
-            cells.append("" if row.fid is None else f"{row.fid:.2f}")
+            text = "" if row.fid is None else f"{row.fid:.2f}"
+            cells.append(strong(text) if text and row.fid == best_fid else text)
         lines.append(render(cells))
     return lines
+
+
+def _systems(rows: Sequence[Score]) -> list[Score]:
+    """Those that do not know the truth."""
+    return [row for row in rows if row.system not in (*BASELINES, TRUTH)]
+
+
+def _best(rows: Sequence[Score], name: str) -> float | None:
+    """The best mean of a measure among several systems; None where neither more nor less is."""
+    sign, systems = MEASURES[name].sign, _systems(rows)
+    if not sign or len(systems) < 2:
+        return None
+    return max((row.intervals[name].mean for row in systems), key=lambda mean: sign * mean)
+
+
+def _markdown_strong(text: str) -> str:
+    """The mean in bold."""
+    return re.sub(r"^\S+", lambda mean: f"**{mean[0]}**", text)
+
+
+def _latex_strong(text: str) -> str:
+    return re.sub(r"^\S+", lambda mean: rf"\textbf{{{mean[0]}}}", text)
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -12,9 +12,9 @@ BASELINES = ("gray", "constant", "photo mean")
 """ab = 0; the mean ab of the category's evaluated photos; each photo's own mean ab. The last two know
 what no system knows."""
 TRUTH = "truth"
-SEGMENTATION, STRONGEST = "segmentation", "strongest expert"
+SEGMENTATION, STRONGEST = "segmentation", "one expert"
 """Columns of a figure: each pixel's categories, and the colours of the one expert with the largest
-share."""
+share, everywhere."""
 MERGES = ("soft", "hard", "own")
 """How a system with several experts uses them; own: each photo by the expert of its category."""
 
@@ -41,6 +41,11 @@ class SystemSpec:
         return self.merge in ("soft", "hard")
 
     @property
+    def networks(self) -> dict[str, str]:
+        """Weights of every network by category; of a single one by the empty name."""
+        return dict(self.models.experts) if self.models else {"": self.weights}
+
+    @property
     def files(self) -> list[tuple[str, str]]:
         """Name and path of every weights file that it uses."""
         if self.models is None:
@@ -56,6 +61,8 @@ class LookItem(PhotoItem):
     """Photos to read once. Each photo: as `tasks.evaluation_input` finds it. config: size, crop."""
 
     job: ClassVar[str] = "tasks.jobs.evaluate_photos:look_at_photos"
+    chosen: bool
+    """Whether ingest chose them already, gray and toned ones left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +92,30 @@ class Figure:
     name: str
     """Of its PNG."""
     columns: tuple[str, ...]
-    """Names of baselines and systems, SEGMENTATION, STRONGEST, TRUTH."""
+    """Names of baselines and systems, SEGMENTATION, STRONGEST, experts as `expert_column`, TRUTH."""
     lead: str
-    """The merged system whose segmentation and strongest expert are shown; empty for none."""
-    captions: dict[str, str]
-    """By photo, in order."""
+    """The system whose segmentation and experts are shown; empty for none."""
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    """Heading and photos, in order."""
+    rule: str
+    """How the photos were chosen."""
+
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """Of all groups."""
+        return tuple(photo for _, photos in self.groups for photo in photos)
+
+
+def expert_column(category: str) -> str:
+    """A figure's column: one expert of the lead everywhere."""
+    return f"expert: {category}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawItem(MeasureItem):
-    """The photos of all figures."""
+    """The photos of one figure."""
 
-    job: ClassVar[str] = "tasks.jobs.evaluate_photos:draw_figures"
-    figures: tuple[Figure, ...]
+    job: ClassVar[str] = "tasks.jobs.evaluation_drawing:draw_figure"
+    figure: Figure
     output: str
-    """Folder of the PNGs."""
+    """Folder of the PNG."""

