@@ -35,6 +35,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def report(self) -> Path:
+        """The page of the archive, and what it shows."""
+        return self.root / "report"
+
+    @property
     def prefect_home(self) -> Path:
         """The ephemeral Prefect server's database and settings."""
         return self.root / ".prefect"

@@ -54,11 +54,14 @@ class Mirrors:
             self._say(mirror.publish(files, links, gone), step.label, mirror)
 
     def publish_runs(self) -> None:
-        """Put the folders of runs that are not at the URL yet: plan, events, result."""
+        """Put what runs left that is not at the URL yet (plan, events, result) and their report."""
+        report = self._workspace.report
         for mirror in self._mirrors:
             if self._workspace.root.is_relative_to(mirror.local):
-                files = _files_within(_files_below(self._workspace.runs), mirror.local)
-                mirror.publish(files, {})
+                shown = _files_within(_files_below(report), mirror.local)
+                runs = _files_within(_files_below(self._workspace.runs), mirror.local)
+                gone = mirror.published(_below(_relative(report, mirror.local))) - set(shown)
+                mirror.publish([*runs, *shown], {}, gone)
 
     def _published_outputs(self, mirror: Mirror, archive: ArchiveConfig) -> set[str]:
         """What earlier runs put into the output tree; the workspace is none of it."""

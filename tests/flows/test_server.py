@@ -71,8 +71,8 @@ def test_a_run_on_a_server_with_a_password(
     ]
     (row,) = json.loads(shown["quarantine"])
     assert (row["path"], row["code"]) == ("=broken.png", "TRUNCATED")
-    kind, _, picture = shown["contact-sheet-picture"].partition(",")
-    assert kind == "data:image/jpeg;base64"
+    kind, _, picture = shown["contact-sheet"].rstrip(")").partition(",")
+    assert kind.endswith("![colorize/archive](data:image/jpeg;base64")
     with Image.open(io.BytesIO(base64.b64decode(picture))) as sheet:
         assert sheet.width == 900
     state = tmp_path / "out" / ".chromaflow"
