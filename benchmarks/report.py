@@ -95,7 +95,8 @@ def write_archive(out: Path, count: int) -> None:
                 refused.append([photo["path"], code, detail, "colorize"])
                 continue
             outputs.append(_facts(photo, rng))
-        pack = write_pack(colour, f"{start:016d}", [pictures[i % 64] for i in range(len(outputs))])
+        chosen = [pictures[i] for i in rng.integers(64, size=len(outputs))]
+        pack = write_pack(colour, chosen)
         files = [
             {"path": facts["output"], "bytes": 180_000, "sha256": _digest(facts["output"])}
             for facts in outputs

@@ -17,6 +17,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from storage.fingerprint import hash_bytes
 from storage.ledger import FileRecord, write_recorded
 from storage.profiles import Pixels
 
@@ -50,16 +51,18 @@ def small_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(simplejpeg.encode_jpeg(samples, quality=_QUALITY, colorsubsampling="420"))
 
 
-def write_pack(folder: Path, name: str, pictures: Sequence[Mapping[str, bytes]]) -> FileRecord:
+def write_pack(folder: Path, pictures: Sequence[Mapping[str, bytes]]) -> FileRecord:
     """Write a chunk's pictures, `thumbnails/NAME.js` below `folder`. Raises OutputError.
 
-    name: letters and digits. pictures: of each photo, JPEGs by kind (before, after, …).
+    NAME is of what the file holds, so that no other chunk writes there. pictures: of each photo,
+    JPEGs by kind (before, after, …).
     """
-    assert name.isalnum(), name
-    encoded = [
-        {kind: base64.b64encode(jpeg).decode() for kind, jpeg in one.items()} for one in pictures
-    ]
-    script = f'chromaflowPack("{name}", {json.dumps(encoded, separators=(",", ":"))});\n'
+    encoded = json.dumps(
+        [{kind: base64.b64encode(jpeg).decode() for kind, jpeg in one.items()} for one in pictures],
+        separators=(",", ":"),
+    )
+    name = hash_bytes(encoded.encode())[:16]
+    script = f'chromaflowPack("{name}", {encoded});\n'
     return write_recorded(folder, folder / PACKS_FOLDER / f"{name}.js", script.encode())
 
 

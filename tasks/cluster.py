@@ -25,7 +25,6 @@ from distributed import (
 from distributed.deploy import Cluster as DaskCluster
 from distributed.security import Security
 
-from storage.photos import decode
 from tasks.cluster_class import ClusterMissingError, start_cluster
 from tasks.config import ComputeConfig
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, read_photo
@@ -245,6 +244,8 @@ def fan_out(
 
 def probe_photo(item: PhotoItem) -> None:
     """Read and decode the item's one photo: does this process survive it?"""
+    from storage.photos import decode  # codecs, which the process that hands work out does without
+
     decode(read_photo(item, item.photos[0]), max_megapixels=float("inf"))
 
 

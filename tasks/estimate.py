@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import OutputError
-from storage.manifest import read_rows
 from storage.sources import open_source, select_files
 from storage.workspace import Workspace
 from tasks.progress import Terminal
@@ -92,8 +91,8 @@ def photo_bytes(config: Mapping[str, Any]) -> float:
 
 
 def _num_ingested(workspace: Workspace, key: str) -> int:
-    manifest = workspace.current("ingest", key) / "manifest.parquet"
-    return len(read_rows(manifest)) if manifest.exists() else 0
+    success = read_success(workspace.current("ingest", key))
+    return int(success["counts"]["done"]) if success else 0
 
 
 def _seconds(step: Step, num_photos: int) -> float:

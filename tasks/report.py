@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
-from storage.errors import UsageError, explain_reason, may_pass
+from storage.errors import OutputError, UsageError, explain_reason, may_pass
 from storage.fingerprint import hash_bytes, hash_file, hash_value
 from storage.ledger import atomic_path, read_json, write_bytes, write_json
 from storage.page_data import write_page_data
@@ -36,7 +37,7 @@ from tasks.verification import SUCCESS_NAME
 
 REPORT_FOLDER, PAGE_NAME = "report", "index.html"
 RUN_NAME, PHOTOS_NAME, FAILURES_NAME = "run.json", "photos.parquet", "failures.csv"
-_PAGE_FOLDER = "report_page"
+_PAGE_FOLDER, _CODE_FOLDER = "report_page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
 _CODED = ("status", "reason", "stage", "format", "pack")
 """Columns with few values: sent to the page as a list of these and numbers."""
@@ -79,7 +80,7 @@ def write_report(
 
     output: the OUT as its user names it, None for a workspace of a config. folder: where to write,
     by default report/ in the workspace. changes: against another output. Raises UsageError where no
-    archive was ingested, OutputError.
+    archive was ingested and for a folder that holds something else, OutputError.
     """
     archive = read_archive(workspace)
     if archive.ingested is None:
@@ -87,9 +88,49 @@ def write_report(
             f"Expected an archive that was read at least once, found none in {workspace.root}. "
             "Run `chromaflow colorize IN OUT` first."
         )
-    folder = folder or workspace.root / REPORT_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
+    is_given, folder = folder is not None, (folder or workspace.root / REPORT_FOLDER).resolve()
+    with _written(folder):
+        if is_given:
+            _check_ours(folder)
+        summary = _write(archive, output, folder, changes)
+        num_bytes = _num_bytes(folder)
+    return Report(
+        folder=folder,
+        counts=summary["counts"],
+        bytes=num_bytes,
+        changes=changes.summary if changes else None,
+    )
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Make the folder; what the disk refuses in the block is an OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Expected to write the report to {folder}, got: {error.strerror or error}. Free or "
+            "repair the disk, or name another folder with `chromaflow report --output`."
+        ) from error
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise UsageError for a folder of somebody else's: a report replaces and removes files."""
+    code = [name for name, _ in _page_files() if name != PAGE_NAME]
+    if any(folder.iterdir()) and not any((folder / name).exists() for name in code):
+        raise UsageError(
+            f"Expected an empty folder or that of an earlier report, got {folder}. Name another one "
+            "with --output."
+        )
+
+
+def _write(
+    archive: Archive, output: str | None, folder: Path, changes: Changes | None
+) -> dict[str, Any]:
+    """Write all files; the data that the page looks at first comes last. Returns run.json's value."""
     summary = _summary(archive, output, folder)
+    _write_page(folder)
     _write_packs(archive, folder)
     _write_twins(archive, folder, summary)
     if changes is not None:
@@ -99,16 +140,10 @@ def write_report(
         for name in (CHANGES_NAME, CHANGES_TABLE):  # of an earlier report
             (folder / name).unlink(missing_ok=True)
     write_page_data(folder / "photos.js", "photos", _columns(archive.rows))
-    _write_page(folder)
     summary["bytes"]["report"] = _num_bytes(folder)
     write_json(folder / RUN_NAME, summary)
     write_page_data(folder / "run.js", "run", summary)
-    return Report(
-        folder=folder,
-        counts=summary["counts"],
-        bytes=_num_bytes(folder),
-        changes=changes.summary if changes else None,
-    )
+    return summary
 
 
 def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Path:
@@ -276,8 +311,11 @@ def _write_page(folder: Path) -> None:
 
 
 def _page_files() -> list[tuple[str, bytes]]:
-    resources = files("tasks").joinpath(_PAGE_FOLDER).iterdir()
-    return sorted((resource.name, resource.read_bytes()) for resource in resources)
+    """The page and what it loads from page/, by path below the report."""
+    top = files("tasks").joinpath(_PAGE_FOLDER)
+    found = [(PAGE_NAME, top.joinpath(PAGE_NAME).read_bytes())]
+    code = [(one.name, one.read_bytes()) for one in top.joinpath(_CODE_FOLDER).iterdir()]
+    return found + [(f"{_CODE_FOLDER}/{name}", content) for name, content in sorted(code)]
 
 
 def _relative_url(root: Path, folder: Path) -> str:

@@ -28,7 +28,6 @@ from storage.encoding import (
     output_dtype,
     output_format,
 )
-from storage.fingerprint import hash_value
 from storage.labels import labelled_shape, with_label
 from storage.ledger import FileRecord, write_recorded
 from storage.manifest import Quarantined
@@ -100,22 +99,15 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
                 collect()
                 pending.append((row["path"], writer.submit(_write, item, opened, pages, seen)))
         collect()
+    pictures = [one.pictures for one in written]
     return commit_item(
         item,
         files=[file for one in written for file in one.files],
-        extras=_packed(item, [one.pictures for one in written]),
+        extras=[write_pack(Path(item.folder), pictures)] if any(pictures) else [],
         num_photos=len(item.photos),
         quarantined=quarantined,
         outputs=[one.facts for one in written],
     )
-
-
-def _packed(item: ColorizeItem, pictures: list[dict[str, bytes]]) -> list[FileRecord]:
-    """Write the chunk's pictures, named by what decides them, so that no other chunk writes there."""
-    if not any(pictures):
-        return []
-    name = (item.key or hash_value(item.name))[:16]
-    return [write_pack(Path(item.folder), name, pictures)]
 
 
 def _pages(

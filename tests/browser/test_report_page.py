@@ -152,7 +152,7 @@ def test_counts_exit_code_and_failures_with_remedies_come_first(page: Page) -> N
     assert counts["coloured"] == str(NUM_COLOURED) and counts["failed"] == str(NUM_FAILED)
     assert "exit 6" in page.locator("#outcome").inner_text()
     sections = [s.get_attribute("id") for s in page.locator("main > section").all()]
-    assert sections == ["changes", "failures", "photos", "review", "run"]
+    assert sections == ["failures", "changes", "photos", "review", "run"]
     group = page.locator(".reason", has_text="NOT_A_PHOTO")
     assert "Remove it from the folder" in group.inner_text()
     assert "--reason NOT_A_PHOTO" in group.locator("code").last.inner_text()
@@ -200,6 +200,11 @@ def test_search_and_filters_narrow_and_sorting_orders(page: Page) -> None:
     page.get_by_role("searchbox").fill("photo 3")
     page.locator("#found", has_text="1 of").wait_for()
     assert shown_paths(page) == ["photo 3.jpg"]
+    page.get_by_role("button", name="Table", exact=True).click()
+    whole = page.locator("#rows .hash").first.get_attribute("title")
+    page.get_by_role("searchbox").fill(f"{whole}"[:12].upper())
+    page.locator("#rows .hash").first.wait_for()
+    assert page.locator("#found").inner_text().startswith("1 of")
     page.get_by_role("searchbox").fill("")
     page.get_by_role("combobox", name="Status").select_option("failed")
     page.get_by_role("combobox", name="Reason").select_option("NOT_A_PHOTO")
@@ -228,6 +233,8 @@ def test_the_table_is_walked_by_keys_and_a_row_opens(page: Page) -> None:
     page.keyboard.press("Enter")
     detail = page.get_by_role("dialog")
     assert detail.is_visible() and detail.locator("dd").count() > 3
+    detail.get_by_role("button", name="Segmentation").click()
+    assert "Segmentation" in (detail.locator(".picture img").get_attribute("alt") or "")
     page.keyboard.press("Escape")
     assert not detail.is_visible()
     assert page.evaluate("document.activeElement.closest('tr').dataset.index") == "1"
@@ -289,7 +296,8 @@ def test_no_text_from_outside_becomes_markup(page: Page) -> None:
     page.locator("#rows .link", has_text="onerror").first.click()
     assert "hacked=1" in page.locator("#detail").inner_text()
     assert page.evaluate("typeof hacked") == "undefined"
-    assert page.evaluate("document.scripts.length") == 3
+    own = page.evaluate("[...document.scripts].map(s => s.src)")
+    assert len(own) == 11 and all(source.startswith("file:") for source in own)
     links = page.evaluate("[...document.links].map(a => a.protocol)")
     assert set(links) == {"file:"}
     assert "\u202e" not in page.locator("body").inner_text()

@@ -137,6 +137,12 @@ def test_an_output_url_is_looked_at_repaired_and_superseded(
 
     code, out, err = chromaflow("status", output, "--json")
     assert code == 0 and json.loads(out)["quarantined"][0]["path"] == "broken.png", err
+    code, out, err = chromaflow("report", output, "--json")
+    report = json.loads(out)
+    counts = {"coloured": 3, "failed": 1, "skipped": 0, "waiting": 0}
+    assert (code, report["counts"]) == (0, counts), err
+    run = json.loads(Path(report["report"]).with_name("run.json").read_text())
+    assert run["commands"]["retry"] == f"chromaflow retry {output}"
     code, out, err = chromaflow("log", "--output", output)
     assert code == 0 and "broken.png" in out + err, err
     code, out, err = chromaflow("lineage", photos[0], "--output", output)

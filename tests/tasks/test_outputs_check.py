@@ -262,7 +262,7 @@ def test_an_output_moved_elsewhere_is_still_verified(
 
 
 def test_a_folder_that_was_not_colorized_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a finished `chromaflow colorize`"):
+    with pytest.raises(UsageError, match="to be an OUT of"):
         verify_outputs(tmp_path)
     (tmp_path / STATE_NAME).mkdir()
     (tmp_path / STATE_NAME / "x.json").write_text(json.dumps({}))

@@ -19,7 +19,7 @@ from PIL import Image
 
 from colorization.lab import rgb_to_lab
 from colorization.metrics import colourfulness, delta_e_2000
-from storage.errors import UsageError
+from storage.errors import OutputError, UsageError
 from storage.ledger import read_json, write_json
 from storage.manifest import QUARANTINE_COLUMNS, read_rows, write_table
 from storage.safe_csv import safe_cell
@@ -221,6 +221,19 @@ def test_the_report_keeps_no_picture_of_photos_that_are_gone(out: Path) -> None:
     assert any(
         path.stat().st_ino == inode for path in (out / STATE_NAME / "stages").rglob("thumbnails/*")
     ), "a hard link"
+
+
+def test_a_folder_of_somebody_else_and_a_full_disk_are_refused(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("mine")
+    with pytest.raises(UsageError, match="an empty folder"):
+        report(made, folder=tmp_path / "site")
+    assert [path.name for path in (tmp_path / "site").iterdir()] == ["index.html"]
+    report(made, folder=tmp_path / "copy")
+    report(made, folder=tmp_path / "copy")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="another folder"):
+        report(made, folder=tmp_path / "file")
 
 
 def test_text_from_outside_is_escaped_in_every_script(out: Path) -> None:

@@ -1,0 +1,25 @@
+/* Draws the page: first what run.js says, then the photos. */
+"use strict";
+
+drawTop();
+drawRun();
+readDecisions();
+requestAnimationFrame(() =>
+  setTimeout(async () => {
+    await loadScript("photos.js");
+    prepare();
+    drawFailures();
+    drawHeads();
+    drawFilters();
+    refresh();
+    prepareReview();
+    $("scroller").addEventListener("scroll", () => drawTable(), {passive: true});
+    $("scroller").addEventListener("keydown", tableKeys);
+    $("review-body").addEventListener("keydown", reviewKeys);
+    new ResizeObserver(() => {
+      if (view === "table") drawTable(true);
+    }).observe($("scroller"));
+    if (run.changes) await loadScript("changes.js").then(drawChanges);
+    document.body.dataset.ready = "yes";
+  }),
+);

@@ -1,0 +1,80 @@
+/* Elements, numbers and words. All text is put in as text: nothing here writes markup. */
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+
+/** An element with properties, listeners (on…) and children; strings become text. */
+function h(tag, properties, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties ?? {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && !name.startsWith("aria") && name !== "list") element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** Control, bidirectional and other invisible characters as escapes, so that no name misleads. */
+const visible = (text) =>
+  String(text ?? "").replace(
+    /[\p{C}\u2028\u2029]/gu,
+    (c) => `\\u{${c.codePointAt(0).toString(16)}}`,
+  );
+const number = (value, digits = 0) =>
+  value === null || value === undefined
+    ? ""
+    : value.toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits});
+const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
+function size(bytes) {
+  if (bytes === null || bytes === undefined) return "";
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let at = 0;
+  while (bytes >= 999.5 && at < units.length - 1) {
+    bytes /= 1000;
+    at += 1;
+  }
+  return `${number(bytes, at > 1 && bytes < 100 ? 1 : 0)} ${units[at]}`;
+}
+function duration(seconds) {
+  if (seconds >= 5400) return `${number(seconds / 3600, 1)} h`;
+  return seconds >= 90 ? `${number(seconds / 60, 1)} min` : `${number(seconds, 1)} s`;
+}
+const pill = (word) => h("span", {className: `pill ${word}`}, word);
+const badge = () => h("strong", {className: "badge"}, "AI colorized");
+const list = (pairs) =>
+  h(
+    "dl",
+    {className: "list"},
+    pairs
+      .filter(([, value]) => value !== "" && value !== null && value !== undefined)
+      .flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
+  );
+/** A path below a relative folder as a link that cannot leave the file system. */
+const urlOf = (folder, path) => folder + path.split("/").map(encodeURIComponent).join("/");
+
+function command(text) {
+  const button = h(
+    "button",
+    {
+      type: "button",
+      "aria-label": `Copy: ${visible(text)}`,
+      onclick: async () => {
+        try {
+          await navigator.clipboard.writeText(text);
+          button.textContent = "Copied";
+        } catch {
+          getSelection().selectAllChildren(code);
+          button.textContent = "Selected";
+        }
+        setTimeout(() => {
+          button.textContent = "Copy";
+        }, 1500);
+      },
+    },
+    "Copy",
+  );
+  const code = h("code", null, visible(text));
+  return h("div", {className: "command"}, code, button);
+}

@@ -1,0 +1,126 @@
+/* The pictures of a photo: before and after, chroma, segmentation, uncertainty. */
+"use strict";
+
+const SHOWN_BY_BROWSERS = new Set(["JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF"]);
+const MODES = {
+  slider: "Before | after",
+  chroma: "Chroma only",
+  segments: "Segmentation",
+  uncertainty: "Uncertainty",
+};
+let mode = "slider";
+const jpeg = (base64) => `data:image/jpeg;base64,${base64}`;
+
+/** A slider between two pictures, told to assistive technology as one. */
+function slider(label, first, second) {
+  const element = h("img-comparison-slider", {
+    role: "slider",
+    "aria-label": label,
+    "aria-valuemin": 0,
+    "aria-valuemax": 100,
+    "aria-valuenow": 50,
+    "aria-valuetext": "50 % before",
+    tabindex: 0,
+  });
+  for (const [slot, source, fallback] of [
+    ["first", ...first],
+    ["second", ...second],
+  ]) {
+    const image = h("img", {alt: "", draggable: false, className: slot, slot});
+    if (fallback)
+      image.addEventListener(
+        "error",
+        () => {
+          image.src = fallback;
+        },
+        {once: true},
+      );
+    image.src = source;
+    element.append(image);
+  }
+  element.addEventListener("slide", () => {
+    const share = Math.round(element.value);
+    element.setAttribute("aria-valuenow", share);
+    element.setAttribute("aria-valuetext", `${share} % before`);
+  });
+  return element;
+}
+
+/** The picture of a photo in the current mode. large: from the files themselves where a browser can. */
+function picture(row, {large = false, as = mode} = {}) {
+  const box = h("div", {className: "picture"});
+  const none = (text) => box.append(h("p", {className: "none"}, text));
+  if (value(row, "status") !== "coloured") {
+    none(value(row, "status"));
+    return box;
+  }
+  const name = value(row, "pack");
+  if (!name) {
+    none("This run kept no small picture of it.");
+    return box;
+  }
+  loadPack(name).then((pack) => {
+    const found = pack?.[value(row, "picture")];
+    const label = visible(path(row));
+    if (!found) none("The file of small pictures is missing.");
+    else if (as === "slider") {
+      const small = [jpeg(found.before), jpeg(found.after)];
+      const files =
+        large && SHOWN_BY_BROWSERS.has(value(row, "format")) && run.photos_at && run.outputs_at
+          ? [urlOf(run.photos_at, path(row)), urlOf(run.outputs_at, value(row, "output"))]
+          : null;
+      box.append(
+        slider(
+          `Before and after: ${label}`,
+          files ? [files[0], small[0]] : [small[0]],
+          files ? [files[1], small[1]] : [small[1]],
+        ),
+      );
+    } else if (as === "chroma") {
+      box.classList.add("chroma");
+      box.append(h("img", {src: jpeg(found.after), alt: `Chroma of ${label}`}));
+    } else if (found[as])
+      box.append(h("img", {src: jpeg(found[as]), alt: `${MODES[as]} of ${label}`}));
+    else none("Not recorded: colorize with --uncertainty.");
+    if (found && as !== "segments" && as !== "uncertainty") box.append(badge());
+  });
+  return box;
+}
+
+/** A photo large, with a choice of what is shown. */
+function viewer(row) {
+  const box = h("div");
+  const choice = h("div", {role: "group", "aria-label": "Show", className: "choice"});
+  const show = (as) => {
+    box.replaceChildren(picture(row, {large: true, as}));
+    for (const button of choice.children)
+      button.setAttribute("aria-pressed", button.dataset.mode === as);
+  };
+  choice.append(
+    ...Object.entries(MODES).map(([name, title]) =>
+      h("button", {type: "button", "data-mode": name, onclick: () => show(name)}, title),
+    ),
+  );
+  show("slider");
+  return h("div", {className: "viewer"}, box, choice);
+}
+
+function mix(row) {
+  if (dominant[row] < 0) return null;
+  return h(
+    "div",
+    {className: "mix", "aria-hidden": "true"},
+    run.categories.map((name) => {
+      const part = h("span", {className: name});
+      part.style.width = `${100 * (shareOf(row, name) ?? 0)}%`;
+      return part;
+    }),
+  );
+}
+const mixText = (row) =>
+  run.categories
+    .map((name) => [name, shareOf(row, name)])
+    .filter(([, share]) => share >= 0.01)
+    .sort((a, b) => b[1] - a[1])
+    .map(([name, share]) => `${name} ${Math.round(100 * share)} %`)
+    .join(" · ");

@@ -1,0 +1,61 @@
+"""The run report as a user meets it: written by `colorize`, renewed and compared by `report`."""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import chromaflow
+
+pytestmark = pytest.mark.usefixtures("shared_server")
+
+
+def artifacts(key: str) -> list[dict[str, Any]]:
+    request = urllib.request.Request(
+        f"{os.environ['PREFECT_API_URL']}/artifacts/filter",
+        data=json.dumps({"artifacts": {"key": {"any_": [key]}}}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        found: list[dict[str, Any]] = json.load(response)
+    return found
+
+
+def test_colorize_leaves_a_report_that_is_linked_kept_and_compared(
+    tmp_path: Path, make_photo: Any
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for i in range(3):
+        make_photo(source / f"{i}.png", seed=i, gray=True)
+    (source / "broken.jpg").write_bytes(b"no photo")
+    code, stdout, err = chromaflow("colorize", source, out, "--json")
+    assert code == 6, err
+    page = Path(json.loads(stdout)["report"])
+    assert page == out / ".chromaflow/report/index.html" and page.exists()
+    (artifact,) = [a for a in artifacts("report") if str(page) in a["data"]]
+    assert page.as_uri() in artifact["data"]
+
+    run = json.loads((page.parent / "run.json").read_text())
+    assert run["run"]["exit_code"] == 6 and run["run"]["state"] == "done"
+    assert run["counts"] == {"coloured": 3, "failed": 1, "skipped": 0, "waiting": 0}
+    assert run["commands"]["reproduce"] == f"chromaflow colorize {source} {out}"
+    events = (page.parent / "events.jsonl").read_text().splitlines()
+    assert json.loads(events[-1])["event"] == "run_ended"
+
+    before = (page.parent / "run.json").stat().st_mtime_ns
+    code, stdout, err = chromaflow("colorize", source, out, "--json")
+    assert (code, json.loads(stdout)["report"]) == (6, str(page)), err
+    assert (page.parent / "run.json").stat().st_mtime_ns == before
+    assert chromaflow("verify", out)[0] == 0
+
+    code, stdout, err = chromaflow("report", out, "--output", tmp_path / "copy", "--json")
+    assert (code, json.loads(stdout)["report"]) == (0, str(tmp_path / "copy/index.html")), err
+    assert chromaflow("report", tmp_path / "nothing")[0] == 2
+    code, _, err = chromaflow("report", out, "--against", tmp_path / "nothing")
+    assert code == 2 and "to be an OUT" in err
+    code, stdout, err = chromaflow("report", out, "--against", out, "--json")
+    assert (code, json.loads(stdout)["changes"]["equal"]) == (0, 3), err
