@@ -85,7 +85,6 @@ class EvaluationConfig:
             raise UsageError(
                 f"Expected --size of {_SIZES[0]}..{_SIZES[1]} pixels, a multiple of 32; got {self.size}."
             )
-
         for name, needed in (("lpips_heads", self.lpips), ("inception", self.fid)):
             if getattr(self, name) and not needed:
                 option, other = name.replace("_", "-"), "lpips" if name == "lpips_heads" else "fid"

@@ -28,7 +28,7 @@ def facts_of(
     items: Sequence[MeasureItem],
     quarantined: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    """As JSON. items: one or more of those that were measured."""
+    """As JSON. results: as results.parquet. items: what was measured."""
     photos = results.drop_duplicates("photo")
     return {
         "version": _VERSION,
@@ -72,6 +72,7 @@ def heading_of(facts: dict[str, Any], item: MeasureItem) -> list[str]:
         lines.append(f"LPIPS: {describe_lpips(item.lpips)}")
     if item.inception:
         lines.append(
-            f"FID: {describe_inception(Path(item.inception))}; too high with fewer photos than features: compare within a table only."
+            f"FID: {describe_inception(Path(item.inception))}; too high with fewer photos than "
+            "features: compare within a table only."
         )
     return lines

@@ -32,7 +32,7 @@ def lpips_files(features: Path, heads: Path | None = None) -> tuple[str, str]:
 def describe_lpips(files: tuple[str, str]) -> str:
     """Which weights it has, for beside the numbers."""
     names = (f"{Path(name).name} (SHA-256 {hash_file(Path(name))[:12]})" for name in files)
-    return f"version 0.1 on AlexNet, {' and '.join(names)}."
+    return f"version 0.1 on AlexNet: {' and '.join(names)}."
 
 
 def inception_file(named: Path | None = None) -> Path:

@@ -230,6 +230,27 @@ def test_an_earlier_evaluation_is_compared_and_bad_comparisons_are_refused(
     assert (tmp_path / "again" / "results.parquet").read_bytes() == before
 
 
+@pytest.mark.usefixtures("shared_server")
+def test_a_split_is_evaluated_as_ingest_chose_it(project: Path, tmp_path: Path) -> None:
+    words = ("evaluate", "people:val", "--config", project, "--output", tmp_path / "out", *SMALL)
+    code, _, err = chromaflow(*words)
+    assert code == 2 and "chromaflow ingest" in err, err
+    code, _, err = chromaflow("ingest", "--config", project)
+    assert code == 0, err
+    manifest = pd.read_parquet(
+        project.parent / "workspace/current/ingest/people/manifest.parquet",
+        columns=["path", "split", "sha256"],
+    )
+    chosen = manifest[manifest["split"] == "val"]
+    code, _, err = chromaflow(*words)
+    assert code == 0, err
+    results = pd.read_parquet(tmp_path / "out" / "results.parquet")
+    assert set(results["photo"]) == {f"people/{path}" for path in chosen["path"]}
+    assert set(results["sha256"]) == set(chosen["sha256"])
+    code, _, err = chromaflow("evaluate", "people:test", *words[2:])
+    assert code == 2 and "people:test" in err, err
+
+
 def test_unequal_lists_of_equal_length_are_refused(evaluated: tuple[Path, Any]) -> None:
     results = pd.read_parquet(evaluated[0] / "results.parquet")
     one = results[results["system"] == "gray"]
