@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Slots:
     """cpu, cuda, or auto: what each worker finds."""
     gpus: tuple[str, ...] = ()
     """What CUDA_VISIBLE_DEVICES holds in each process; empty on CPUs."""
-    rounds: int = 1
+    rounds: int = field(default=1, compare=False)
     """How often each process takes a job, at most."""
 
     def to_dict(self) -> dict[str, Any]:

@@ -168,8 +168,7 @@ def prepare(decision: Decision) -> set[str]:
     """
     step, folder = decision.step, decision.folder
     folder.mkdir(parents=True, exist_ok=True)
-    for root in {folder, step.output_root or folder}:
-        ledger.remove_partials(root)
+    _remove_partials(decision)
     step.workspace.remove_partial_links()
     success = read_success(folder)
     if success is not None:
@@ -217,6 +216,7 @@ def publish(
     what the output *is*, for the digest that downstream steps hang on (hashes, not times).
     """
     step, folder = decision.step, decision.folder
+    _remove_partials(decision)  # of a worker that died while the run went on
     quarantined = sorted(quarantined, key=lambda row: (str(row["path"]), str(row["code"])))
     num_filtered = sum(is_policy(row["code"]) for row in quarantined)
     filtered = {"filtered": num_filtered} if num_filtered else {}
@@ -268,6 +268,11 @@ def digest_of(workspace: Workspace, stage: str, key: str) -> str:
     success = read_success(workspace.current(stage, key))
     assert success is not None, f"{stage}/{key} is not published"
     return str(success["digest"])
+
+
+def _remove_partials(decision: Decision) -> None:
+    for root in {decision.folder, decision.step.output_root or decision.folder}:
+        ledger.remove_partials(root)
 
 
 def _drop_broken_records(folder: Path, root: Path) -> None:

@@ -7,19 +7,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
-def start(*words: object, cwd: Path | None = None, ahead: str = "") -> subprocess.Popen[str]:
+def start(
+    *words: object,
+    cwd: Path | None = None,
+    ahead: str = "",
+    variables: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
     """Start `chromaflow` with these words, leader of a process group of its own.
 
-    ahead: a folder whose modules come before any others.
+    ahead: a folder whose modules come before any others. variables: of its environment.
     """
     path = [folder for folder in (ahead, str(Path(__file__).parents[1])) if folder]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), **(variables or {})}
     return subprocess.Popen(
         [*COMMAND, *map(str, words)],
         cwd=cwd,
