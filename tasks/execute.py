@@ -23,7 +23,7 @@ from tasks.jobs.timing import TimedResult, do_timed
 from tasks.progress import StepProgress, Terminal
 from tasks.retry import Retry, forget
 from tasks.stages import Decision, StageRef, Step, StepName, decide, prepare, publish, skipped
-from tasks.superseded import remove_superseded, set_all_aside
+from tasks.superseded import remove_abandoned, remove_superseded, set_all_aside
 
 Record = dict[str, Any]
 OnResult = Callable[[ItemResult], None]
@@ -163,7 +163,10 @@ def _publish(
     folder = decision.folder
     records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
     published = work.finish(folder, records)
-    remove_superseded(folder, decision.step.output_root or folder, records.values())
+    root = decision.step.output_root
+    remove_superseded(folder, root or folder, records.values())
+    if root is not None:
+        remove_abandoned(folder, root, records.values())
     quarantined = [row for record in records.values() for row in record["quarantined"]]
     of_step = [row.to_dict() for row in published.quarantined]
     failed = [row for row in of_step if not is_policy(row["code"])]

@@ -13,6 +13,7 @@ from typing import Any
 
 from storage import ledger
 from storage.fingerprint import hash_file
+from tasks.verification import read_success
 
 _NAME = "superseded"
 
@@ -48,10 +49,41 @@ def remove_superseded(folder: Path, root: Path, records: Iterable[Mapping[str, A
     """
     if not (folder / _NAME).is_dir():
         return
-    kept = {file["path"] for record in records for file in record["files"]}
+    kept = _files_of(records)
     for path in (folder / _NAME).glob("*.json"):
-        for file in (ledger.read_json(path) or {"files": []})["files"]:
-            if file["path"] not in kept and ledger.damage(root, file) is None:
-                (root / file["path"]).unlink()
+        _remove_unnamed(path, root, kept)
         path.unlink()
     (folder / _NAME).rmdir()
+
+
+def remove_abandoned(folder: Path, root: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Delete files in an output tree that only steps name that were never finished, or not whole.
+
+    Settings changed in the middle, say. folder: of the step that is finished now; the others of its
+    key lie beside it. root, records: as for `remove_superseded`.
+    """
+    kept = _files_of(records)
+    for other in folder.parent.iterdir():
+        if other == folder or read_success(other) is not None or not _same_place(other, folder):
+            continue
+        for path in [*(other / "done").glob("*.json"), *(other / _NAME).glob("*.json")]:
+            _remove_unnamed(path, root, kept)
+
+
+def _same_place(other: Path, folder: Path) -> bool:
+    """Whether two steps write to one output tree."""
+    places = []
+    for stage_file in (other / "stage.json", folder / "stage.json"):
+        config = (ledger.read_json(stage_file) or {"parts": {"config": {}}})["parts"]["config"]
+        places.append((config.get("output"), config.get("bag")))
+    return places[0] == places[1]
+
+
+def _files_of(records: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {file["path"] for record in records for file in record["files"]}
+
+
+def _remove_unnamed(record_file: Path, root: Path, kept: set[str]) -> None:
+    for file in (ledger.read_json(record_file) or {"files": []})["files"]:
+        if file["path"] not in kept and ledger.damage(root, file) is None:
+            (root / file["path"]).unlink()

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import draw_photo, write_textured
 from engine import FrozenDisk, Killed, Outcome, done_here, run_workflow
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -56,10 +57,10 @@ saturation = {saturation}
     "archive": """
 workspace = "archive-workspace"
 [experts]
-people = "expert.safetensors"
-birds = "expert.safetensors"
-animals = "expert.safetensors"
-places = "expert.safetensors"
+people = "{expert}"
+birds = "{expert}"
+animals = "{expert}"
+places = "{expert}"
 [archive]
 path = "gray"
 output = "colour"
@@ -106,24 +107,20 @@ def photo(folder: str, number: int, suffix: str) -> bytes:
     return buffer.getvalue()
 
 
-@cache
-def expert() -> bytes:
+def write_expert(path: Path) -> None:
     """Weights of the smallest network, untrained."""
-    import torch
-
     torch.manual_seed(0)
     network = build_network("resnet18-trunk", num_classes=0)
     weights = {key: value.numpy() for key, value in network.state_dict().items()}
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "expert.safetensors")
-        save_checkpoint(path, weights, {"network": "resnet18-trunk", "num_classes": 0}, half=False)
-        return path.read_bytes()
+    save_checkpoint(path, weights, {"network": "resnet18-trunk", "num_classes": 0}, half=False)
 
 
 class Machine(RuleBasedStateMachine):
     """One archive and one dataset of at most six photos each."""
 
     disk: FrozenDisk
+    expert: Path
+    """One file for all examples, so that it is loaded once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +128,6 @@ class Machine(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="machine-", dir=place)).resolve()
         for folder in ("birds", "gray"):
             (self.root / folder).mkdir()
-        (self.root / "expert.safetensors").write_bytes(expert())
         self.settings = {key: values[0] for key, values in _SETTINGS.items()}
         self.clock = 1_700_000_000
         self.swapped: dict[Path, bytes] = {}
@@ -201,9 +197,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), how=st.sampled_from(["flip", "cut", "delete"]))
     def damage(self, data: st.DataObject, how: str) -> None:
-        """A file of a step or an output."""
+        """A file of a step or an output, but no record of outputs: what is in no record is nobody's."""
         stored = [p for p in self.root.glob("*workspace/stages/**/*") if p.is_file()]
         stored += [p for p in self.root.glob("colour/**/*") if p.is_file()]
+        stored = [p for p in stored if not {"colorize", "done"} <= set(p.parts)]
         if not stored:
             return
         path = data.draw(st.sampled_from(sorted(stored)))
@@ -219,7 +216,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def lose_a_step(self, data: st.DataObject) -> None:
-        folders = [*self.root.glob("*workspace/stages/*/*/*")]
+        """Of ingest or preprocess: a lost colorize step takes along what is known of its outputs."""
+        folders = [*self.root.glob("*workspace/stages/[ip]*/*/*")]
         if folders:
             shutil.rmtree(data.draw(st.sampled_from(sorted(folders))))
             self.up_to_date = False
@@ -280,7 +278,7 @@ class Machine(RuleBasedStateMachine):
     def _workflow(self, name: str, folder: Path | None = None) -> Any:
         folder = folder or self.root
         config = folder / f"{name}.toml"
-        config.write_text(_CONFIGS[name].format(**self.settings))
+        config.write_text(_CONFIGS[name].format(**self.settings, expert=self.expert))
         return load_workflow(config)
 
     def _left_to_do(self) -> dict[str, str]:
@@ -341,7 +339,6 @@ class Machine(RuleBasedStateMachine):
         fresh = self.root / "fresh"
         for folder in ("birds", "gray"):
             shutil.copytree(self.root / folder, fresh / folder)
-        (fresh / "expert.safetensors").write_bytes(expert())
         for name in _CONFIGS:
             run_workflow(self._workflow(name, fresh), until=_UNTIL[name])
         assert _colours(self.root) == _colours(fresh)
@@ -382,7 +379,7 @@ def _stored(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(900)
-def test_in_any_order_the_invariants_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_any_order_the_invariants_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hypothesis.stateful import run_state_machine_as_test
 
     chosen = settings(
@@ -394,6 +391,7 @@ def test_in_any_order_the_invariants_hold(monkeypatch: pytest.MonkeyPatch) -> No
         suppress_health_check=list(HealthCheck),
     )
     monkeypatch.setattr(tasks.execute, "fan_out", done_here)
-    Machine.disk = FrozenDisk()
+    Machine.disk, Machine.expert = FrozenDisk(), tmp_path / "expert.safetensors"
+    write_expert(Machine.expert)
     print(f"seed {SEED}, {EXAMPLES} examples of {STEPS} steps")
     run_state_machine_as_test(seed(SEED)(Machine), settings=chosen)
