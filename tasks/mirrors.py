@@ -125,6 +125,18 @@ def output_folder(output: Path | str) -> Path:
     return working_copy(scratch_folder(), text) if is_url(text) else Path(text).resolve()
 
 
+def local_name(what: str, output: str | None, workflow: Workflow | None) -> str:
+    """A file at the URL of an OUT or of a workflow as that of the working copy; else as it is."""
+    remotes = dict(workflow.remotes) if workflow is not None else {}
+    if output is not None and is_url(output):
+        remotes[output] = output_folder(output)
+    for url, local in remotes.items():
+        start = url.rstrip("/") + "/"
+        if what.startswith(start):
+            return str(local / what.removeprefix(start))
+    return what
+
+
 def with_output_url(workflow: Workflow, output: Path | str) -> Workflow:
     """The workflow of an OUT, which is a URL or not."""
     text = str(output)
