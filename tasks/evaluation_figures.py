@@ -37,35 +37,38 @@ def choose_figures(
     ours, gray = (rows[rows["system"] == name] for name in (leader, _GRAY))
     lead = next(system for system in systems if system.name == leader)
     gain = gray["delta_e"] - ours["delta_e"]
-    best, worst = (_in_turn(sign * gain, ours["category"]) for sign in (1, -1))
-    cases = f"photos on which {leader} gains most, and least, over gray, the categories in turn."
+    most = min(_MOST, -(-len(gain) // 2))
+    best = _in_turn(gain, ours["category"])[:most]
+    worst = tuple(p for p in _in_turn(-gain, ours["category"]) if p not in best)[:_MOST]
     figures = [
         Figure(
             name=name,
             columns=(_GRAY, leader, TRUTH),
             lead="",
-            groups=((heading, photos[:_MOST]),),
-            rule=f"{heading}: {cases} {_NUMBERS}",
+            groups=_filled((heading, photos)),
+            rule=f"{heading}: photos on which {leader} gains {how} over gray, the categories in "
+            f"turn. {_NUMBERS}",
         )
-        for name, heading, photos in zip(
-            FIGURE_NAMES, (_SUCCESSES, _FAILURES), (best, worst), strict=False
+        for name, heading, how, photos in (
+            (FIGURE_NAMES[0], _SUCCESSES, "most", best),
+            (FIGURE_NAMES[1], _FAILURES, "least", worst),
         )
     ]
     merge_columns = (SEGMENTATION, STRONGEST) if lead.is_merged else ()
     if lead.is_merged:
         figures += _merge_figures(ours, lead)
-    failures = tuple(photo for photo in worst if photo not in best[:_MOST])[:_MOST_FAILURES]
     names = tuple(system.name for system in _comparators(systems, lead))
     figures.append(
         Figure(
             name=FIGURE_NAMES[-1],
             columns=(_GRAY, *merge_columns, leader, *names, TRUTH),
             lead=leader if lead.is_merged else "",
-            groups=_filled((_SUCCESSES, best[:_MOST]), (_FAILURES, failures)),
-            rule=f"Success and failure cases: {cases} {_NUMBERS}",
+            groups=_filled((_SUCCESSES, best), (_FAILURES, worst[:_MOST_FAILURES])),
+            rule=f"Photos on which {leader} gains most, and least, over gray, the categories in turn. "
+            f"{_NUMBERS}",
         )
     )
-    return figures
+    return [figure for figure in figures if figure.groups]
 
 
 def _merge_figures(ours: pd.DataFrame, lead: SystemSpec) -> list[Figure]:
@@ -75,7 +78,7 @@ def _merge_figures(ours: pd.DataFrame, lead: SystemSpec) -> list[Figure]:
     mixed = _in_turn(ours["mixture"][ours["mixture"] > 0], ours["category"])
     experts = tuple(expert_column(name) for name in lead.networks)
     merging, dividing = FIGURE_NAMES[2:4]
-    figures = [
+    return [
         Figure(
             name=merging,
             columns=(_GRAY, SEGMENTATION, STRONGEST, lead.name, TRUTH),
@@ -95,7 +98,6 @@ def _merge_figures(ours: pd.DataFrame, lead: SystemSpec) -> list[Figure]:
             f"categories in turn. {_NUMBERS}",
         ),
     ]
-    return [figure for figure in figures if figure.groups]
 
 
 def _comparators(systems: Sequence[SystemSpec], lead: SystemSpec) -> list[SystemSpec]:

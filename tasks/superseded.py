@@ -56,17 +56,26 @@ def remove_superseded(folder: Path, root: Path, records: Iterable[Mapping[str, A
     (folder / _NAME).rmdir()
 
 
-def remove_abandoned(folder: Path, root: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def remove_abandoned(folder: Path, root: Path) -> None:
     """Delete files in an output tree that only steps name that were never finished, or not whole.
 
-    Settings changed in the middle, say. folder: of the step that is finished now; the others of its
-    key lie beside it. root, records: as for `remove_superseded`.
+    Settings were changed in the middle and changed back, say. folder: of the step that is up to
+    date; the others of its key lie beside it. root: as for `remove_superseded`.
     """
-    kept = _files_of(records)
-    for other in folder.parent.iterdir():
-        if other == folder or read_success(other) is not None or not _same_place(other, folder):
-            continue
-        for path in [*(other / "done").glob("*.json"), *(other / _NAME).glob("*.json")]:
+    abandoned = [
+        other
+        for other in folder.parent.iterdir()
+        if other != folder and read_success(other) is None and _same_place(other, folder)
+    ]
+    left = [
+        path
+        for other in abandoned
+        for path in [*(other / "done").glob("*.json"), *(other / _NAME).glob("*.json")]
+    ]
+    if left:
+        own = (ledger.read_json(path) for path in (folder / "done").glob("*.json"))
+        kept = _files_of(record for record in own if record is not None)
+        for path in left:
             _remove_unnamed(path, root, kept)
 
 

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from skimage import data
 from skimage.metrics import structural_similarity
 
 from colorization.accuracy import accuracy_auc
@@ -105,6 +106,34 @@ def test_lpips_equals_the_authors_package() -> None:
     assert expected > 1e-3
     assert ours.distance(ours.look(noisy), ours.look(clean)) == pytest.approx(expected, rel=1e-4)
     assert ours.distance(ours.look(clean), ours.look(clean)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("astronaut", 0.1038769), ("coffee", 0.6789826), ("chelsea", 0.6214040)],
+)
+def test_lpips_of_gray_photos_is_what_the_package_says(name: str, expected: float) -> None:
+    """Golden values of lpips 0.1.4 with the same weights; it need not be installed here."""
+    shapes = [
+        (64, 3, 11, 11),
+        (192, 64, 5, 5),
+        (384, 192, 3, 3),
+        (256, 384, 3, 3),
+        (256, 256, 3, 3),
+    ]
+    rng = np.random.default_rng(8)
+    features, heads = {}, {}
+    for number, shape in zip((0, 3, 6, 8, 10), shapes, strict=True):
+        spread = np.sqrt(2 / np.prod(shape[1:]))
+        features[f"{number}.weight"] = rng.normal(0, spread, shape).astype(np.float32)
+        features[f"{number}.bias"] = rng.normal(0, 0.1, shape[0]).astype(np.float32)
+    for number, shape in enumerate(shapes):
+        head = rng.uniform(0, 1, (1, shape[0], 1, 1)).astype(np.float32)
+        heads[f"lin{number}.model.1.weight"] = torch.from_numpy(head)
+    lpips = LPIPS({key: torch.from_numpy(value) for key, value in features.items()}, heads)
+    photo = getattr(data, name)()[:256, :256]
+    gray = np.repeat(photo.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    assert lpips.distance(lpips.look(gray), lpips.look(photo)) == pytest.approx(expected, rel=1e-4)
 
 
 def test_lpips_refuses_other_weights() -> None:
