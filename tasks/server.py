@@ -9,6 +9,7 @@ from httpx import HTTPError, HTTPStatusError
 from prefect.client.orchestration import get_client
 from prefect.settings import get_current_settings
 
+from storage.errors import UsageError
 from tasks.environment import refuse_open_server
 
 START = "prefect server start"
@@ -41,8 +42,8 @@ def require_server() -> str:
 def check_server() -> None:
     """Ask the server that Prefect's settings name, if any, whether it may be used.
 
-    Raises ServerMissingError where it does not answer or wants another password, UsageError for an
-    address other than loopback without authentication.
+    Raises ServerMissingError where it does not answer, UsageError where it wants another password and
+    for an address other than loopback without authentication.
     """
     api = get_current_settings().api
     if not api.url:
@@ -53,8 +54,8 @@ def check_server() -> None:
             client.api_version()
     except (HTTPError, OSError) as error:
         if isinstance(error, HTTPStatusError) and error.response.status_code in _REFUSALS:
-            raise ServerMissingError(
-                f"Expected to be let in by the Prefect server at {api.url}, got: "
+            raise UsageError(
+                f"Expected credentials that the Prefect server at {api.url} takes, got: "
                 f"{error.response.status_code}. Set PREFECT_API_AUTH_STRING to the user:password "
                 "that it was started with."
             ) from error
