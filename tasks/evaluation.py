@@ -160,44 +160,56 @@ def evaluate_photos(config: EvaluationConfig) -> Evaluation:
     for photos in sets:
         refuse_nesting(photos.source, config.output)
     compute = ComputeConfig(workers=config.workers)
-    with _work_folder(config.output) as work, open_terminal() as terminal:
-        with run_clusters(compute) as clusters:
-            cluster = clusters.of(plan_photos(compute))
-            run = Evaluating(config.location, config.geometry, Path(work), cluster, terminal)
-            sets, quarantined = run.look(sets)
-            require_categories(sets, systems)
-            seen = [photo for photos in sets for photo in photos.photos]
-            for other in earlier:
-                if other is not None:
-                    require_same_photos(other["sha256"], (photo["sha256"] for photo in seen))
-            items = run.items(sets, systems, files)
-            results, failed, facts = run.measure(items)
-            quarantined += failed
-            chosen = choose_figures(results, systems, leading_system(config.compare, systems))
-            figures = run.draw(chosen, items, config.output / "figures")
+    with (
+        _work_folder(config.output) as work,
+        open_terminal() as terminal,
+        run_clusters(compute) as clusters,
+    ):
+        cluster = clusters.of(plan_photos(compute))
+        run = Evaluating(config.location, config.geometry, Path(work), cluster, terminal)
+        sets, quarantined = run.look(sets)
+        require_categories(sets, systems)
+        seen = [photo for photos in sets for photo in photos.photos]
+        for other in earlier:
+            if other is not None:
+                require_same_photos(other["sha256"], (photo["sha256"] for photo in seen))
+        items = run.items(sets, systems, files)
+        results, failed, facts = run.measure(items)
+        quarantined += failed
+        chosen = choose_figures(results, systems, leading_system(config.compare, systems))
+        figures = run.draw(chosen, items, config.output / "figures")
         features = collect_features(Path(work), items) if files.inception else None
-    fid = features.distances(results) if features else {}
-    scores = [replace(s, fid=fid.get((s.category, s.system))) for s in score(results)]
-    comparison = compare_pair(config.compare, earlier, results) if config.compare else None
-    facts |= facts_of(config.location, config.geometry, systems, results, items, quarantined)
-    _remove_earlier(config.output, figures)
-    write_table(config.output / RESULTS_NAME, results.to_dict("records"), ROW_COLUMNS)
-    if features:
-        features.save(config.output / FEATURES_NAME)
-    heading = heading_of(facts, items[0])
-    texts = [render(heading, scores, comparison) for render in (markdown, latex)]
-    for name, text in zip(TABLE_NAMES, texts, strict=True):
-        write_bytes(config.output / name, text.encode())
-    write_json(config.output / FACTS_NAME, facts | {"scores": scores_as_json(scores)})
+        fid = features.distances(results) if features else {}
+        scores = [replace(s, fid=fid.get((s.category, s.system))) for s in score(results)]
+        pair = config.compare
+        comparison = compare_pair(pair, earlier, results) if pair else None
+        facts |= facts_of(config.location, config.geometry, systems, results, items, quarantined)
+        # before the workers are stopped: what they did is not lost if one does not stop
+        _remove_earlier(config.output, figures)
+        write_table(config.output / RESULTS_NAME, results.to_dict("records"), ROW_COLUMNS)
+        if features:
+            features.save(config.output / FEATURES_NAME)
+        table = _write_tables(config.output, heading_of(facts, items[0]), scores, comparison)
+        write_json(config.output / FACTS_NAME, facts | {"scores": scores_as_json(scores)})
     return Evaluation(
         output=config.output,
         num_photos=len(seen) - len(failed),
         scores=scores,
         comparison=comparison,
-        table=texts[0],
+        table=table,
         quarantined=quarantined,
         figures=figures,
     )
+
+
+def _write_tables(
+    output: Path, heading: list[str], scores: list[Score], comparison: Comparison | None
+) -> str:
+    """Write both. Returns the one in Markdown."""
+    texts = [render(heading, scores, comparison) for render in (markdown, latex)]
+    for name, text in zip(TABLE_NAMES, texts, strict=True):
+        write_bytes(output / name, text.encode())
+    return texts[0]
 
 
 def _remove_earlier(output: Path, figures: list[Path]) -> None:
