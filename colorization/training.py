@@ -250,6 +250,7 @@ class Trainer:
         if self.discriminator is not None:
             self.discriminator.load_state_dict(state["discriminator"])
             self._discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        self.network.eval()  # as after an epoch; what is predicted must not move BatchNorm's means
 
 
 def predict_ab(

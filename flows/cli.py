@@ -2,19 +2,20 @@
 
 torch and Prefect are imported only by the commands that run flows. Commands that only look are in
 `flows.looking` and `flows.looking_back`, those of models in `flows.model_commands`, those of
-deployments in `flows.deployment_commands`; `evaluate IN` goes on in `flows.evaluating`.
+deployments in `flows.deployment_commands`; `evaluate IN` goes on in `flows.evaluating`, what runs
+a flow in `flows.calling`.
 """
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from flows.calling import call_flow, run_flow
 from flows.deployment_commands import app as deployment_app
 from flows.evaluating import evaluate_photos
 from flows.looking import app as looking_app
@@ -27,8 +28,6 @@ from flows.terminal import (
     Output,
     print_json,
     say,
-    say_quarantined,
-    say_skipped,
 )
 
 app = typer.Typer(
@@ -72,7 +71,7 @@ def demo(folder: Annotated[Path, typer.Option(help="Where it works.")] = Path("d
     from tasks.demo import write_demo
 
     config = write_demo(folder)
-    _run_flow("pipeline", config, {"config": str(config)}, as_json=False)
+    run_flow("pipeline", config, {"config": str(config)}, as_json=False)
 
 
 @app.command()
@@ -141,7 +140,7 @@ def run(
         "workers": workers,
         "cluster": cluster,
     }
-    _run_flow("pipeline", config, parameters, as_json)
+    run_flow("pipeline", config, parameters, as_json)
 
 
 @app.command()
@@ -166,7 +165,7 @@ def retry(
     if output is None:
         chosen = {"until_stage": until_stage} if until_stage else {}
         parameters = {"config": str(config), "only": only, **chosen, **again}
-        _run_flow("pipeline", config, parameters, as_json)
+        run_flow("pipeline", config, parameters, as_json)
         return
     if until_stage or only:
         raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
@@ -174,7 +173,7 @@ def retry(
     workflow = archive_workflow(output=output, **request)
     build_steps(with_cluster(workflow, cluster))
     parameters = {**request, "output": output, **again}
-    _call_flow("colorize", workflow.workspace, parameters, as_json)
+    call_flow("colorize", workflow.workspace, parameters, as_json)
 
 
 def _stage_command(stage: str, summary: str) -> Callable[..., None]:
@@ -186,7 +185,7 @@ def _stage_command(stage: str, summary: str) -> Callable[..., None]:
         as_json: Json = False,
     ) -> None:
         parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
-        _run_flow(stage, config, parameters, as_json)
+        run_flow(stage, config, parameters, as_json)
 
     command.__doc__ = summary
     return command
@@ -265,7 +264,7 @@ def evaluate(
         option = next(iter(given)).replace("systems", "system").replace("_", "-")
         raise UsageError(f"Expected IN beside --{option}: the photos to compare systems on.")
     parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
-    _run_flow("evaluate", config, parameters, as_json)
+    run_flow("evaluate", config, parameters, as_json)
 
 
 @app.command()
@@ -365,67 +364,4 @@ def colorize(
         "workers": workers,
         "cluster": cluster,
     }
-    _call_flow("colorize", workflow.workspace, parameters, as_json)
-
-
-def _run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
-    """Check the config before anything slow is imported, then run the flow."""
-    from tasks.config_file import load_workflow
-    from tasks.graph import build_steps, select, with_cluster
-
-    workflow = with_cluster(load_workflow(config), parameters.get("cluster", ""))
-    stages = {
-        "from_stage": parameters.get("from_stage"),
-        "until_stage": parameters.get("until_stage"),
-    }
-    chosen = {key: value for key, value in stages.items() if value}
-    select(build_steps(workflow), only=parameters.get("only") or [], **chosen)
-    _call_flow(name, workflow.workspace, parameters, as_json)
-
-
-def _call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: bool) -> None:
-    from importlib import import_module
-
-    from storage.workspace import Workspace
-    from tasks.environment import configure_prefect
-    from tasks.prefect_database import provide_database
-
-    Workspace(workspace).create()
-    with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
-        configure_prefect(Workspace(workspace).prefect_home)
-        provide_database(Workspace(workspace).prefect_home)
-    flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
-    from tasks.results import RunFailedError
-    from tasks.server import check_server
-
-    check_server()
-    try:
-        result = flow(**parameters)
-    except RunFailedError as error:
-        result = error.result
-    except KeyboardInterrupt:
-        say("Interrupted. What is done is kept; run the same command to go on.")
-        raise typer.Exit(130) from None
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _say_result(result)
-    raise typer.Exit(result.exit_code)
-
-
-def _say_result(result: Any) -> None:
-    for (stage, key), ref in result.refs.items():
-        counts = " ".join(f"{name} {count}" for name, count in ref.counts.items())
-        state = f"{ref.computed} computed" if ref.computed else "up to date"
-        say(f"{stage + '/' + key:<22} {state:<14} {counts}")
-    for failure in result.failures:
-        if not hasattr(failure.error, "exit_code"):  # a bug of ours: say where
-            say("".join(traceback.format_exception(failure.error)).rstrip())
-        say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
-    say_quarantined(result.quarantined)
-    say_skipped(result.filtered)
-    say(f"{result.computed} computed in run {result.run_id}")
-    if result.sheet:
-        say(f"Contact sheet: {result.sheet}")
-    if result.report:
-        say(f"Report: {result.report}")
+    call_flow("colorize", workflow.workspace, parameters, as_json)

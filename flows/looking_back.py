@@ -126,13 +126,14 @@ def lineage(
     from storage.workspace import Workspace
     from tasks.archive import output_workspace
     from tasks.lineage import trace
-    from tasks.mirrors import load_fetched
+    from tasks.mirrors import load_fetched, local_name
 
     workflow = load_fetched(config) if config.exists() or config != DEFAULT_CONFIG else None
     workspaces = [output_workspace(output)] if output else []
     if workflow is not None:
         workspaces.append(Workspace(workflow.workspace.resolve()))
-    found = trace(what, workspaces, workflow.experts.values() if workflow is not None else ())
+    experts = workflow.experts.values() if workflow is not None else ()
+    found = trace(local_name(what, output, workflow), workspaces, experts)
     if as_json:
         print_json({"what": what, "found": found})
         return

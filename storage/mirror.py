@@ -21,7 +21,7 @@ from typing import Any
 from storage.errors import DamagedError
 from storage.fingerprint import hash_bytes, hash_file
 from storage.ledger import atomic_path, exclusive, read_json, sync_folder, write_json
-from storage.remote import Facts, Remote
+from storage.remote import Facts, Remote, is_inside
 from storage.remote_lock import LEASE_SECONDS, RemoteLock
 
 INDEX_NAME = ".mirror.json"
@@ -67,7 +67,11 @@ class Index:
             if value["version"] != _VERSION:
                 raise ValueError(f"version {value['version']}")
             files = {path: Entry(*entry) for path, entry in value["files"].items()}
-            return cls(files, value["links"], value["pending"])
+            links, pending = value["links"], value["pending"]
+            for path in (*files, *links, *links.values(), *pending):
+                if not is_inside(path):
+                    raise ValueError(f"path {path!r}")
+            return cls(files, links, pending)
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(
                 f"Expected version {_VERSION} of an index at {url}/{INDEX_NAME}, got: {error}. "

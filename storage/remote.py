@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -139,6 +139,12 @@ class Remote:
         return f"{self._root}/{path}"
 
 
+def is_inside(path: str) -> bool:
+    """Whether a path that a service names stays below the folder that it is written to."""
+    pure = PurePosixPath(path)
+    return bool(path) and not pure.is_absolute() and ".." not in pure.parts
+
+
 def working_copy(scratch: Path, url: str) -> Path:
     """Where the working copy of a URL lies below `scratch`: the same name on every machine."""
     url = url.rstrip("/")
@@ -178,6 +184,8 @@ def refuse_url_nesting(source: str, outputs: Iterable[str]) -> None:
 def _fetch(remote: Remote, listed: Mapping[str, Facts], target: Path, url: str) -> None:
     if not listed:
         raise UsageError(f"Expected a file or folder at {url}, found none. Check the address.")
+    if outside := [path for path in listed if not is_inside(path)]:
+        raise UsageError(f"Expected names inside {url}, got {outside[0]!r}. Rename it there.")
     known = read_json(target / _STAMP_NAME) or {}
     for path, facts in listed.items():
         stamp = f"{facts.bytes} {facts.stamp}"

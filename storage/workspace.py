@@ -35,6 +35,11 @@ class Workspace:
         return self.root / "runs"
 
     @property
+    def report(self) -> Path:
+        """The page of the archive, and what it shows."""
+        return self.root / "report"
+
+    @property
     def prefect_home(self) -> Path:
         """The ephemeral Prefect server's database and settings."""
         return self.root / ".prefect"
@@ -61,10 +66,11 @@ class Workspace:
         links = sorted((self.root / "current").glob("*/*"))
         return [link for link in links if not link.name.startswith(".")]
 
-    def remove_partial_links(self) -> None:
-        """Delete what a killed `set_current` left behind."""
-        for link in (self.root / "current").glob("*/.*.partial"):
-            link.unlink(missing_ok=True)
+    def remove_partials(self) -> None:
+        """Delete what a killed run left behind beside its steps: links, plans and results half made."""
+        for pattern in ("current/*/.*.partial", "runs/*/.*.partial"):
+            for path in self.root.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def unset_current(self, stage: str, key: str) -> None:
         """Forget the published folder of a stage × key; its files stay."""
@@ -91,6 +97,7 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Hold the workspace; the system frees it when the holder dies. Raises LockedError."""
         with exclusive(self._lock_file, str(self.root), patience=_PROBE_SECONDS):
+            self.remove_partials()
             yield
 
     def is_locked(self) -> bool:

@@ -230,7 +230,8 @@ class ColorizeConfig:
     sheet: int = 12
     """Photos on the contact sheet; 0 for none."""
     thumbnails: int = 256
-    """Long side of each photo's pictures in the run report, pixels; 0 for none, and nothing measured."""
+    """Long side of each photo's pictures in the run report, pixels; 0 for none, and then its mix of
+    categories and its colourfulness are not measured."""
     toning: str = "neutral"
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: tuple[str, ...] = ()

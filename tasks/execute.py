@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +23,7 @@ from tasks.jobs.timing import TimedResult, do_timed
 from tasks.progress import StepProgress, Terminal
 from tasks.retry import Retry, forget
 from tasks.stages import Decision, StageRef, Step, StepName, decide, prepare, publish, skipped
+from tasks.superseded import remove_abandoned, remove_superseded, set_all_aside
 
 Record = dict[str, Any]
 OnResult = Callable[[ItemResult], None]
@@ -115,9 +115,10 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
     earlier = step.workspace.current(step.stage, step.key).resolve()
     if forced:
         step.workspace.unset_current(step.stage, step.key)
-        shutil.rmtree(decision.folder, ignore_errors=True)
+        set_all_aside(decision.folder)
     elif decision.action == "skip":
         ref = skipped(decision)
+        _clear_output(decision)
         run.publish(step, ref)
         return ref
     started = time.monotonic()
@@ -137,6 +138,7 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
     run.events.write("step_begun", step=step.label, items=len(left), photos=_num_photos(left))
     results = _compute(step, run, work, folder, left) if left else []
     ref = _publish(decision, run, work, items, left, results, time.monotonic() - started)
+    _clear_output(decision)
     run.events.write(
         "step_published",
         step=step.label,
@@ -148,6 +150,12 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
     )
     run.publish(step, ref)
     return ref
+
+
+def _clear_output(decision: Decision) -> None:
+    """Leave nothing in the output tree of steps that were given up before they were finished."""
+    if decision.step.output_root is not None:
+        remove_abandoned(decision.folder, decision.step.output_root)
 
 
 def _publish(
@@ -163,6 +171,7 @@ def _publish(
     folder = decision.folder
     records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
     published = work.finish(folder, records)
+    remove_superseded(folder, decision.step.output_root or folder, records.values())
     quarantined = [row for record in records.values() for row in record["quarantined"]]
     of_step = [row.to_dict() for row in published.quarantined]
     failed = [row for row in of_step if not is_policy(row["code"])]

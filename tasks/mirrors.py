@@ -54,11 +54,14 @@ class Mirrors:
             self._say(mirror.publish(files, links, gone), step.label, mirror)
 
     def publish_runs(self) -> None:
-        """Put the folders of runs that are not at the URL yet: plan, events, result."""
+        """Put what runs left that is not at the URL yet (plan, events, result) and their report."""
+        report = self._workspace.report
         for mirror in self._mirrors:
             if self._workspace.root.is_relative_to(mirror.local):
-                files = _files_within(_files_below(self._workspace.runs), mirror.local)
-                mirror.publish(files, {})
+                shown = _files_within(_files_below(report), mirror.local)
+                runs = _files_within(_files_below(self._workspace.runs), mirror.local)
+                gone = mirror.published(_below(_relative(report, mirror.local))) - set(shown)
+                mirror.publish([*runs, *shown], {}, gone)
 
     def _published_outputs(self, mirror: Mirror, archive: ArchiveConfig) -> set[str]:
         """What earlier runs put into the output tree; the workspace is none of it."""
@@ -120,6 +123,18 @@ def output_folder(output: Path | str) -> Path:
     """Where an OUT lies on this machine, absolute; of a URL its working copy as it is."""
     text = str(output)
     return working_copy(scratch_folder(), text) if is_url(text) else Path(text).resolve()
+
+
+def local_name(what: str, output: str | None, workflow: Workflow | None) -> str:
+    """A file at the URL of an OUT or of a workflow as that of the working copy; else as it is."""
+    remotes = dict(workflow.remotes) if workflow is not None else {}
+    if output is not None and is_url(output):
+        remotes[output] = output_folder(output)
+    for url, local in remotes.items():
+        start = url.rstrip("/") + "/"
+        if what.startswith(start):
+            return str(local / what.removeprefix(start))
+    return what
 
 
 def with_output_url(workflow: Workflow, output: Path | str) -> Workflow:

@@ -35,7 +35,7 @@ from tasks.report_commands import reproduce_command, retry_command
 from tasks.report_rows import COLUMNS, FAILED, STATUSES, Archive, Row, read_archive
 from tasks.verification import SUCCESS_NAME
 
-REPORT_FOLDER, PAGE_NAME = "report", "index.html"
+PAGE_NAME = "index.html"
 RUN_NAME, PHOTOS_NAME, FAILURES_NAME = "run.json", "photos.parquet", "failures.csv"
 _PAGE_FOLDER, _CODE_FOLDER = "report_page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
@@ -88,7 +88,7 @@ def write_report(
             f"Expected an archive that was read at least once, found none in {workspace.root}. "
             "Run `chromaflow colorize IN OUT` first."
         )
-    is_given, folder = folder is not None, (folder or workspace.root / REPORT_FOLDER).resolve()
+    is_given, folder = folder is not None, (folder or workspace.report).resolve()
     with _written(folder):
         if is_given:
             _check_ours(folder)
@@ -151,7 +151,7 @@ def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Pa
 
     output: see `write_report`. exit_code: of the run. Raises OutputError.
     """
-    folder = workspace.root / REPORT_FOLDER
+    folder = workspace.report
     before = read_json(folder / RUN_NAME) or {}
     ended = (before.get("run") or {}).get("exit_code")
     if before.get("state") == _state(workspace) and ended == exit_code:

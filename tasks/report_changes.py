@@ -40,8 +40,8 @@ CHANGE_COLUMNS = (
 """change: status, added, removed, original (other bytes under the same path), colours, or unreadable.
 before: in the output compared with. dE00: CIEDE2000 at a short side of 256 pixels."""
 _SHORT_SIDE, _LONG_SIDE = 256, 384
-_PICTURED, _LISTED = 10, 1000
-"""Of the page."""
+_PICTURED, _LISTED = 10, 100
+"""Of the page: changes of colour, and others."""
 
 
 @dataclass
@@ -56,7 +56,9 @@ class Changes:
     def write(self, folder: Path) -> None:
         """Write changes.csv, and the largest of them for the page. Raises OutputError."""
         write_csv(folder / CHANGES_TABLE, CHANGE_COLUMNS, self.rows)
-        value = {"rows": self.rows[:_LISTED], "pictures": self.pictures}
+        others = [row for row in self.rows[_PICTURED:] if row["change"] != "colours"]
+        rows = [*self.rows[:_PICTURED], *others[:_LISTED]]
+        value = {"rows": rows, "pictures": self.pictures}
         write_page_data(folder / CHANGES_NAME, "changes", value)
 
 

@@ -85,7 +85,9 @@ def read_archive(workspace: Workspace) -> Archive:
         else:
             beside.append(_refused(refused))
     for output in _outputs(archive):
-        rows[output["path"]] = rows.get(output["path"], {}) | output
+        row = rows.get(output["path"], {})
+        if row.get("sha256", output["sha256"]) == output["sha256"]:  # else it is of an older file
+            rows[output["path"]] = row | output
     archive.rows.extend([*rows.values(), *beside])
     return archive
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import (
-    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
@@ -199,10 +198,11 @@ def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunR
     for ref in result.refs.values():
         for row in read_rows(Path(ref.folder) / "quarantine.parquet"):
             (result.filtered if is_policy(row["code"]) else result.quarantined).append(row)
-        if ref.stage == "colorize" and (sheet := _contact_sheet(ref)).exists():
+        sheet = Path(ref.folder) / SHEET_NAME
+        if ref.stage == "colorize" and sheet.exists():
             result.sheet = str(sheet)
     write_json(record.folder / RESULT_NAME, result.to_dict())
-    if ("ingest", ARCHIVE) in result.refs:
+    if any(key == ARCHIVE for _, key in result.refs):
         page = renew_report(record.workspace, output_name(workflow), result.exit_code)
         result.report = str(page)
         write_json(record.folder / RESULT_NAME, result.to_dict())
@@ -233,16 +233,14 @@ def _publish_artifacts(result: RunResult) -> None:
             create_table_artifact(
                 epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
             )
-            create_markdown_artifact(files, key=f"training-{ref.key}", description=f"{ref.key}")
-            _show_sheet(ref, newest_samples(ref), key=f"samples-{ref.key}")
-        elif ref.stage == "colorize":
-            _show_sheet(ref, _contact_sheet(ref), key="contact-sheet-picture")
+            text = files + _picture(ref, newest_samples(ref))
+            create_markdown_artifact(text, key=f"training-{ref.key}", description=f"{ref.key}")
+        elif ref.stage == "colorize" and result.sheet:
+            text = f"Contact sheet: `{result.sheet}`" + _picture(ref, Path(result.sheet))
+            create_markdown_artifact(text, key="contact-sheet", description="Contact sheet")
     if result.quarantined:
         shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
         create_table_artifact(shown, key="quarantine", description="Photos not used, and why")
-    if result.sheet:
-        text = f"Contact sheet: `{result.sheet}`"
-        create_markdown_artifact(text, key="contact-sheet", description="Contact sheet")
     if result.report:
         create_link_artifact(
             Path(result.report).as_uri(),
@@ -252,11 +250,8 @@ def _publish_artifacts(result: RunResult) -> None:
         )
 
 
-def _show_sheet(ref: StageRef, sheet: Path | None, key: str) -> None:
-    """A sheet as a picture on the run's page, unless it is that of an earlier run."""
-    if ref.computed and sheet is not None and sheet.exists():
-        create_image_artifact(picture_url(sheet), key=key, description=f"{ref.stage}/{ref.key}")
-
-
-def _contact_sheet(ref: StageRef) -> Path:
-    return Path(ref.folder) / SHEET_NAME
+def _picture(ref: StageRef, sheet: Path | None) -> str:
+    """A sheet's pixels as Markdown; nothing where an earlier run drew it."""
+    if not ref.computed or sheet is None:
+        return ""
+    return f"\n\n![{ref.stage}/{ref.key}]({picture_url(sheet)})"

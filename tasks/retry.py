@@ -14,6 +14,7 @@ from pathlib import Path
 from storage import ledger
 from storage.errors import explain_reason, may_pass
 from storage.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, read_rows, write_table
+from tasks.superseded import set_aside
 
 _SEEN, _MANIFEST, _GENERATION = "seen.parquet", "manifest.parquet", "generation.json"
 """The tables of ingest, as `tasks.ingest` names them; importing it would bring Prefect to `plan`."""
@@ -49,7 +50,7 @@ def find_again(folder: Path, retry: Retry) -> tuple[str, ...]:
 
 
 def forget(folder: Path, stage: str, retry: Retry, *, published: bool) -> set[str]:
-    """Delete the records of items that hold photos to try again. Returns these items' names.
+    """Set the records of items that hold photos to try again aside. Returns these items' names.
 
     folder: of the step, prepared to work in. published: whether it was whole until then; what
     ingest saw becomes the basis of a next generation, so that only these photos are looked at and
@@ -59,11 +60,11 @@ def forget(folder: Path, stage: str, retry: Retry, *, published: bool) -> set[st
     forgotten = {name for name, path in records.items() if _holds(path, retry)}
     if forgotten:
         forgotten |= records.keys() & set(_OF_ALL_PHOTOS.get(stage, ()))
-    _delete(folder, forgotten)
+    _set_aside(folder, forgotten)
     tables = [folder / name for name in (_SEEN, _MANIFEST, _GENERATION)]
     if stage == "ingest" and published and all(path.exists() for path in tables):
         _begin_generation(folder, retry)
-        _delete(folder, records)
+        _set_aside(folder, records)
         return set(records)
     return forgotten
 
@@ -87,6 +88,6 @@ def _begin_generation(folder: Path, retry: Retry) -> None:
     write_table(basis / _SEEN, seen, SEEN_COLUMNS)
 
 
-def _delete(folder: Path, names: Iterable[str]) -> None:
+def _set_aside(folder: Path, names: Iterable[str]) -> None:
     for name in names:
-        ledger.record_path(folder, name).unlink(missing_ok=True)
+        set_aside(folder, name)

@@ -1,15 +1,15 @@
-"""The Prefect server that deployments live on: is there one, and may it be used?"""
+"""The Prefect server that runs and deployments are kept on: is there one, and may it be used?"""
 
 from __future__ import annotations
 
 import stat
 from pathlib import Path
 
-from httpx import HTTPError
+from httpx import HTTPError, HTTPStatusError
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
+from storage.errors import UsageError
 from tasks.environment import refuse_open_server
 
 START = "prefect server start"
@@ -42,8 +42,8 @@ def require_server() -> str:
 def check_server() -> None:
     """Ask the server that Prefect's settings name, if any, whether it may be used.
 
-    Raises ServerMissingError where it does not answer or wants another password, UsageError for an
-    address other than loopback without authentication.
+    Raises ServerMissingError where it does not answer, UsageError where it wants another password and
+    for an address other than loopback without authentication.
     """
     api = get_current_settings().api
     if not api.url:
@@ -52,15 +52,13 @@ def check_server() -> None:
     try:
         with get_client(sync_client=True) as client:
             client.api_version()
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code not in _REFUSALS:
-            raise
-        raise ServerMissingError(
-            f"Expected to be let in by the Prefect server at {api.url}, got: "
-            f"{error.response.status_code}. Set PREFECT_API_AUTH_STRING to the user:password that it "
-            "was started with."
-        ) from error
     except (HTTPError, OSError) as error:
+        if isinstance(error, HTTPStatusError) and error.response.status_code in _REFUSALS:
+            raise UsageError(
+                f"Expected credentials that the Prefect server at {api.url} takes, got: "
+                f"{error.response.status_code}. Set PREFECT_API_AUTH_STRING to the user:password "
+                "that it was started with."
+            ) from error
         raise ServerMissingError(
             f"Expected a Prefect server at {api.url}, got: {error}. Start one with `{START}`, or "
             "unset PREFECT_API_URL."

@@ -23,6 +23,7 @@ from storage.manifest import QUARANTINE_COLUMNS, write_table
 from storage.workspace import Workspace
 from tasks.retry import Retry, find_again
 from tasks.stage_code import STAGES
+from tasks.superseded import set_aside
 from tasks.verification import find_damage, read_success, write_success
 
 StepName = tuple[str, str]
@@ -169,13 +170,14 @@ def prepare(decision: Decision) -> set[str]:
     step, folder = decision.step, decision.folder
     folder.mkdir(parents=True, exist_ok=True)
     _remove_partials(decision)
-    step.workspace.remove_partial_links()
     success = read_success(folder)
     if success is not None:
         outputs = {output["path"] for output in success["outputs"]}
         for name in find_damage(folder, success, step.output_root or folder):
-            damaged = folder / name if name in outputs else ledger.record_path(folder, name)
-            damaged.unlink(missing_ok=True)
+            if name in outputs:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                set_aside(folder, name)
     else:
         _drop_broken_records(folder, step.output_root or folder)
     (folder / "_SUCCESS.json").unlink(missing_ok=True)
@@ -280,7 +282,7 @@ def _drop_broken_records(folder: Path, root: Path) -> None:
     for path in (folder / "done").glob("*.json"):
         record = ledger.read_json(path)
         if record is None or any(ledger.damage(root, file) for file in record["files"]):
-            path.unlink()
+            set_aside(folder, path.stem)
 
 
 def _without(parts: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -254,7 +254,10 @@ class Project:
 
     def hold_to_golden(self) -> None:
         """Outputs and originals are those of the run that nobody killed; nothing is left to do."""
-        assert tree(self.folder) == self.golden.tree
+        found, golden = tree(self.folder), self.golden.tree
+        names = found.keys() | golden.keys()
+        differing = {name for name in names if found.get(name) != golden.get(name)}
+        assert not differing, sorted(differing)
         assert tree_of_photos(self.folder) == self.golden.originals
         assert not list(self.folder.rglob(f"*{PARTIAL}"))
         decisions = plan(build_steps(load_workflow(self.config)))

@@ -17,6 +17,7 @@ from tasks.jobs.training_state import TrainingState
 
 OTHER_WEIGHTS = {"best": "last.safetensors", "last": "best.safetensors"}
 """By what the recipe publishes as weights.safetensors: the file of the other epoch."""
+_FIRST = ("epoch", "loss")
 _TIMES = ("seconds", "wait_share")
 """Columns of the history that differ from run to run."""
 
@@ -28,7 +29,7 @@ def write_results(
 
     metadata: provenance for the header of the weights and for the card.
     """
-    publish, history = trainer.recipe.publish, state.history
+    publish, history = trainer.recipe.publish, [_ordered(row) for row in state.history]
     metrics = {row["epoch"]: _lasting(row) for row in history}
     last_epoch, last = history[-1]["epoch"], trainer.published.state_dict()
     best_epoch = state.best["epoch"] if state.best else last_epoch
@@ -43,6 +44,12 @@ def write_results(
     facts = {"metrics": metrics[epochs[publish][0]], "epochs_trained": len(history)}
     write_bytes(folder / CARD_NAME, model_card(metadata | facts).encode())
     return [*paths, folder / METRICS_NAME, folder / CARD_NAME]
+
+
+def _ordered(row: dict[str, Any]) -> dict[str, Any]:
+    """Epoch and loss, then the rest by name: rows read back from a checkpoint lost their order."""
+    first = {key: row[key] for key in _FIRST}
+    return first | {key: row[key] for key in sorted(row.keys() - first.keys())}
 
 
 def _lasting(row: dict[str, Any]) -> dict[str, Any]:

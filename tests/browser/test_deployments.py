@@ -279,7 +279,7 @@ def look_at_sheet(site: Site) -> None:
     """The contact sheet is drawn on its artifact's page, which fetches it from nowhere."""
     from playwright.sync_api import sync_playwright
 
-    body = {"artifacts": {"key": {"any_": ["contact-sheet-picture"]}}}
+    body = {"artifacts": {"key": {"any_": ["contact-sheet"]}}}
     (artifact,) = site.post("artifacts/filter", body)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

@@ -89,6 +89,7 @@ def forget(project: Path) -> None:
     workspace.rename(workspace.with_name(f"workspace-{time.monotonic_ns()}"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 @pytest.mark.timeout(900)
 def test_workers_at_an_address_and_of_a_class_give_the_bytes_of_a_local_run(

@@ -443,7 +443,7 @@ def test_verify_by_the_command_finds_what_was_deleted_altered_and_stripped(
 
 def test_verify_of_a_folder_that_was_not_colorized_is_a_usage_error(photos: Path) -> None:
     code, _, err = chromaflow("verify", photos)
-    assert code == 2 and "finished" in err
+    assert code == 2 and "to be an OUT" in err
     code, _, err = chromaflow("verify", "--originals", photos)
     assert code == 2 and "OUT" in err
 

@@ -54,7 +54,7 @@ def test_a_run_on_a_server_with_a_password(
     for login in ("", "archivist:wrong"):
         monkeypatch.setenv("PREFECT_API_AUTH_STRING", login)
         code, _, err = chromaflow(*words)
-        assert code == 3 and "PREFECT_API_AUTH_STRING" in err and "Traceback" not in err, err
+        assert code == 2 and "PREFECT_API_AUTH_STRING" in err and "Traceback" not in err, err
     assert not list(tmp_path.glob("out/*.png"))
     with pytest.raises(urllib.error.HTTPError, match="401"):
         everything(guarded, "flow_runs", "archivist:wrong")
@@ -71,8 +71,8 @@ def test_a_run_on_a_server_with_a_password(
     ]
     (row,) = json.loads(shown["quarantine"])
     assert (row["path"], row["code"]) == ("=broken.png", "TRUNCATED")
-    kind, _, picture = shown["contact-sheet-picture"].partition(",")
-    assert kind == "data:image/jpeg;base64"
+    kind, _, picture = shown["contact-sheet"].rstrip(")").partition(",")
+    assert kind.endswith("![colorize/archive](data:image/jpeg;base64")
     with Image.open(io.BytesIO(base64.b64decode(picture))) as sheet:
         assert sheet.width == 900
     state = tmp_path / "out" / ".chromaflow"

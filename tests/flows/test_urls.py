@@ -132,7 +132,7 @@ def test_an_output_url_is_looked_at_repaired_and_superseded(
     assert code == 6, err
     photos = [f"{number}.png.color.png" for number in range(3)]
     coloured = {path: digest for path, digest in files_at(output).items() if path in photos}
-    assert sorted(coloured) == photos
+    assert sorted(coloured) == photos and ".chromaflow/report/index.html" in files_at(output)
     assert not Path("s3:").exists() and not (tmp_path / "s3:").exists()
 
     code, out, err = chromaflow("status", output, "--json")
@@ -145,8 +145,8 @@ def test_an_output_url_is_looked_at_repaired_and_superseded(
     assert run["commands"]["retry"] == f"chromaflow retry {output}"
     code, out, err = chromaflow("log", "--output", output)
     assert code == 0 and "broken.png" in out + err, err
-    code, out, err = chromaflow("lineage", photos[0], "--output", output)
-    assert code == 0 and "0.png" in out + err, err
+    code, out, err = chromaflow("lineage", f"{output}/{photos[0]}", "--output", output)
+    assert code == 0 and "sha256" in out + err, err
     code, _, err = chromaflow("verify", output, "--originals", tmp_path / "in")
     assert code == 0 and "3 outputs decoded" in err, err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,12 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 from s3_server import CREDENTIALS, s3_server
 
 from storage.errors import CodecMissingError, DamagedError, LockedError, UsageError
 from storage.mirror import INDEX_NAME, Mirror
-from storage.remote import Remote, fetch_file
+from storage.remote import Remote, fetch_file, fetch_folder, is_inside
 from storage.remote_lock import LOCK_FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -189,6 +191,11 @@ def test_what_is_no_index_or_no_url_is_named(tmp_path: Path, url: str) -> None:
     Remote(url).write(INDEX_NAME, b'{"version": 99}')
     with pytest.raises(DamagedError, match="version 1"):
         Mirror(tmp_path, url).fetch()
+    for name in ("../../escaped", "/tmp/escaped", "a/../../escaped"):
+        index = {"version": 1, "files": {name: [1, "0", ""]}, "links": {}, "pending": []}
+        Remote(url).write(INDEX_NAME, json.dumps(index).encode())
+        with pytest.raises(DamagedError, match="escaped"):
+            Mirror(tmp_path / "copy", url).fetch()
     with pytest.raises(UsageError, match="found none"):
         fetch_file(f"{url}/no-weights.safetensors", tmp_path)
     with pytest.raises(UsageError, match="nowhere"):
@@ -205,3 +212,17 @@ def test_a_file_is_fetched_again_when_it_was_written_again(tmp_path: Path, url: 
         assert path.read_bytes() == content and path.name == "weights.pth"
     first = path.stat().st_mtime_ns
     assert fetch_file(f"{url}/weights.pth", tmp_path).stat().st_mtime_ns == first
+
+
+def test_names_of_a_service_stay_inside_the_folder_they_are_written_to(
+    tmp_path: Path, url: str
+) -> None:
+    assert is_inside("a/..b/c.png") and is_inside(".mirror.json")
+    assert not any(map(is_inside, ("", "..", "../a", "a/../../b", "/a")))
+    bucket, _, folder = url.removeprefix("s3://").partition("/")
+    client = boto3.client("s3")
+    client.put_object(Bucket=bucket, Key=f"{folder}/truth/a.png", Body=b"a")
+    client.put_object(Bucket=bucket, Key=f"{folder}/truth/../../escaped.png", Body=b"x")
+    with pytest.raises(UsageError, match="escaped"):
+        fetch_folder(f"{url}/truth", tmp_path / "deep" / "scratch")
+    assert not list(tmp_path.rglob("*.png"))

@@ -21,7 +21,7 @@ from colorization.lab import rgb_to_lab
 from colorization.metrics import colourfulness, delta_e_2000
 from storage.errors import OutputError, UsageError
 from storage.ledger import read_json, write_json
-from storage.manifest import QUARANTINE_COLUMNS, read_rows, write_table
+from storage.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, read_rows, write_table
 from storage.safe_csv import safe_cell
 from storage.thumbnails import read_pack
 from storage.workspace import Workspace
@@ -187,7 +187,13 @@ def test_a_photo_that_is_not_coloured_yet_is_waiting(
 ) -> None:
     out = tmp_path / "out"
     colorize_here(cluster, originals, out, include=["[0-3].png"])
-    Workspace(out / STATE_NAME).unset_current("colorize", "archive")
+    workspace = Workspace(out / STATE_NAME)
+    manifest = workspace.current("ingest", "archive").resolve() / "manifest.parquet"
+    rows = read_rows(manifest)
+    rows[1]["sha256"] = "0" * 64
+    write_table(manifest, rows, MANIFEST_COLUMNS)
+    assert table(report(out))[rows[1]["path"]]["status"] == "waiting", "coloured from other bytes"
+    workspace.unset_current("colorize", "archive")
     written = report(out)
     assert written.counts == {"coloured": 0, "failed": 0, "skipped": 0, "waiting": 4}
     with pytest.raises(UsageError, match="read at least once"):

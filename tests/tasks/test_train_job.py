@@ -81,6 +81,33 @@ def test_weights_of_a_training_killed_at_random_steps_are_those_of_a_whole_one(
     print(f"{kills} kills, the same weights; seed {SEED}")
 
 
+def test_a_training_killed_before_its_record_leaves_the_same_files(
+    tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Resumed when its last epoch is done: nothing is trained, the sheet is drawn once more."""
+    import tasks.jobs.train
+
+    def die(item: TrainItem, **facts: object) -> None:
+        raise SystemExit(item.name)
+
+    extra = {"ema": 0.0, "publish": "last", "network": "resnet18-trunk"}
+    train_network(training_item(tmp_path / "whole", shards, **extra))
+    killed = training_item(tmp_path / "killed", shards, **extra)
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks.jobs.train, "commit_item", die)
+        with pytest.raises(SystemExit):
+            train_network(killed)
+    train_network(killed)
+    times = ["seconds", "wait_share"]
+    files = {path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*")}
+    left_out = {Path("metrics.parquet"), Path("done/weights.json"), Path(".training.lock")}
+    for name in sorted(path for path in files - left_out if (tmp_path / "whole" / path).is_file()):
+        if "tensorboard" not in name.parts and name.name != "progress.json":
+            assert sha256(tmp_path / "killed" / name) == sha256(tmp_path / "whole" / name), name
+    columns = [load_history(tmp_path / part).drop(columns=times) for part in ("whole", "killed")]
+    pd.testing.assert_frame_equal(*columns)
+
+
 def load_history(folder: Path) -> pd.DataFrame:
     return pd.read_parquet(folder / "metrics.parquet")
 

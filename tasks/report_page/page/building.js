@@ -22,10 +22,15 @@ const visible = (text) =>
     /[\p{C}\u2028\u2029]/gu,
     (c) => `\\u{${c.codePointAt(0).toString(16)}}`,
   );
-const number = (value, digits = 0) =>
-  value === null || value === undefined
-    ? ""
-    : value.toLocaleString("en", {minimumFractionDigits: digits, maximumFractionDigits: digits});
+const formats = [];
+function number(value, digits = 0) {
+  if (value === null || value === undefined) return "";
+  formats[digits] ??= new Intl.NumberFormat("en", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+  return formats[digits].format(value);
+}
 const plural = (count, word) => `${number(count)} ${word}${count === 1 ? "" : "s"}`;
 function size(bytes) {
   if (bytes === null || bytes === undefined) return "";

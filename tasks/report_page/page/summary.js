@@ -270,18 +270,16 @@ function drawChanges() {
       h(
         "ul",
         {className: "panel"},
-        others
-          .slice(0, 100)
-          .map((row) =>
-            h(
-              "li",
-              null,
-              h("code", null, visible(row.path)),
-              ` ${row.change}`,
-              row.change === "status" ? `: ${row.status_before} → ${row.status}` : "",
-              (row.reason ?? row.reason_before) ? ` ${row.reason ?? row.reason_before}` : "",
-            ),
+        others.map((row) =>
+          h(
+            "li",
+            null,
+            h("code", null, visible(row.path)),
+            ` ${row.change}`,
+            row.change === "status" ? `: ${row.status_before} → ${row.status}` : "",
+            (row.reason ?? row.reason_before) ? ` ${row.reason ?? row.reason_before}` : "",
           ),
+        ),
       ),
     );
   }

@@ -1,0 +1,76 @@
+"""Commands that run a flow: what is checked before it, what is said of its result, its exit code."""
+
+from __future__ import annotations
+
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.terminal import print_json, say, say_quarantined, say_skipped
+
+
+def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
+    """Check the config before anything slow is imported, then run the flow."""
+    from tasks.config_file import load_workflow
+    from tasks.graph import build_steps, select, with_cluster
+
+    workflow = with_cluster(load_workflow(config), parameters.get("cluster", ""))
+    stages = {
+        "from_stage": parameters.get("from_stage"),
+        "until_stage": parameters.get("until_stage"),
+    }
+    chosen = {key: value for key, value in stages.items() if value}
+    select(build_steps(workflow), only=parameters.get("only") or [], **chosen)
+    call_flow(name, workflow.workspace, parameters, as_json)
+
+
+def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: bool) -> None:
+    """Run the flow of flows/NAME.py on a free workspace and end the command with its exit code."""
+    from storage.workspace import Workspace
+    from tasks.environment import configure_prefect
+    from tasks.prefect_database import provide_database
+
+    Workspace(workspace).create()
+    with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
+        configure_prefect(Workspace(workspace).prefect_home)
+        provide_database(Workspace(workspace).prefect_home)
+    flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+    from tasks.results import RunFailedError
+    from tasks.server import check_server
+    from tasks.server_guard import guard_server
+
+    check_server()
+    guard_server()
+    try:
+        result = flow(**parameters)
+    except RunFailedError as error:
+        result = error.result
+    except KeyboardInterrupt:
+        say("Interrupted. What is done is kept; run the same command to go on.")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _say_result(result)
+    raise typer.Exit(result.exit_code)
+
+
+def _say_result(result: Any) -> None:
+    for (stage, key), ref in result.refs.items():
+        counts = " ".join(f"{name} {count}" for name, count in ref.counts.items())
+        state = f"{ref.computed} computed" if ref.computed else "up to date"
+        say(f"{stage + '/' + key:<22} {state:<14} {counts}")
+    for failure in result.failures:
+        if not hasattr(failure.error, "exit_code"):  # a bug of ours: say where
+            say("".join(traceback.format_exception(failure.error)).rstrip())
+        say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
+    say_quarantined(result.quarantined)
+    say_skipped(result.filtered)
+    say(f"{result.computed} computed in run {result.run_id}")
+    if result.sheet:
+        say(f"Contact sheet: {result.sheet}")
+    if result.report:
+        say(f"Report: {result.report}")
