@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from prefect_server import prefect_server
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands under test inherit it
 
 MakePhoto = Callable[..., Path]
 

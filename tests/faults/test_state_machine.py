@@ -200,7 +200,8 @@ class Machine(RuleBasedStateMachine):
         """A file of a step or an output, but no record of outputs: what is in no record is nobody's."""
         stored = [p for p in self.root.glob("*workspace/stages/**/*") if p.is_file()]
         stored += [p for p in self.root.glob("colour/**/*") if p.is_file()]
-        stored = [p for p in stored if not {"colorize", "done"} <= set(p.parts)]
+        records = ({"colorize", "done"}, {"colorize", "superseded"})
+        stored = [p for p in stored if not any(names <= set(p.parts) for names in records)]
         if not stored:
             return
         path = data.draw(st.sampled_from(sorted(stored)))
@@ -209,7 +210,8 @@ class Machine(RuleBasedStateMachine):
         if how == "delete" or not content:
             path.unlink()
             return
-        place = data.draw(st.integers(0, len(content) - 1))
+        share = data.draw(st.integers(0, 999))  # a file with times in it has no certain length
+        place = len(content) * share // 1000
         content[place] ^= 1
         path.unlink()  # another step may hold the same file by a hard link: one is damaged at a time
         path.write_bytes(content if how == "flip" else content[:place])
