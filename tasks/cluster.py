@@ -151,6 +151,7 @@ def _worker_options(slots: Slots, number: int) -> dict[str, Any]:
     return {
         "nthreads": 1,
         "dashboard": False,
+        "preload": ["tasks.jobs.interrupts"],
         "silence_logs": logging.CRITICAL,
         "memory_limit": system.MEMORY_LIMIT // slots.processes,
         "env": gpu,

@@ -195,8 +195,7 @@ class Golden:
 
     tree: dict[str, str]
     originals: dict[str, str]
-    items: dict[str, set[str]]
-    """Items by step."""
+    num_items: int
     item_of: dict[str, str]
     """Written file → its item's record, relative to the workspace."""
     offsets: list[float]
@@ -291,8 +290,8 @@ class Project:
         offsets = self.golden.offsets
         wanted = share * offsets[-1]
         passed = max(i for i, offset in enumerate(offsets) if offset <= wanted)
-        process = self.start(*words)
         runs = len(list(self.workspace.glob("runs/*")))
+        process = self.start(*words)
         while process.poll() is None and self._num_events(runs) < passed:
             time.sleep(0.02)
         return self.kill_within(process, wanted - offsets[passed])
@@ -310,17 +309,20 @@ class Project:
         return False
 
     def kill_chain(self, rng: random.Random, num_kills: int, *words: object) -> int:
-        """One kill after another, each some way into the work that is left. Returns how many fell
-        before the end."""
-        mean = self.golden.offsets[-1] / num_kills
+        """One kill after another, each some items into the work that is left; one in ten before the
+        run begins. Returns how many fell before the end."""
+        mean = self.golden.num_items / (num_kills + 1)
         landed = 0
         for _ in range(num_kills):
-            process = self.start(*words)
+            wanted = len(records(self.workspace)) + rng.randint(0, round(2 * mean))
             runs = len(list(self.workspace.glob("runs/*")))
-            begun = rng.random() < 0.9
-            while begun and process.poll() is None and not self._num_events(runs):
+            process = self.start(*words)
+            begins = rng.random() < 0.9
+            while begins and process.poll() is None:
+                if self._num_events(runs) and len(records(self.workspace)) >= wanted:
+                    break
                 time.sleep(0.02)
-            landed += not self.kill_within(process, rng.uniform(0, 2 * mean))
+            landed += not self.kill_within(process, rng.uniform(0, 1))
         return landed
 
     def _num_events(self, runs_before: int) -> int:
@@ -339,11 +341,9 @@ class Project:
         process = self.start()
         _, err = process.communicate(timeout=400)
         assert process.returncode == 0, err[-3000:]
-        items: dict[str, set[str]] = {}
         item_of = {}
         for path in records(self.workspace):
             step = self.workspace / path.parents[1]
-            items.setdefault(str(path.parents[1]), set()).add(path.stem)
             for file in (read_json(self.workspace / path) or {})["files"]:
                 root = self.folder / "colour" if step.parts[-3] == "colorize" else step
                 item_of[(root / file["path"]).relative_to(self.folder).as_posix()] = str(path)
@@ -354,7 +354,7 @@ class Project:
         return Golden(
             tree=tree(self.folder),
             originals=tree_of_photos(self.folder),
-            items=items,
+            num_items=len(records(self.workspace)),
             item_of=item_of,
             offsets=offsets,
         )
