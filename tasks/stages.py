@@ -273,8 +273,11 @@ def digest_of(workspace: Workspace, stage: str, key: str) -> str:
 
 
 def _remove_partials(decision: Decision) -> None:
-    for root in {decision.folder, decision.step.output_root or decision.folder}:
-        ledger.remove_partials(root)
+    """Of the step's folder all, zarr's too; in an output tree those alone that bear our names."""
+    for path in decision.folder.rglob(f"*{ledger.PARTIAL}"):
+        path.unlink(missing_ok=True)
+    if decision.step.output_root is not None:
+        ledger.remove_partials(decision.step.output_root)
 
 
 def _drop_broken_records(folder: Path, root: Path) -> None:
