@@ -22,7 +22,7 @@ from conftest import draw_photo, write_textured
 from engine import FrozenDisk, Killed, Outcome, done_here, run_workflow
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image
 
 import tasks.execute
@@ -88,6 +88,8 @@ _SETTINGS: dict[str, tuple[Any, ...]] = {
 _CONTENTS = 8
 """Different photos of each kind; two of them are smaller than others."""
 FOLDERS = st.sampled_from(["birds", "gray"])
+SHARES = st.integers(0, 999).map(lambda thousandths: thousandths / 1000)
+"""Places in what no two examples have alike: files with times in them, folders with hashes."""
 NAMES = st.sampled_from([f"{letter}.{suffix}" for letter in "abc" for suffix in ("png", "jpg")])
 
 
@@ -187,10 +189,10 @@ class Machine(RuleBasedStateMachine):
                 path.write_bytes(bytes(len(before)))
                 os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
-    @precondition(lambda self: self.swapped)
-    @rule(data=st.data())
-    def exchange_back(self, data: st.DataObject) -> None:
-        self._swap_back(data.draw(st.sampled_from(sorted(self.swapped))))
+    @rule(which=SHARES)
+    def exchange_back(self, which: float) -> None:
+        if self.swapped:
+            self._swap_back(sorted(self.swapped)[int(which * len(self.swapped))])
 
     # settings and stored files
 
@@ -200,8 +202,8 @@ class Machine(RuleBasedStateMachine):
         self.up_to_date &= value == self.settings[key]
         self.settings[key] = value
 
-    @rule(data=st.data(), how=st.sampled_from(["flip", "cut", "delete"]))
-    def damage(self, data: st.DataObject, how: str) -> None:
+    @rule(which=SHARES, place=SHARES, how=st.sampled_from(["flip", "cut", "delete"]))
+    def damage(self, which: float, place: float, how: str) -> None:
         """A file of a step or an output, but no record of outputs: what is in no record is nobody's."""
         stored = [p for p in self.root.glob("*workspace/stages/**/*") if p.is_file()]
         stored += [p for p in self.root.glob("colour/**/*") if p.is_file()]
@@ -209,24 +211,23 @@ class Machine(RuleBasedStateMachine):
         stored = [p for p in stored if not any(names <= set(p.parts) for names in records)]
         if not stored:
             return
-        path = data.draw(st.sampled_from(sorted(stored)))
+        path = sorted(stored)[int(which * len(stored))]
         content = bytearray(path.read_bytes())
         self.up_to_date = False
         if how == "delete" or not content:
             path.unlink()
             return
-        share = data.draw(st.integers(0, 999))  # a file with times in it has no certain length
-        place = len(content) * share // 1000
-        content[place] ^= 1
+        at = int(place * len(content))
+        content[at] ^= 1
         path.unlink()  # another step may hold the same file by a hard link: one is damaged at a time
-        path.write_bytes(content if how == "flip" else content[:place])
+        path.write_bytes(content if how == "flip" else content[:at])
 
-    @rule(data=st.data())
-    def lose_a_step(self, data: st.DataObject) -> None:
+    @rule(which=SHARES)
+    def lose_a_step(self, which: float) -> None:
         """Of ingest or preprocess: a lost colorize step takes along what is known of its outputs."""
         folders = [*self.root.glob("*workspace/stages/[ip]*/*/*")]
         if folders:
-            shutil.rmtree(data.draw(st.sampled_from(sorted(folders))))
+            shutil.rmtree(sorted(folders)[int(which * len(folders))])
             self.up_to_date = False
 
     # runs
@@ -272,9 +273,9 @@ class Machine(RuleBasedStateMachine):
         if outcome.failures:
             return True
         assert verify_workspace(workspace)[1] == []
-        partials = [path for path in self.root.rglob(f"*{PARTIAL}") if "stages" not in path.parts]
-        folders = [link.resolve() for link in workspace.all_current()]
-        assert partials + [p for f in folders for p in f.rglob(f"*{PARTIAL}")] == []
+        roots = [workspace.root / "current", *(link.resolve() for link in workspace.all_current())]
+        roots += [self.root / "colour"] if name == "archive" else []
+        assert [path for root in roots for path in root.rglob(f"*{PARTIAL}")] == []
         self._see_each_photo_once(name, workspace)
         return False
 
