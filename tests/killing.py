@@ -125,8 +125,9 @@ def _lasting(path: Path) -> bytes:
         return pd.read_parquet(path).drop(columns=_TIMES).to_json().encode()
     if {"colorize", "done"} <= set(path.parts):
         record = json.loads(path.read_bytes())
-        photos = [{k: v for k, v in row.items() if k != "seconds"} for row in record["outputs"]]
-        return json.dumps(record | {"outputs": photos}, sort_keys=True).encode()
+        for photo in record.get("outputs", ()):  # the sheet's record has none
+            photo.pop("seconds", None)
+        return json.dumps(record, sort_keys=True).encode()
     if path.name != SUCCESS_NAME:
         return path.read_bytes()
     success = read_success(path.parent)
