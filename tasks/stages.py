@@ -284,7 +284,11 @@ def _drop_broken_records(folder: Path, root: Path) -> None:
     """Of an unpublished folder: another config may have written to the same output since."""
     for path in (folder / "done").glob("*.json"):
         record = ledger.read_json(path)
-        if record is None or any(ledger.damage(root, file) for file in record["files"]):
+        if (
+            record is None
+            or any(ledger.damage(root, file) for file in record["files"])
+            or any(ledger.damage(folder, file) for file in record["extras"])
+        ):
             set_aside(folder, path.stem)
 
 

@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -248,15 +249,15 @@ class Machine(RuleBasedStateMachine):
     def kill(self, num_changes: int, again: bool) -> None:
         """A run, or a retry, after so many changes of the disk."""
         self.up_to_date = False
-        with self.disk.after(num_changes, self.root):
+        outcomes: dict[str, Outcome] = {}
+        with self.disk.after(num_changes, self.root), suppress(Killed):
             for name in _CONFIGS:
-                try:
-                    outcome = self._start(name, Retry() if again else None)
-                except Killed:
+                outcome = self._start(name, Retry() if again else None)
+                if self.disk.struck:  # a job died, and the step with it
                     break
-                if self.disk.struck:
-                    break
-                assert set(outcome.failures) <= self._without_photos(name), outcome.failures
+                outcomes[name] = outcome
+        for name, outcome in outcomes.items():
+            assert set(outcome.failures) <= self._without_photos(name), outcome.failures
 
     @invariant()
     def an_up_to_date_workspace_stays_so(self) -> None:
