@@ -126,7 +126,7 @@ def _keep_basis(step: Step, folder: Path) -> None:
     A generation follows another if only the listing differs; else everything is looked at anew.
     """
     basis = folder / _BASIS_NAME
-    if (basis / GENERATION_NAME).exists():
+    if _is_readable(basis):
         return
     shutil.rmtree(basis, ignore_errors=True)
     earlier = step.workspace.current("ingest", step.key).resolve()
@@ -136,6 +136,20 @@ def _keep_basis(step: Step, folder: Path) -> None:
     for name, columns in ((SEEN_NAME, SEEN_COLUMNS), (MANIFEST_NAME, MANIFEST_COLUMNS)):
         write_table(basis / name, read_rows(earlier / name), columns)
     write_json(basis / GENERATION_NAME, read_json(earlier / GENERATION_NAME))
+
+
+def _is_readable(basis: Path) -> bool:
+    """Whether the copies can be used; of a step that was never published nobody knows the hashes."""
+    generation = read_json(basis / GENERATION_NAME)
+    if generation is None or not {"generation", "positions"} <= generation.keys():
+        return False
+    try:
+        for name in (SEEN_NAME, MANIFEST_NAME):
+            if (basis / name).exists():
+                read_rows(basis / name)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _known(folder: Path) -> dict[str, dict[str, Any]]:

@@ -207,11 +207,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=SHARES, place=SHARES, how=st.sampled_from(["flip", "cut", "delete"]))
     def damage(self, which: float, place: float, how: str) -> None:
-        """A file of a step or an output, but no record of outputs: what is in no record is nobody's."""
+        """A file of a step or an output, but no record of outputs: what is in no record is nobody's.
+
+        No bit of an ingest's basis is flipped: before it is published, no hash of it is known.
+        """
         stored = [p for p in self.root.glob("*workspace/stages/**/*") if p.is_file()]
         stored += [p for p in self.root.glob("colour/**/*") if p.is_file()]
         records = ({"colorize", "done"}, {"colorize", "superseded"})
         stored = [p for p in stored if not any(names <= set(p.parts) for names in records)]
+        if how == "flip":
+            stored = [p for p in stored if "basis" not in p.parts]
         if not stored:
             return
         path = sorted(stored)[int(which * len(stored))]
