@@ -15,15 +15,12 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +80,12 @@ def first_photo(folder: Path, rounds: int) -> dict[str, tuple[float, float]]:
     _draw(folder / "in", 1, gray=True)
     _run("colorize", folder / "in", folder / "warm")  # libraries, and Prefect's migrated database
     read: dict[str, list[float]] = {"own": [], "running": [], "flow": []}
-    with _server(folder) as address:
+    sys.path.append(str(ROOT / "tests"))
+    from prefect_server import prefect_server
+
+    with prefect_server(folder) as address:
         for number in range(rounds):
-            for kind, url in (("own", {}), ("running", {"PREFECT_API_URL": address})):
+            for kind, url in (("own", {}), ("running", {"PREFECT_API_URL": f"{address}/api"})):
                 begun, first, done = _time_first(folder / "in", folder / f"{kind}{number}", url)
                 read[kind].append(first)
                 read["flow"].append(first - begun)
@@ -175,40 +175,6 @@ def _start(*words: object, environment: dict[str, str] | None = None) -> subproc
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-@contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    """`prefect server start` on a free port of loopback. Gives the address of its API."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "PREFECT_HOME": str(folder / "server"),
-        "PREFECT_SERVER_API_HOST": "127.0.0.1",
-        "PREFECT_SERVER_API_PORT": str(port),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start"],
-        env=os.environ | settings,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    address = f"http://127.0.0.1:{port}/api"
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server did not start"
-                time.sleep(0.5)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _draw(folder: Path, count: int, *, seed: int = 0, size: int = 96, gray: bool = False) -> None:

@@ -124,10 +124,14 @@ def output_name(workflow: Workflow) -> str | None:
 
 def models_config(workspace: Workspace) -> Path | None:
     """The chromaflow.toml whose experts the newest run used, if it is still there."""
-    newest = next(iter(run_ids(workspace)), None)
-    request = _request_of(workspace.runs / newest) if newest else None
-    named = (request or {}).get("models")
+    named = (newest_request(workspace) or {}).get("models")
     return Path(named) if named and Path(named).is_file() else None
+
+
+def newest_request(workspace: Workspace) -> dict[str, Any] | None:
+    """What the newest run was asked for; None where there is no run, or its plan does not say."""
+    newest = next(iter(run_ids(workspace)), None)
+    return _request_of(workspace.runs / newest) if newest else None
 
 
 def last_request(output: Path | str) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from storage.safe_csv import write_csv
 from storage.tables import write_typed_table
 from storage.thumbnails import PACKS_FOLDER
 from storage.workspace import Workspace
-from tasks.events import EVENTS_NAME, PLAN_NAME, run_ids, run_summary
+from tasks.archive import newest_request
+from tasks.events import EVENTS_NAME, run_ids, run_summary
 from tasks.experts import known_weights, models_of
 from tasks.graph import ARCHIVE
 from tasks.report_changes import CHANGES_NAME, CHANGES_TABLE, Changes
@@ -174,7 +175,7 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
     assert archive.ingested is not None
     workspace, step = archive.workspace, archive.colorized
     statuses = Counter(row["status"] for row in archive.rows)
-    request = _request(workspace)
+    request = newest_request(workspace)
     known = known_weights([workspace], [])
     return {
         "version": 1,
@@ -212,13 +213,6 @@ def _folder(archive: Archive) -> Path | None:
     assert archive.ingested is not None
     path = Path(archive.ingested.config["source"])
     return path if path.is_dir() else None
-
-
-def _request(workspace: Workspace) -> dict[str, Any] | None:
-    newest = next(iter(run_ids(workspace)), None)
-    plan = read_json(workspace.runs / newest / PLAN_NAME) if newest else None
-    request: dict[str, Any] | None = (plan or {}).get("request")
-    return request
 
 
 def _reasons(rows: Iterable[Row], output: str | None) -> list[dict[str, Any]]:

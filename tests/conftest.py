@@ -64,6 +64,15 @@ def ephemeral_server(shared_server: None, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("PREFECT_API_URL")
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of a Dask scheduler and worker in this process, for `colorizing.colorize_here`."""
+    from colorizing import local_cluster  # torch and Prefect, which most tests do without
+
+    with local_cluster() as address:
+        yield address
+
+
 @pytest.fixture(scope="session")
 def many_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """2,000 small JPEGs, all different to the eye."""

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from colorization.categories import CATEGORY_NAMES
-from colorization.inference import Prediction
 from colorization.lab import Float, lab_to_rgb
 from colorization.measures import Truth
 from storage.figures import Panel, figure
@@ -27,7 +25,7 @@ from tasks.jobs.evaluation_items import (
 )
 from tasks.jobs.evaluation_networks import load_systems
 from tasks.jobs.items import ItemResult, commit_item
-from tasks.jobs.sheet import MASK_COLOURS
+from tasks.jobs.sheet import MASK_COLOURS, weight_colours
 
 
 def draw_figure(item: DrawItem) -> ItemResult:
@@ -59,7 +57,7 @@ def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
     for column in item.figure.columns:
         if column == SEGMENTATION:
             assert seen is not None
-            panels.append(Panel(_segmentation(seen)))
+            panels.append(Panel(weight_colours(seen.weight[0].numpy())))
         elif column == TRUTH:
             panels.append(Panel(_shown(truth, truth.ab), Path(photo["name"]).stem))
         else:
@@ -81,9 +79,3 @@ def _experts(item: DrawItem, lead: SystemSpec, truth: Truth) -> dict[str, Float]
 def _shown(truth: Truth, ab: Float) -> NDArray[Any]:
     """As `colorize` would write it: chroma fitted into sRGB."""
     return lab_to_rgb(truth.L[0], np.ascontiguousarray(ab), fit=True)
-
-
-def _segmentation(prediction: Prediction) -> NDArray[Any]:
-    palette = np.array([MASK_COLOURS[name] for name in CATEGORY_NAMES], np.float32)
-    weight: NDArray[np.float32] = prediction.weight[0].permute(1, 2, 0).numpy()
-    return (weight @ palette).astype(np.uint8)

@@ -9,17 +9,16 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import tifffile
 from command import start
 from conftest import draw_photo
+from killing import see_all_gone
 from PIL import Image
 
 from storage.ledger import PARTIAL, read_json
@@ -56,16 +55,6 @@ def records(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def session(leader: int) -> Iterator[psutil.Process]:
-    """Processes of the session that a command leads: its workers and decoders too."""
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
-        except (ProcessLookupError, psutil.Error):
-            continue
-
-
 def kill_when(num_records: int, out: Path, seconds: float, *words: object) -> bool:
     """Start `chromaflow`; so long after that many records are there, kill its process group.
 
@@ -80,16 +69,8 @@ def kill_when(num_records: int, out: Path, seconds: float, *words: object) -> bo
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    see_all_gone(process.pid)
+    see_all_gone(process.pid, set())
     return False
-
-
-def see_all_gone(leader: int) -> None:
-    """A decoder looks for its parent once a second, so that it ends a little later."""
-    deadline = time.monotonic() + 10
-    while left := [str(process) for process in session(leader)]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -172,7 +153,7 @@ def killed_and_resumed(tmp_path: Path, num_photos: int, num_kills: int) -> None:
     assert most_redone <= WORKERS, f"seed {SEED}"
     assert tree(out) == whole.tree, f"seed {SEED}"
     assert not list(out.rglob(f"*{PARTIAL}")), f"seed {SEED}"
-    see_all_gone(last.pid)
+    see_all_gone(last.pid, set())
     assert landed >= min(num_kills, 2) / 2, "the kills fell into the work"
     assert tree(photos) == originals
 

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from command import start
-from killing import session
+from killing import see_all_gone, session
 
 SERVER = "prefect.server.api.server:create_app"
 
@@ -27,10 +27,7 @@ def test_nothing_of_a_killed_run_is_left_with_a_server_of_its_own(
     command.communicate(timeout=30)
     for process in (server, guard):
         process.wait(timeout=20)
-    deadline = time.monotonic() + 10
-    while left := session(command.pid):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.1)
+    see_all_gone(command.pid, set())
 
 
 def awaited_server(leader: int) -> psutil.Process:

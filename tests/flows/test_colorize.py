@@ -27,10 +27,10 @@ import psutil
 import pytest
 import tifffile
 import zstandard
+from colorizing import colorize_here
 from command import COMMAND, chromaflow, start
 from conftest import draw_photo
 from PIL import Image
-from test_outputs_check import colorize_here, local_cluster
 
 from storage.errors import REASONS, explain_reason
 from storage.formats import FORMATS, formats_page
@@ -254,12 +254,6 @@ def test_a_list_on_stdin_with_patterns_format_label_toning_and_accept(
     code, printed, err = chromaflow("verify", tmp_path / "out", "--originals", photos, "--json")
     assert code == 0, err
     assert json.loads(printed)["num_compared"] == len(wanted)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with local_cluster() as address:
-        yield address
 
 
 @pytest.mark.slow

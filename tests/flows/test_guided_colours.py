@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from colorizing import colorize_here
 from command import chromaflow
 from conftest import draw_photo
 from PIL import Image
 from skimage.color import deltaE_ciede2000, rgb2lab
-from test_outputs_check import colorize_here, local_cluster
 
 from storage.errors import UsageError
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 HEAD = "path,x,y,colour\n"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with local_cluster() as found:
-        yield found
 
 
 @pytest.fixture
@@ -87,12 +80,12 @@ def redder(lightness: float) -> tuple[int, int, int]:
     ],
 )
 def test_hints_that_fit_no_photo_are_refused(
-    address: str, archive: Path, tmp_path: Path, rows: str, named: str
+    cluster: str, archive: Path, tmp_path: Path, rows: str, named: str
 ) -> None:
     hints = tmp_path / "hints.csv"
     hints.write_text(HEAD + rows)
     with pytest.raises(UsageError, match=named) as error:
-        colorize_here(address, archive, tmp_path / "out", settings={"hints": str(hints)})
+        colorize_here(cluster, archive, tmp_path / "out", settings={"hints": str(hints)})
     assert error.value.exit_code == 2
 
 
@@ -117,10 +110,10 @@ def test_a_file_that_holds_no_hints_is_refused_at_once(
 
 
 def test_maps_of_uncertainty_lie_beside_the_outputs_and_colours_can_be_withheld(
-    address: str, archive: Path, tmp_path: Path
+    cluster: str, archive: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    colorize_here(address, archive, out, settings={"uncertainty": True})
+    colorize_here(cluster, archive, out, settings={"uncertainty": True})
     with Image.open(out / "b.png.color.uncertainty.png") as image:
         levels = np.asarray(image)
         assert image.mode == "L" and image.size == (341, 256)
@@ -128,7 +121,7 @@ def test_maps_of_uncertainty_lie_beside_the_outputs_and_colours_can_be_withheld(
     assert levels.max() > levels.min()
     assert np.abs(lab(out / "b.png.color.png")[..., 1:]).max() > 3
 
-    colorize_here(address, archive, tmp_path / "gray", settings={"abstain": 1e-6})
+    colorize_here(cluster, archive, tmp_path / "gray", settings={"abstain": 1e-6})
     assert np.abs(lab(tmp_path / "gray/b.png.color.png")[..., 1:]).max() < 0.5
     assert not (tmp_path / "gray/b.png.color.uncertainty.png").exists()
     code, _, err = chromaflow("colorize", archive, tmp_path / "x", "--abstain", "-1")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from colorizing import colorize_here, local_cluster
+from colorizing import colorize_here
 from conftest import draw_photo
 from PIL import Image
 
@@ -62,12 +61,6 @@ def _turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = 6
     return exif
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with local_cluster() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from colorizing import colorize_here, local_cluster
+from colorizing import colorize_here
 from conftest import draw_photo
 from PIL import Image
 
@@ -55,12 +54,6 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "=SUM(A1).png").write_bytes(b"no photo")
     return folder
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with local_cluster() as address:
-        yield address
 
 
 @pytest.fixture(scope="module")
