@@ -26,7 +26,7 @@ from flows.terminal import (
     Config,
     Json,
     Output,
-    print_json,
+    Reason,
     say,
 )
 
@@ -46,9 +46,6 @@ Only = Annotated[list[str] | None, typer.Option(help="A category, or archive; re
 Workers = Annotated[int, typer.Option(help="Dask processes; 0: one a core.")]
 Cluster = Annotated[
     str, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp:// or tls://.")
-]
-Reason = Annotated[
-    list[str] | None, typer.Option(help="Only photos with this code, e.g. CRASHED; repeatable.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
 
@@ -81,42 +78,6 @@ def init(config: Config = DEFAULT_CONFIG) -> None:
 
     write_template(config)
     say(f"Wrote {config}. Name your folders in it, then `chromaflow plan`.")
-
-
-@app.command()
-def plan(
-    config: Config = DEFAULT_CONFIG,
-    retry: Annotated[
-        bool, typer.Option("--retry", help="What `retry` would do, instead of `run`.")
-    ] = False,
-    reason: Reason = None,
-    as_json: Json = False,
-) -> None:
-    """Say what a run would do and why, without doing it."""
-    from tasks.estimate import forecast
-    from tasks.graph import build_steps, training_slots
-    from tasks.graph import plan as plan_steps
-    from tasks.mirrors import load_fetched
-    from tasks.retry import Retry
-    from tasks.stages import plan_row
-
-    workflow = load_fetched(config)
-    again = Retry.of(reason or ()) if retry or reason else None
-    decisions = plan_steps(build_steps(workflow), again)
-    estimates = forecast(decisions.values())
-    slots = training_slots(workflow, decisions.values())
-    if as_json:
-        known = {name: estimate.to_dict() for name, estimate in estimates.items()}
-        shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}
-        rows = [plan_row(d) | known.get(n, {}) | shared.get(n, {}) for n, d in decisions.items()]
-        print_json(rows)
-        return
-    for name, decision in decisions.items():
-        reasons = "; ".join(decision.reasons)
-        estimate = f" ({estimates[name]})" if name in estimates else ""
-        say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
-    for stage, of_stage in slots.items():
-        say(f"{stage}: {of_stage}")
 
 
 @app.command()

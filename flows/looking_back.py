@@ -1,4 +1,4 @@
-"""Commands that look back: how a workspace stands, what its runs did, where a photo comes from."""
+"""Commands that look at runs: what one would do, how a workspace stands, what its runs did."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flows.terminal import (
     Config,
     Json,
     Output,
+    Reason,
     print_json,
     say,
     say_nested,
@@ -25,6 +26,43 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 OfOutput = Annotated[str | None, typer.Option("--output", help="An OUT of `chromaflow colorize`.")]
+
+
+@app.command()
+def plan(
+    output: Output = None,
+    config: Config = DEFAULT_CONFIG,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="What `retry` would do, instead of `run`.")
+    ] = False,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do and why, without doing it; of OUT the same `colorize` once more."""
+    from tasks.estimate import forecast
+    from tasks.graph import build_steps, training_slots
+    from tasks.graph import plan as plan_steps
+    from tasks.mirrors import fetched
+    from tasks.retry import Retry
+    from tasks.stages import plan_row
+
+    workflow = fetched(_workflow(output, config))
+    again = Retry.of(reason or ()) if retry or reason else None
+    decisions = plan_steps(build_steps(workflow), again)
+    estimates = forecast(decisions.values())
+    slots = training_slots(workflow, decisions.values())
+    if as_json:
+        known = {name: estimate.to_dict() for name, estimate in estimates.items()}
+        shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}
+        rows = [plan_row(d) | known.get(n, {}) | shared.get(n, {}) for n, d in decisions.items()]
+        print_json(rows)
+        return
+    for name, decision in decisions.items():
+        reasons = "; ".join(decision.reasons)
+        estimate = f" ({estimates[name]})" if name in estimates else ""
+        say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
+    for stage, of_stage in slots.items():
+        say(f"{stage}: {of_stage}")
 
 
 @app.command()

@@ -15,6 +15,9 @@ Output = Annotated[
     str | None,
     typer.Argument(metavar="[OUT]", help="An OUT of `chromaflow colorize`; else --config's."),
 ]
+Reason = Annotated[
+    list[str] | None, typer.Option(help="Only photos with this code, e.g. CRASHED; repeatable.")
+]
 DEFAULT_CONFIG = Path("chromaflow.toml")
 _MOST_ENTRIES = 5
 

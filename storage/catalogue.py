@@ -6,13 +6,15 @@ import io
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from storage.archives import is_archive_name
 from storage.entries import Listing, Problem, SourceFile
 from storage.errors import UsageError
 from storage.sources import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Catalogue:
 
         Raises UsageError naming the file and the form when it is missing or otherwise.
         """
+        import pandas as pd  # for the few datasets with lists: it takes 0.2 s
+
         file = self.find_list(name, *more_names)
         if file is None:
             raise UsageError(

@@ -177,7 +177,7 @@ REASONS = {
         Reason(
             "CODEC_MISSING",
             "The format needs a package that is not installed.",
-            "Install what the detail names, then `run` again.",
+            "Install what the detail names, then `chromaflow retry`.",
         ),
         Reason(
             "ALREADY_COLOR",
@@ -203,18 +203,18 @@ REASONS = {
         Reason(
             "CRASHED",
             "The process that worked on this photo died, alone with it.",
-            "Report the photo as a bug; leave it out until then.",
+            "`chromaflow retry` once; if it dies again, report it as a bug and leave the photo out.",
         ),
         Reason("BAD_NAME", "The file name is not UTF-8.", "Rename the file, e.g. with `convmv`."),
         Reason(
             "UNREADABLE",
             "The file is not there any more, or the system refused to read it.",
-            "Check the path and its permissions; then --force ingest.",
+            "Check the path and its permissions, then `chromaflow retry`.",
         ),
         Reason(
             "OUT_OF_MEMORY",
             "There was not enough memory for this photo.",
-            "Run the stage again with --force and --workers 1, or on a larger machine.",
+            "`chromaflow retry --workers 1`, or on a larger machine.",
         ),
     )
 }

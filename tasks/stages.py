@@ -24,7 +24,7 @@ from storage.workspace import Workspace
 from tasks.retry import Retry, find_again
 from tasks.stage_code import STAGES
 from tasks.superseded import set_aside
-from tasks.verification import find_damage, read_success, write_success
+from tasks.verification import damage_reasons, find_damage, read_success, write_success
 
 StepName = tuple[str, str]
 """(stage, key), e.g. ("train", "birds")."""
@@ -131,7 +131,7 @@ def decide(
     success = read_success(folder)
     published = False
     if success is not None:
-        reasons = tuple(find_damage(folder, success, step.output_root or folder).values())
+        reasons = damage_reasons(find_damage(folder, success, step.output_root or folder))
         published, digest = not reasons, success["digest"]
         if published and retry is not None and (reasons := find_again(folder, retry)):
             digest = None  # a photo that can be used now changes it

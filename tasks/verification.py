@@ -28,21 +28,29 @@ def read_success(folder: Path) -> dict[str, Any] | None:
     return success
 
 
-def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, str]:
-    """Verify a published step. Returns what is damaged: item or output name → what is wrong.
+def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
+    """Verify a published step. Returns what is damaged: item or output name → all that is wrong.
 
     root: where the items' files lie.
     """
-    problems = {}
+    problems: dict[str, list[str]] = {}
     for output in success["outputs"]:
         if problem := ledger.damage(folder, output):
-            problems[output["path"]] = problem
+            problems[output["path"]] = [problem]
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         checks = pool.map(
             lambda pair: _item_damage(folder, root, *pair), list(success["items"].items())
         )
-        problems |= {name: problem for name, problem in checks if problem}
+        problems |= {name: found for name, found in checks if found}
     return problems
+
+
+def damage_reasons(problems: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """A line an item or output of `find_damage`: its first problem, and how many more there are."""
+    return tuple(
+        found[0] + (f", and {len(found) - 1} more files" if len(found) > 1 else "")
+        for found in problems.values()
+    )
 
 
 def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, str]]]:
@@ -58,7 +66,11 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
             continue
         root = root_of(workspace, folder, success)
         problems = find_damage(folder, success, root)
-        rows += [{"step": label, "item": i, "problem": p} for i, p in sorted(problems.items())]
+        rows += [
+            {"step": label, "item": item, "problem": problem}
+            for item, found in sorted(problems.items())
+            for problem in found
+        ]
     return steps, rows
 
 
@@ -67,15 +79,15 @@ def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> P
     return (workspace.root / success["root"]).resolve() if success.get("root") else folder
 
 
-def _item_damage(folder: Path, root: Path, name: str, digest: str) -> tuple[str, str | None]:
+def _item_damage(folder: Path, root: Path, name: str, digest: str) -> tuple[str, list[str]]:
+    """The item's name, and all that is wrong with its record and files."""
     path = ledger.record_path(folder, name)
     record = ledger.read_json(path)
     if record is None:
-        return name, f"record of {name} is missing"
+        return name, [f"record of {name} is missing"]
     if hash_file(path) != digest:
-        return name, f"record of {name} has changed"
+        return name, [f"record of {name} has changed"]
     files = [(root, file) for file in record["files"]]
     files += [(folder, file) for file in record["extras"]]
     found = (ledger.damage(base, file) for base, file in files)
-    problem = next((problem for problem in found if problem), None)
-    return name, f"{name}: {problem}" if problem else None
+    return name, [f"{name}: {problem}" for problem in found if problem]

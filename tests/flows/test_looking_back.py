@@ -30,6 +30,11 @@ def run_json(*words: object, code: int = 0, ahead: str = "") -> Any:
     return json.loads(out)
 
 
+def planned_actions(out: Path, *words: object) -> dict[str, str]:
+    """What `plan OUT` says would be done with each step."""
+    return {row["step"]: row["action"] for row in run_json("plan", out, *words)}
+
+
 def exchange(path: Path, content: bytes) -> bytes:
     """Put other bytes of the same length into a file, and keep its time. Returns those before."""
     before, stat = path.read_bytes(), path.stat()
@@ -58,6 +63,9 @@ def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     status = run_json("status", out)
     assert status["last_run"]["state"] == "done" and status["last_run"]["exit_code"] == 6
     assert [row["action"] for row in status["plan"]] == ["skip", "skip"]
+    assert planned_actions(out) == {"ingest/archive": "skip", "colorize/archive": "skip"}
+    again = planned_actions(out, "--retry")
+    assert again == {"ingest/archive": "partial", "colorize/archive": "run"}
     assert run_json(*words, code=6)["computed"] == 0, "run does not try it again"
     code, lines, err = chromaflow("log", first["run_id"], "--output", out, "--json")
     events = [json.loads(line) for line in lines.splitlines()]
@@ -81,6 +89,16 @@ def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     assert [event["photos"] for event in done if event["step"] == "ingest/archive"] == [1], err
     assert run_json("retry", out)["computed"] == 0
     assert run_json("verify", out)["damaged"] == []
+    assert set(planned_actions(out, "--retry").values()) == {"skip"}
+    lost = sorted(out.glob("*.color.*"))[:2]
+    for path in lost:
+        path.unlink()
+    steps = {row["step"]: row for row in run_json("plan", out)}
+    reasons = steps["colorize/archive"]["reasons"]
+    assert steps["colorize/archive"]["action"] == "partial"
+    assert any(f"{lost[0].name} is missing" in reason for reason in reasons), reasons
+    damaged = run_json("verify", out, code=7)["damaged"]
+    assert all(any(path.name in row["problem"] for row in damaged) for path in lost), damaged
 
 
 def test_what_plan_says_retry_does_and_only_the_shard_of_the_photo_is_made_again(
