@@ -59,6 +59,11 @@ const list = (pairs) =>
 /** A path below a relative folder as a link that cannot leave the file system. */
 const urlOf = (folder, path) => folder + path.split("/").map(encodeURIComponent).join("/");
 
+/** Text with what stands between backticks as code. */
+function withCode(text) {
+  return text.split("`").map((part, i) => (i % 2 ? h("code", null, part) : part));
+}
+
 function command(text) {
   const button = h(
     "button",

@@ -67,7 +67,7 @@ function drawReason(reason) {
       h("span", null, plural(reason.count, "photo")),
     ),
     h("p", null, reason.meaning),
-    h("p", {className: "remedy"}, reason.remedy),
+    h("p", {className: "remedy"}, withCode(reason.remedy)),
     h(
       "ul",
       null,
