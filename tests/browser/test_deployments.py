@@ -300,6 +300,7 @@ def look_at_pages(site: Site, run: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{site.address}/runs/flow-run/{run}")
         page.get_by_text("Crashed", exact=True).first.wait_for(timeout=60_000)
+        page.wait_for_timeout(2000)  # the page fades in
         page.screenshot(path=site.folder / "crashed.png")
         page.goto(f"{site.address}/deployments")
         for name in NAMES:
