@@ -184,7 +184,7 @@ class Trainer:
     def _move(self, loss: Tensor) -> None:
         """One step of the optimizer against the gradient of the loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.scale(loss).backward()
         if self.recipe.optimization.clip_norm:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.optimization.clip_norm)
@@ -197,7 +197,7 @@ class Trainer:
         real = self.discriminator(L_norm, truth)
         lesson = discriminator_loss(real, self.discriminator(L_norm, predicted.detach()))
         self._discriminator_optimizer.zero_grad(set_to_none=True)
-        lesson.backward()  # type: ignore[no-untyped-call]
+        lesson.backward()
         self._discriminator_optimizer.step()
         verdict = generator_loss(self.discriminator(L_norm, predicted))
         return self.recipe.objective.adversarial * verdict

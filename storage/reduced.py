@@ -17,7 +17,7 @@ from storage import jpeg
 from storage.photos import Header, decode, decoder_errors, inspect, upright
 from storage.profiles import Pixels
 
-S = TypeVar("S", np.uint8, np.uint16)
+P = TypeVar("P", bound=Pixels)
 
 
 def decode_rgb(
@@ -45,7 +45,7 @@ def decode_rgb(
     return resize(pixels, short_side)
 
 
-def resize(pixels: NDArray[S], short_side: int) -> NDArray[S]:
+def resize(pixels: P, short_side: int) -> P:
     """Resize by area, or bicubically when enlarging.
 
     pixels: uint8 or uint16, (H, W, 3), and so returned.
@@ -56,11 +56,11 @@ def resize(pixels: NDArray[S], short_side: int) -> NDArray[S]:
     if size == (width, height):
         return pixels
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    resized: NDArray[S] = np.asarray(cv2.resize(pixels, size, interpolation=method))
+    resized: P = cv2.resize(pixels, size, interpolation=method)
     return resized
 
 
-def thumbnail(pixels: NDArray[S], short_side: int) -> NDArray[S]:
+def thumbnail(pixels: P, short_side: int) -> P:
     """As `resize`, but a photo longer than 8:1 is squeezed to that, so that it stays small.
 
     pixels: uint8 or uint16, (H, W, 3), and so returned.
@@ -69,7 +69,7 @@ def thumbnail(pixels: NDArray[S], short_side: int) -> NDArray[S]:
     most = 8 * min(height, width)
     if max(height, width) > most:
         size = min(width, most), min(height, most)
-        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return resize(pixels, short_side)
 
 

@@ -69,7 +69,7 @@ def deploy(deployments: Sequence[Deployment], gpu_runs: int | None = None) -> li
 def load_flow(deployment: Deployment) -> Flow[..., Any]:
     """Import the deployment's flow. Raises UsageError where it or one of its parameters is unknown."""
     try:
-        flow = load_flow_from_entrypoint(deployment.entrypoint)
+        flow: Flow[..., Any] = load_flow_from_entrypoint(deployment.entrypoint)
     except (ImportError, AttributeError, ValueError, MissingFlowError) as error:
         raise UsageError(
             f"Expected the entrypoint of {deployment.name} as MODULE.FLOW, got "
@@ -159,7 +159,9 @@ def zombie_automation() -> AutomationCore:
         name=ZOMBIES,
         description="Run the deployment again to go on: what is done is kept.",
         trigger=trigger,
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
+        actions=[
+            ChangeFlowRunState(state=StateType.CRASHED, message=message, name=None, force=False)
+        ],
     )
 
 

@@ -106,7 +106,8 @@ def _deployment(entry: Mapping[str, Any], pull: tuple[dict[str, Any], ...]) -> D
     if limit is not None:
         given = {"limit": limit} if isinstance(limit, int) else limit
         parts["concurrency_limit"] = _build(ConcurrencyLimit, given, where, "concurrency_limit")
-    return _build(Deployment, {**entry, **parts}, where)
+    deployment: Deployment = _build(Deployment, {**entry, **parts}, where)
+    return deployment
 
 
 def _build(cls: type[Any], values: Mapping[str, Any], where: str, key: str = "") -> Any:

@@ -41,10 +41,12 @@ def score_table(ref: StageRef) -> list[dict[str, Any]]:
     results = read_table(Path(ref.folder) / RESULTS_NAME)
     if results.empty:
         return []
-    means = results.groupby("method")[list(SCORE_NAMES)].mean()
+    means: dict[Any, dict[Any, Any]] = (
+        results.groupby("method")[list(SCORE_NAMES)].mean().to_dict("index")
+    )
     return [
         {"category": ref.key, "method": method}
-        | {name: round(float(means.loc[method, name]), 2) for name in SCORE_NAMES}
+        | {name: round(float(means[method][name]), 2) for name in SCORE_NAMES}
         for method in METHODS
     ]
 

@@ -186,7 +186,8 @@ def evaluate_photos(config: EvaluationConfig) -> Evaluation:
         facts |= facts_of(config.location, config.geometry, systems, results, items, quarantined)
         # before the workers are stopped: what they did is not lost if one does not stop
         _remove_earlier(config.output, figures)
-        write_table(config.output / RESULTS_NAME, results.to_dict("records"), ROW_COLUMNS)
+        rows: list[dict[str, Any]] = results.to_dict("records")  # type: ignore[assignment]
+        write_table(config.output / RESULTS_NAME, rows, ROW_COLUMNS)
         if features:
             features.save(config.output / FEATURES_NAME)
         table = _write_tables(config.output, heading_of(facts, items[0]), scores, comparison)

@@ -108,8 +108,8 @@ def _onnx(network: Colorizer, path: Path) -> Answer:
 
 
 def _torchscript(network: Colorizer, path: Path) -> Answer:
-    torch.jit.trace(network, (_photo(_CHECK_SIZES[0]),)).save(str(path))  # type: ignore[no-untyped-call]
-    loaded = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
+    torch.jit.trace(network, (_photo(_CHECK_SIZES[0]),)).save(str(path))
+    loaded = torch.jit.load(str(path))
     return lambda L_norm: loaded(L_norm).numpy()
 
 

@@ -124,7 +124,7 @@ def fetch(name: str) -> Path:
     import torch
     from torchvision.models import get_model_weights
 
-    weights = get_model_weights(name.split(":")[1]).DEFAULT  # type: ignore[attr-defined]
+    weights = get_model_weights(name.split(":")[1]).DEFAULT
     target = (imagenet_encoder() if name == IMAGENET_ENCODER else segmenter_file(name)).path
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

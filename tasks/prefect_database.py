@@ -28,8 +28,11 @@ def provide_database(home: Path) -> bool:
     It does nothing where the user's settings name a server or a database. Where the cache cannot be
     written or Prefect's migration fails, Prefect migrates in the home itself, as it always does.
     """
-    named = ("PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
-    named += ("PREFECT_SERVER_DATABASE_CONNECTION_URL",)
+    named = (
+        "PREFECT_API_URL",
+        "PREFECT_API_DATABASE_CONNECTION_URL",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+    )
     if (home / DATABASE_NAME).exists() or any(os.environ.get(name) for name in named):
         return False
     template = cache_folder() / f"prefect-{version('prefect')}.db"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,8 @@ def preview_shards(
             f"Expected a preprocessed category of {', '.join(known) or 'none yet'}; got "
             f"{category!r}. `chromaflow preprocess` makes shards."
         )
-    table = read_table(folder / "rows.parquet")
-    rows = table[table["split"] == split].sort_values("row").to_dict("records")
+    every_row = read_rows(folder / "rows.parquet")
+    rows = sorted((r for r in every_row if r["split"] == split), key=itemgetter("row"))
     if not rows:
         raise UsageError(f"Expected a split with photos of {', '.join(SPLITS)}; got {split!r}.")
     if num_photos < 1:

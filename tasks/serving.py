@@ -41,7 +41,7 @@ async def _prepare_server() -> None:
 
 def _runnable(deployment: Deployment) -> RunnerDeployment:
     limit = deployment.concurrency_limit
-    return load_flow(deployment).to_deployment(
+    runnable = load_flow(deployment).to_deployment(
         name=deployment.name,
         description=deployment.description,
         parameters=deployment.parameters,
@@ -53,3 +53,5 @@ def _runnable(deployment: Deployment) -> RunnerDeployment:
         ),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    assert isinstance(runnable, RunnerDeployment)  # a coroutine only inside of an event loop
+    return runnable

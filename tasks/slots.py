@@ -136,6 +136,6 @@ def visible_gpus() -> tuple[str, ...]:
 def _best_split(num_jobs: int, cores: int) -> int:
     def seconds(processes: int) -> float:
         rounds = -(-num_jobs // processes)
-        return rounds / (cores // processes) ** _THREAD_GAIN
+        return float(rounds / (cores // processes) ** _THREAD_GAIN)
 
     return min(range(min(num_jobs, cores), 0, -1), key=seconds)

@@ -80,8 +80,12 @@ def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:
 
 def known_models() -> list[ModelFile]:
     """Every model the package knows by name."""
-    names = ("starter", "torchvision:deeplabv3_resnet101", "torchvision:lraspp_mobilenet_v3_large")
-    names = (*names, "torchvision:deeplabv3_mobilenet_v3_large")
+    names = (
+        "starter",
+        "torchvision:deeplabv3_resnet101",
+        "torchvision:lraspp_mobilenet_v3_large",
+        "torchvision:deeplabv3_mobilenet_v3_large",
+    )
     starters = [starter_file(name) for name in CATEGORY_NAMES]
     return [*starters, *(segmenter_file(name) for name in names), imagenet_encoder()]
 

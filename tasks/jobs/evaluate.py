@@ -15,7 +15,7 @@ from colorization.training import predict_ab
 from storage.checkpoints import WEIGHTS_NAME
 from storage.ledger import record_file
 from storage.manifest import write_table
-from storage.shard_reader import ShardReader
+from storage.shard_reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.loading import open_split
 from tasks.jobs.models import load_colorizer
@@ -52,7 +52,7 @@ def evaluate_category(item: EvaluateItem) -> ItemResult:
     return commit_item(item, files=files, num_photos=len(val), quarantined=[])
 
 
-def _mean_ab(reader: ShardReader) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _mean_ab(reader: ShardReader | JoinedReader) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Mean a and b over a split. Returns float32 (2,); zeros for an empty split."""
     total, num_pixels = np.zeros(2), 0
     for stored in reader.batches(_BATCH):

@@ -75,7 +75,8 @@ def decode_lab(content: bytes, config: Mapping[str, Any]) -> Float:
         )
     rgb = decode_rgb(content, short_side=config["size"], header=header)
     if config["crop"] == "centre":
-        rgb = np.ascontiguousarray(crop_and_flip(rgb, centre_crop(*rgb.shape[:2], config["size"])))
+        height, width = rgb.shape[:2]
+        rgb = np.ascontiguousarray(crop_and_flip(rgb, centre_crop(height, width, config["size"])))
     return rgb_to_lab(rgb)
 
 

@@ -112,7 +112,7 @@ def _inspect(content: bytes, config: dict[str, Any]) -> Header:
 
 
 def _max_megapixels(config: dict[str, Any]) -> float:
-    limits = [config["max_megapixels"]]
+    limits: list[float] = [config["max_megapixels"]]
     if config["training"]:
         limits.append(config["max_training_megapixels"])
     return min(limits)

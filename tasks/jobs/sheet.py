@@ -41,7 +41,8 @@ def draw_sheet(item: SheetItem) -> ItemResult:
             page = next(
                 shared_decoder().pages(read_photo(item, photo), max_megapixels=float("inf"))
             )
-            L = reduced_L(page.pixels, page.alpha, network_size(*page.pixels.shape[:2], _SIDE // 2))
+            height, width = page.pixels.shape[:2]
+            L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:
             continue
         pictures, caption = _row(colorizer, L)
