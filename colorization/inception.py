@@ -36,6 +36,6 @@ def inception_features(
 
 
 def _input(picture: NDArray[np.uint8]) -> torch.Tensor:
-    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+    x = torch.tensor(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
     size = (INCEPTION_SIDE, INCEPTION_SIDE)
     return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)

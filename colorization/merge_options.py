@@ -15,7 +15,7 @@ class MergeOptions:
 
     mode: str = "soft"
     """soft: weights blend; hard: the heaviest category takes the pixel, as in the paper."""
-    temperature: float = 1.0
+    temperature: float = 1.5
     """Weights become weight^(1/temperature): under 1 sharper, over 1 softer."""
     floor: float = 0.0
     """Least weight of places at every pixel, 0..1: what a segmenter overlooks gets its colours."""

@@ -218,7 +218,7 @@ class ColorizeConfig:
     """VOC class → category where it is to be another than the paper's; for torchvision's segmenters."""
     merge: str = "soft"
     """soft, or hard as in the paper. This and the five below: `colorization.merge_options`."""
-    temperature: float = 1.0
+    temperature: float = 1.5
     floor: float = 0.0
     feather: float = 1 / 32
     threshold: float = 0.1
