@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -200,7 +201,21 @@ def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
         try:
             yield clusters
         finally:
-            clusters.close()
+            with _deaf_to_interrupts():
+                clusters.close()
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A second Ctrl-C while workers are stopped would leave them to Dask's exit, which waits 10 s."""
+    if threading.current_thread() is not threading.main_thread():  # only that one hears signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fan_out(
