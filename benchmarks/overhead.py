@@ -168,9 +168,8 @@ def _run(*words: object) -> str:
 
 def _start(*words: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    kept.pop(
-        "PYTHONDONTWRITEBYTECODE", None
-    )  # an installed package is compiled once, not each time
+    # an installed package is compiled once, not at every start
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
         [*COMMAND, *map(str, words)],
         env=kept | {"PYTHONPATH": str(ROOT)} | (environment or {}),

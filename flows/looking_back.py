@@ -42,11 +42,11 @@ def plan(
     from tasks.estimate import forecast
     from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
-    from tasks.mirrors import fetched
+    from tasks.mirrors import load_fetched
     from tasks.retry import Retry
     from tasks.stages import plan_row
 
-    workflow = fetched(_workflow(output, config))
+    workflow = _workflow(output, config) if output else load_fetched(config)
     again = Retry.of(reason or ()) if retry or reason else None
     decisions = plan_steps(build_steps(workflow), again)
     estimates = forecast(decisions.values())

@@ -205,6 +205,10 @@ class TrainConfig:
         return self.build_recipe().to_dict() | kept
 
 
+_MERGE = MergeOptions()
+"""The defaults of [colorize], which are said there."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColorizeConfig:
     """[colorize]: segmenter and merge."""
@@ -216,13 +220,13 @@ class ColorizeConfig:
     `chromaflow models fetch`. Of one's own: the file that it is called with."""
     classes: dict[str, str] = field(default_factory=dict)
     """VOC class → category where it is to be another than the paper's; for torchvision's segmenters."""
-    merge: str = "soft"
+    merge: str = _MERGE.mode
     """soft, or hard as in the paper. This and the five below: `colorization.merge_options`."""
-    temperature: float = 1.5
-    floor: float = 0.0
-    feather: float = 1 / 32
-    threshold: float = 0.1
-    abstain: float = 0.0
+    temperature: float = _MERGE.temperature
+    floor: float = _MERGE.floor
+    feather: float = _MERGE.feather
+    threshold: float = _MERGE.threshold
+    abstain: float = _MERGE.abstain
     short_side: int = 256
     """Network size: the short side in pixels."""
     chunk: int = 32

@@ -48,7 +48,7 @@ def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[st
 def damage_reasons(problems: Mapping[str, list[str]]) -> tuple[str, ...]:
     """A line an item or output of `find_damage`: its first problem, and how many more there are."""
     return tuple(
-        found[0] + (f", and {len(found) - 1} more files" if len(found) > 1 else "")
+        found[0] + (f", and {len(found) - 1} more" if len(found) > 1 else "")
         for found in problems.values()
     )
 

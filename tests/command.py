@@ -53,8 +53,13 @@ def computed(config: Path, *words: object, code: int = 0) -> dict[str, Any]:
 
 
 def actions(config: Path) -> dict[str, tuple[str, str]]:
-    """What `plan` says: action and reasons by step."""
-    code, out, err = chromaflow("plan", "--config", config, "--json")
+    """What `plan` says of a config: action and reasons by step."""
+    return planned("--config", config)
+
+
+def planned(*words: object) -> dict[str, tuple[str, str]]:
+    """What `plan` says, asked with these words: action and reasons by step."""
+    code, out, err = chromaflow("plan", *words, "--json")
     assert code == 0, err
     return {row["step"]: (row["action"], "; ".join(row["reasons"])) for row in json.loads(out)}
 

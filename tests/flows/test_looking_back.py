@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import actions, chromaflow, computed, start
+from command import actions, chromaflow, computed, planned, start
 
 from storage.manifest import read_rows
 from storage.workspace import Workspace
@@ -32,7 +32,7 @@ def run_json(*words: object, code: int = 0, ahead: str = "") -> Any:
 
 def planned_actions(out: Path, *words: object) -> dict[str, str]:
     """What `plan OUT` says would be done with each step."""
-    return {row["step"]: row["action"] for row in run_json("plan", out, *words)}
+    return {step: action for step, (action, _) in planned(out, *words).items()}
 
 
 def exchange(path: Path, content: bytes) -> bytes:
@@ -93,10 +93,9 @@ def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     lost = sorted(out.glob("*.color.*"))[:2]
     for path in lost:
         path.unlink()
-    steps = {row["step"]: row for row in run_json("plan", out)}
-    reasons = steps["colorize/archive"]["reasons"]
-    assert steps["colorize/archive"]["action"] == "partial"
-    assert any(f"{lost[0].name} is missing" in reason for reason in reasons), reasons
+    action, reasons = planned(out)["colorize/archive"]
+    assert action == "partial"
+    assert f"{lost[0].name} is missing" in reasons
     damaged = run_json("verify", out, code=7)["damaged"]
     assert all(any(path.name in row["problem"] for row in damaged) for path in lost), damaged
 
