@@ -158,7 +158,8 @@ def damage(root: Path, record: dict[str, Any]) -> str | None:
     return f"{record['path']} has changed"
 
 
-def remove_partials(folder: Path) -> None:
-    """Delete what a killed writer of ours left behind, below a folder."""
-    for path in folder.rglob(f".{'[0-9a-f]' * 16}{PARTIAL}"):
+def remove_partials(folder: Path, *, deep: bool = True) -> None:
+    """Delete what a killed writer of ours left in a folder, and below it if `deep`."""
+    name = f".{'[0-9a-f]' * 16}{PARTIAL}"
+    for path in folder.rglob(name) if deep else folder.glob(name):
         path.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import OutputError
-from storage.ledger import exclusive, sync_folder
+from storage.ledger import PARTIAL, exclusive, remove_partials, sync_folder
 
 _PRIVATE = 0o700
 _PROBE_SECONDS = 0.1
@@ -56,7 +56,7 @@ class Workspace:
         """Point `current` at a published folder, atomically."""
         link = self.current(stage, key)
         link.parent.mkdir(parents=True, exist_ok=True)
-        temporary = link.with_name(f".{secrets.token_hex(8)}.partial")
+        temporary = link.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
         temporary.symlink_to(os.path.relpath(folder, link.parent))
         temporary.replace(link)
         sync_folder(link.parent)
@@ -67,10 +67,10 @@ class Workspace:
         return [link for link in links if not link.name.startswith(".")]
 
     def remove_partials(self) -> None:
-        """Delete what a killed run left behind beside its steps: links, plans and results half made."""
-        for pattern in ("current/*/.*.partial", "runs/*/.*.partial"):
-            for path in self.root.glob(pattern):
-                path.unlink(missing_ok=True)
+        """Delete what a killed run left half made beside its steps, which see to their own folders."""
+        remove_partials(self.root, deep=False)
+        for folder in (self.root / "current", self.runs, self.report, self.prefect_home):
+            remove_partials(folder)
 
     def unset_current(self, stage: str, key: str) -> None:
         """Forget the published folder of a stage × key; its files stay."""

@@ -21,7 +21,7 @@ from typing import Any
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
 from storage.fingerprint import hash_bytes, hash_file, hash_value
-from storage.ledger import atomic_path, read_json, write_bytes, write_json
+from storage.ledger import atomic_path, read_json, remove_partials, write_bytes, write_json
 from storage.page_data import write_page_data
 from storage.safe_csv import write_csv
 from storage.tables import write_typed_table
@@ -93,6 +93,7 @@ def write_report(
     with _written(folder):
         if is_given:
             _check_ours(folder)
+            remove_partials(folder)
         summary = _write(archive, output, folder, changes)
         num_bytes = _num_bytes(folder)
     return Report(
@@ -129,7 +130,8 @@ def _check_ours(folder: Path) -> None:
 def _write(
     archive: Archive, output: str | None, folder: Path, changes: Changes | None
 ) -> dict[str, Any]:
-    """Write all files; the data that the page looks at first comes last. Returns run.json's value."""
+    """Write all files; run.json, by which `renew_report` knows a whole report, last. Returns its
+    value."""
     summary = _summary(archive, output, folder)
     _write_page(folder)
     _write_packs(archive, folder)
@@ -142,8 +144,8 @@ def _write(
             (folder / name).unlink(missing_ok=True)
     write_page_data(folder / "photos.js", "photos", _columns(archive.rows))
     summary["bytes"]["report"] = _num_bytes(folder)
-    write_json(folder / RUN_NAME, summary)
     write_page_data(folder / "run.js", "run", summary)
+    write_json(folder / RUN_NAME, summary)
     return summary
 
 

@@ -263,7 +263,7 @@ class Project:
         differing = {name for name in names if found.get(name) != golden.get(name)}
         assert not differing, sorted(differing)
         assert tree_of_photos(self.folder) == self.golden.originals
-        assert not list(self.folder.rglob(f"*{PARTIAL}"))
+        assert [str(path) for path in self.folder.rglob(f"*{PARTIAL}")] == []
         decisions = plan(build_steps(load_workflow(self.config)))
         assert {d.step.label: d.action for d in decisions.values() if d.action != "skip"} == {}
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 
 import pytest
 from killing import KillPoint, Project
@@ -103,6 +105,22 @@ def test_twelve_kills_one_after_another(project: Project) -> None:
         project.kill_at(points[worker], points[driver])
     landed = project.kill_chain(rng, 2)
     print(f"seed {SEED}: 10 points, {landed} random kills fell before the end; {project.finish()}")
+
+
+@pytest.mark.timeout(900)
+def test_killed_while_the_report_is_written(project: Project) -> None:
+    report = project.workspace / "report"
+    for when, name in (
+        ("temporary written", "index.html"),
+        ("temporary written", "run.js"),
+        ("renamed", "run.json"),
+    ):
+        project.before("colorize")
+        shutil.rmtree(report)
+        path = rf"workspace/report/{re.escape(name)}$"
+        project.kill_at(KillPoint(role="driver", when=when, path=path))
+        project.finish()
+        assert (report / "run.js").exists(), "the page has nothing to show"
 
 
 @pytest.mark.slow

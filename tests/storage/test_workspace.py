@@ -47,6 +47,19 @@ def test_the_lock_keeps_other_processes_out_until_its_holder_dies(tmp_path):
         assert (workspace.root / ".lock").read_text() == str(os.getpid())
 
 
+def test_the_next_run_removes_what_a_killed_one_left_half_made_beside_its_steps(tmp_path):
+    workspace = Workspace(tmp_path / "ws")
+    workspace.create()
+    half_made = f".{'0' * 16}.partial"
+    left = [".", "runs/1", "report/page", "current/train", ".prefect", "stages/train/people/1"]
+    for folder in left:
+        (workspace.root / folder).mkdir(parents=True, exist_ok=True)
+        (workspace.root / folder / half_made).write_bytes(b"x")
+    with workspace.lock():
+        kept = [path.parent for path in workspace.root.rglob(half_made)]
+    assert kept == [workspace.root / left[-1]], "the step sees to its own"
+
+
 def test_current_always_points_somewhere_while_it_is_replaced(tmp_path):
     workspace = Workspace(tmp_path)
     folders = [workspace.stage_dir("train", "people", c * 64) for c in "ab"]
