@@ -1,12 +1,15 @@
-"""chromaflow.toml: read into a Workflow, unknown keys refused, paths made absolute."""
+"""chromaflow.toml: read and checked whole, then made a Workflow with absolute paths."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from storage.errors import UsageError
 from storage.remote import fetch_file, fetch_folder, working_copy
@@ -23,16 +26,74 @@ from tasks.config import (
     TrainConfig,
     Workflow,
 )
+from tasks.config_problems import Place
+from tasks.config_types import LOCATION, PATTERNS, SEED, build, checked
 from tasks.models import scratch_folder
+from tasks.training_config import CategoryName, check_pretraining
 
-T = TypeVar("T")
+_SEEDED = ("ingest", "preprocess", "pretrain", "train")
+"""Sections that the one seed goes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PathAlone:
+    """A table that may be written as its path alone."""
+
+    words: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Called by pydantic."""
+
+        def widen(value: Any) -> Any:
+            return {"path": value} if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(widen, handler(source))
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArchiveTable:
+    """[archive] as it is written; what its keys mean is said at `ArchiveConfig`."""
+
+    path: Annotated[str, LOCATION]
+    output: Annotated[str, LOCATION] | None = None
+    truth: Annotated[str, LOCATION] | None = None
+    include: Annotated[tuple[str, ...], PATTERNS] = ()
+    exclude: Annotated[tuple[str, ...], PATTERNS] = ()
+    bag: bool = False
+
+
+_Dataset = Annotated[DatasetConfig, _PathAlone("a path, or a table with one")]
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigTable:
+    """A chromaflow.toml as it is written: paths are relative, files may be URLs."""
+
+    workspace: Annotated[str, LOCATION] = "workspace"
+    seed: Annotated[int, SEED] = 0
+    datasets: dict[CategoryName, _Dataset] = field(default_factory=dict)
+    experts: dict[CategoryName, Annotated[str, LOCATION]] = field(default_factory=dict)
+    archive: ArchiveTable | None = None
+    ingest: IngestConfig = field(default_factory=IngestConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    pretrain: TrainConfig | None = None
+    train: TrainConfig = field(default_factory=TrainConfig)
+    colorize: ColorizeConfig = field(default_factory=ColorizeConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+    def __post_init__(self) -> None:
+        check_pretraining(self.pretrain, self.train)
 
 
 def load_workflow(path: Path) -> Workflow:
     """Read chromaflow.toml; relative paths in it start from its folder.
 
-    Files that it names by URL are downloaded. Raises UsageError naming the key and the allowed ones,
-    RemoteError.
+    Files that it names by URL are downloaded once all of it is found right. Raises UsageError where
+    there is no TOML, ConfigError naming every wrong setting, RemoteError.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -40,37 +101,53 @@ def load_workflow(path: Path) -> Workflow:
         raise UsageError(
             f"Expected a config at {path}, found none. `chromaflow init` writes one."
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-        raise UsageError(f"Expected TOML in {path}, got: {error}.") from error
-    return build_workflow(table, path.resolve().parent)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"Expected TOML in {path}, got: {error}. Correct it.") from error
+    return build_workflow(table, path.resolve().parent, f"{path}: ")
 
 
-def build_workflow(table: Mapping[str, Any], base: Path) -> Workflow:
-    """A Workflow from parsed TOML. base: what relative paths start from. Raises UsageError."""
-    allowed = {f.name for f in fields(Workflow)} - {"remotes"} | {"seed"}
-    _known(table, allowed, "the top level")
-    seed = {"seed": table.get("seed", 0)}
-    archive = table.get("archive")
-    files = {name: _files(table.get(name, {}), base) for name in ("pretrain", "train", "colorize")}
+def build_workflow(table: Mapping[str, Any], base: Path, before: str = "") -> Workflow:
+    """A Workflow from parsed TOML. base: what relative paths start from. before: for messages.
+
+    Raises ConfigError naming every wrong setting.
+    """
+    read = _read_table(table, Place(before=before, sections=True))
     remotes: dict[str, Path] = {}
-    workspace = _folder(table.get("workspace", "workspace"), base, remotes)
+    workspace = _folder(read.workspace, base, remotes)
     return Workflow(
         workspace=workspace,
         datasets={
-            name: _dataset(name, entry, base) for name, entry in table.get("datasets", {}).items()
+            name: replace(dataset, path=_location(dataset.path, base))
+            for name, dataset in read.datasets.items()
         },
-        archive=_archive(archive, base, workspace, remotes) if archive else None,
-        ingest=_section(IngestConfig, table, "ingest", seed),
-        preprocess=_section(PreprocessConfig, table, "preprocess", seed),
-        pretrain=_section(TrainConfig, table, "pretrain", seed | files["pretrain"])
-        if "pretrain" in table
+        archive=_archive(read.archive, base, workspace, remotes) if read.archive else None,
+        ingest=replace(read.ingest, seed=read.seed),
+        preprocess=replace(read.preprocess, seed=read.seed),
+        pretrain=replace(read.pretrain, seed=read.seed, **_files(read.pretrain, base))
+        if read.pretrain
         else None,
-        train=_section(TrainConfig, table, "train", seed | files["train"]),
-        colorize=_section(ColorizeConfig, table, "colorize", files["colorize"]),
-        compute=_section(ComputeConfig, table, "compute", {}),
-        experts={name: _file(file, base) for name, file in table.get("experts", {}).items()},
+        train=replace(read.train, seed=read.seed, **_files(read.train, base)),
+        colorize=replace(read.colorize, **_files(read.colorize, base)),
+        compute=read.compute,
+        experts={name: _file(file, base) for name, file in read.experts.items()},
         remotes=remotes,
     )
+
+
+def _read_table(table: Mapping[str, Any], place: Place) -> ConfigTable:
+    """The table checked, in which a section has no seed of its own."""
+    table, problems = dict(table), []
+    for name in _SEEDED:
+        section = table.get(name)
+        if isinstance(section, dict) and "seed" in section:
+            table[name] = {key: value for key, value in section.items() if key != "seed"}
+            path = place.path((name, "seed"))
+            problems.append(
+                f"{path}: expected one seed, at the top level, got another in [{name}]. Write seed "
+                "above the sections."
+            )
+    read: ConfigTable = build(ConfigTable, table, place, problems)
+    return read
 
 
 _FILES = "files"
@@ -86,9 +163,10 @@ _FILE_KEYS = (
 )
 
 
-def _files(section: Mapping[str, Any], base: Path) -> dict[str, str]:
+def _files(section: Any, base: Path) -> dict[str, str]:
     """The files that a section names, from the config's folder."""
-    return {key: str(_file(section[key], base)) for key in _FILE_KEYS if section.get(key)}
+    named = {key: getattr(section, key, "") for key in _FILE_KEYS}
+    return {key: str(_file(location, base)) for key, location in named.items() if location}
 
 
 def _file(location: str, base: Path) -> Path:
@@ -113,31 +191,17 @@ def _folder(location: str, base: Path, remotes: dict[str, Path]) -> Path:
     return remotes[location]
 
 
-def _dataset(name: str, entry: Any, base: Path) -> DatasetConfig:
-    table = {"path": entry} if isinstance(entry, str) else entry
-    if not isinstance(table, Mapping) or not isinstance(table.get("path"), str):
-        raise UsageError(
-            f'Expected [datasets] {name} = "path" or {{ path = "..." }}, got {entry!r}.'
-        )
-    _known(table, {f.name for f in fields(DatasetConfig)}, f"[datasets] {name}")
-    path = _location(table["path"], base)
-    return _build(DatasetConfig, {**_tuples(table), "path": path}, f"[datasets] {name}")
-
-
 def _archive(
-    table: Mapping[str, Any], base: Path, workspace: Path, remotes: dict[str, Path]
+    table: ArchiveTable, base: Path, workspace: Path, remotes: dict[str, Path]
 ) -> ArchiveConfig:
-    _known(table, {f.name for f in fields(ArchiveConfig)}, "[archive]")
-    if "path" not in table:
-        raise UsageError("Expected a path in [archive], got none.")
-    paths = {
-        "path": _location(table["path"], base),
-        "output": _folder(table["output"], base, remotes)
-        if "output" in table
-        else workspace / "colorized",
-        "truth": _truth(table["truth"], base) if "truth" in table else None,
-    }
-    return _build(ArchiveConfig, {**_tuples(table), **paths}, "[archive]")
+    return ArchiveConfig(
+        path=_location(table.path, base),
+        output=_folder(table.output, base, remotes) if table.output else workspace / "colorized",
+        truth=_truth(table.truth, base) if table.truth else None,
+        include=table.include,
+        exclude=table.exclude,
+        bag=table.bag,
+    )
 
 
 def _truth(location: str, base: Path) -> Path:
@@ -152,30 +216,3 @@ def _location(location: str, base: Path) -> str:
         return location
     prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
     return f"{prefix}{base / location.removeprefix(prefix)}"
-
-
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML's arrays as tuples."""
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
-
-
-def _section(cls: type[T], table: Mapping[str, Any], name: str, extra: Mapping[str, Any]) -> T:
-    section = table.get(name, {})
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    _known(section, set(known) - {"seed"}, f"[{name}]")  # one seed, at the top level
-    return _build(cls, _tuples(section) | dict(extra), f"[{name}]")
-
-
-def _build(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise UsageError(f"Expected fitting types in {where}, got: {error}.") from error
-
-
-def _known(table: Mapping[str, Any], allowed: set[str], where: str) -> None:
-    unknown = sorted(set(table) - allowed)
-    if unknown:
-        raise UsageError(
-            f"Expected keys of {', '.join(sorted(allowed))} in {where}; got {', '.join(unknown)}."
-        )

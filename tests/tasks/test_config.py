@@ -38,7 +38,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ({"train": {"overrides": {"epoch": 3}}}, "epochs"),
         ({"train": {"categories": {"cars": {"epochs": 3}}}}, "people, birds, animals, places"),
         ({"train": {"categories": {"birds": {"epoch": 3}}}}, "epochs"),
-        ({"train": {"categories": {"birds": 3}}}, "recipe fields"),
+        ({"train": {"categories": {"birds": 3}}}, "a table of settings"),
         ({"train": {"init": "encoder"}}, "encoder_weights"),
         ({"train": {"init": "file"}}, "init_weights"),
         ({"train": {"overrides": {"network": "vgg"}}}, "resnet18, resnet18-trunk, unet18"),
@@ -56,7 +56,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ),
         (
             {"pretrain": {}, "train": {"recipe": "starter", "init": "pretrained"}},
-            "one name; got 'unet18 and unet18-stride4'",
+            '"unet18 and unet18-stride4"',
         ),
         (
             {
@@ -66,7 +66,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
                     "categories": {"birds": {"network": "unet18-stride4"}},
                 },
             },
-            "one name; got 'unet18 and unet18-stride4'",
+            '"unet18 and unet18-stride4"',
         ),
         ({"compute": {"device": "gpu"}}, "auto, cpu, cuda"),
         ({"compute": {"threads": -1}}, "0 or more"),
