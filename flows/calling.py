@@ -15,15 +15,15 @@ from flows.terminal import print_json, say, say_quarantined, say_skipped
 def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
     """Check the config before anything slow is imported, then run the flow."""
     from tasks.config_file import load_workflow
-    from tasks.graph import build_steps, select, with_cluster
+    from tasks.graph import build_steps, select, with_cluster, with_workers
 
-    workflow = with_cluster(load_workflow(config), parameters.get("cluster", ""))
-    stages = {
-        "from_stage": parameters.get("from_stage"),
-        "until_stage": parameters.get("until_stage"),
-    }
-    chosen = {key: value for key, value in stages.items() if value}
-    select(build_steps(workflow), only=parameters.get("only") or [], **chosen)
+    workflow = with_workers(load_workflow(config), parameters.get("workers"))
+    workflow = with_cluster(workflow, parameters.get("cluster"))
+    asked = ("from_stage", "until_stage", "only")
+    chosen = {key: parameters[key] for key in asked if parameters.get(key) is not None}
+    force = parameters.get("force")
+    stages = force if isinstance(force, list) else []  # of one stage it is a flag
+    select(build_steps(workflow), force=stages, **chosen)
     call_flow(name, workflow.workspace, parameters, as_json)
 
 

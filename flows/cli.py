@@ -43,9 +43,12 @@ app.add_typer(looking_back_app)
 app.add_typer(models_app, name="models")
 
 Only = Annotated[list[str] | None, typer.Option(help="A category, or archive; repeatable.")]
-Workers = Annotated[int, typer.Option(help="Dask processes; 0: one a core.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Dask processes, 0: one a core; else the config's.")
+]
 Cluster = Annotated[
-    str, typer.Option(metavar="ADDRESS", help="A running Dask scheduler, tcp:// or tls://.")
+    str | None,
+    typer.Option(metavar="ADDRESS", help='A Dask scheduler, tcp:// or tls://; "": none.'),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
 
@@ -87,8 +90,8 @@ def run(
     until_stage: Annotated[str, typer.Option("--until", help="Last stage.")] = "colorize",
     only: Only = None,
     force: Annotated[list[str] | None, typer.Option(help="A stage to compute again.")] = None,
-    workers: Workers = 0,
-    cluster: Cluster = "",
+    workers: Workers = None,
+    cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Bring every stage up to date; what is done already is skipped."""
@@ -111,28 +114,28 @@ def retry(
     reason: Reason = None,
     until_stage: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
     only: Only = None,
-    workers: Workers = 0,
-    cluster: Cluster = "",
+    workers: Workers = None,
+    cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Run what failed, and try quarantined photos again; the rest is kept."""
     from storage.errors import UsageError
     from tasks.archive import archive_workflow, last_request
-    from tasks.graph import build_steps, with_cluster
+    from tasks.graph import build_steps, with_cluster, with_workers
     from tasks.retry import Retry
 
     Retry.of(reason or ())
     again = {"retry": reason or [], "workers": workers, "cluster": cluster}
     if output is None:
-        chosen = {"until_stage": until_stage} if until_stage else {}
+        chosen = {} if until_stage is None else {"until_stage": until_stage}
         parameters = {"config": str(config), "only": only, **chosen, **again}
         run_flow("pipeline", config, parameters, as_json)
         return
-    if until_stage or only:
+    if until_stage is not None or only:
         raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
     request = last_request(output)
     workflow = archive_workflow(output=output, **request)
-    build_steps(with_cluster(workflow, cluster))
+    build_steps(with_cluster(with_workers(workflow, workers), cluster))
     parameters = {**request, "output": output, **again}
     call_flow("colorize", workflow.workspace, parameters, as_json)
 
@@ -142,7 +145,7 @@ def _stage_command(stage: str, summary: str) -> Callable[..., None]:
         config: Config = DEFAULT_CONFIG,
         only: Only = None,
         force: Force = False,
-        workers: Workers = 0,
+        workers: Workers = None,
         as_json: Json = False,
     ) -> None:
         parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
@@ -195,14 +198,14 @@ def evaluate(
     config: Config = DEFAULT_CONFIG,
     only: Only = None,
     force: Force = False,
-    workers: Workers = 0,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Score the experts beside baselines; with IN, compare systems on any colour photos."""
     from storage.errors import UsageError
 
     of_photos = {
-        "systems": tuple(system or ()),
+        "systems": tuple(system) if system else None,
         "compare": compare,
         "output": output,
         "crop": crop,
@@ -210,10 +213,10 @@ def evaluate(
         "photos": photos,
         "lpips": lpips,
         "lpips_heads": lpips_heads,
-        "fid": fid,
+        "fid": fid or None,
         "inception": inception,
     }
-    given = {name: value for name, value in of_photos.items() if value}
+    given = {name: value for name, value in of_photos.items() if value is not None}
     if source is not None:
         if only or force:
             raise UsageError(
@@ -262,13 +265,16 @@ def colorize(
     label: Annotated[
         str | None, typer.Option(help='Draw "AI colorized": corner or border.')
     ] = None,
-    sidecar: Annotated[bool, typer.Option("--sidecar", help="Write an XMP beside each.")] = False,
+    sidecar: Annotated[
+        bool | None, typer.Option("--sidecar/--no-sidecar", help="Write an XMP beside each.")
+    ] = None,
     hints: Annotated[
         Path | None, typer.Option(help="CSV of path,x,y,colour: colours at points of photos.")
     ] = None,
     uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Write a map of it beside each.")
-    ] = False,
+        bool | None,
+        typer.Option("--uncertainty/--no-uncertainty", help="Write a map of it beside each."),
+    ] = None,
     abstain: Annotated[
         float | None,
         typer.Option(help="Leave gray what is less certain than this, in Lab units."),
@@ -279,13 +285,13 @@ def colorize(
     ] = None,
     bag: Annotated[bool, typer.Option("--bag", help="Make OUT a BagIt bag.")] = False,
     force: Force = False,
-    workers: Workers = 0,
-    cluster: Cluster = "",
+    workers: Workers = None,
+    cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
     from tasks.archive import archive_location, archive_workflow
-    from tasks.graph import build_steps, with_cluster
+    from tasks.graph import build_steps, with_cluster, with_workers
 
     settings = {
         "segmenter": segmenter,
@@ -317,7 +323,7 @@ def colorize(
         bag=bag,
         settings=settings,
     )
-    build_steps(with_cluster(workflow, cluster))
+    build_steps(with_cluster(with_workers(workflow, workers), cluster))
     parameters |= {
         "output": output,
         "models": str(models) if models else None,

@@ -8,12 +8,13 @@ from prefect import flow
 
 from flows.pipeline import run_stages
 from tasks.archive import archive_request, archive_workflow
+from tasks.flow_parameters import check_parameters
 from tasks.graph import with_cluster, with_workers
 from tasks.results import RunResult
 from tasks.retry import Retry
 
 
-@flow(name="colorize")
+@flow(name="colorize", validate_parameters=False)
 def colorize_flow(
     archive: str,
     output: str,
@@ -23,8 +24,8 @@ def colorize_flow(
     bag: bool = False,
     settings: dict[str, Any] | None = None,
     force: bool = False,
-    workers: int = 0,
-    cluster: str = "",
+    workers: int | None = None,
+    cluster: str | None = None,
     retry: list[str] | None = None,
 ) -> RunResult:
     """Colour every photo of an archive.
@@ -37,12 +38,14 @@ def colorize_flow(
         include: Patterns of the only files to read, as in .gitignore.
         exclude: Patterns of files to leave out.
         bag: Make the output a BagIt bag.
-        settings: Fields of [colorize] to replace.
+        settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
         force: Colour again what is done.
-        workers: Dask processes; 0 for the config's number, or one a core.
-        cluster: Address of a running Dask scheduler; without it, processes of this machine.
+        workers: Dask processes, 0 for one a core; without it, the config's number.
+        cluster: Address of a running Dask scheduler; without it, the cluster of the models' config.
+            Empty: processes of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
+    check_parameters(colorize_flow.fn, locals())
     request = archive_request(
         archive,
         models=models,

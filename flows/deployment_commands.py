@@ -24,11 +24,13 @@ def deploy(
     as_json: Json = False,
 ) -> None:
     """Create or update work pool, limits, automation and deployments on PREFECT_API_URL."""
-    from tasks.deploy import deploy as deploy_all
     from tasks.deployments import find_deployments, read_deployments
 
     path = file or find_deployments(Path.cwd())
-    changes = deploy_all(read_deployments(path, Path.cwd()), gpu_runs)
+    deployments = read_deployments(path, Path.cwd())
+    from tasks.deploy import deploy as deploy_all  # Prefect, once the file is right
+
+    changes = deploy_all(deployments, gpu_runs)
     if as_json:
         print_json([change.to_dict() for change in changes])
         return
@@ -44,7 +46,9 @@ def serve(
 ) -> None:
     """Run all deployments from this process, without a work pool; Ctrl-C ends it."""
     from tasks.deployments import find_deployments, read_deployments
-    from tasks.serving import serve as serve_all
 
     path = file or find_deployments(Path.cwd())
-    serve_all(read_deployments(path, Path.cwd()), limit)
+    deployments = read_deployments(path, Path.cwd())
+    from tasks.serving import serve as serve_all  # Prefect, once the file is right
+
+    serve_all(deployments, limit)

@@ -8,18 +8,20 @@ from prefect import flow
 
 from flows.pipeline import run_stages
 from tasks.config_file import load_workflow
+from tasks.flow_parameters import check_parameters
 from tasks.graph import with_workers
 from tasks.results import RunResult
 
 
-@flow(name="evaluate")
+@flow(name="evaluate", validate_parameters=False)
 def evaluate_flow(
-    config: str, only: list[str] | None = None, force: bool = False, workers: int = 0
+    config: str, only: list[str] | None = None, force: bool = False, workers: int | None = None
 ) -> RunResult:
     """Bring the evaluate stage of a chromaflow.toml up to date; the stages before it must be.
 
-    config: its path. only: categories. force: compute again. workers: Dask processes; 0 for the
-    config's.
+    config: its path. only: categories. force: compute again. workers: Dask processes, 0 for
+    one a core; None for the config's.
     """
+    check_parameters(evaluate_flow.fn, locals())
     workflow = with_workers(load_workflow(Path(config)), workers)
     return run_stages(workflow, "evaluate", "evaluate", only or [], ["evaluate"] if force else [])

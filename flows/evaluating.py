@@ -14,19 +14,18 @@ DEFAULT_OUTPUT = Path("evaluation")
 
 
 def evaluate_photos(
-    source: str, config: Path, workers: int, given: Mapping[str, Any], as_json: bool
+    source: str, config: Path, workers: int | None, given: Mapping[str, Any], as_json: bool
 ) -> None:
     """Evaluate and print the table. given: fields of `tasks.evaluation.EvaluationConfig`."""
     from storage.errors import is_policy
+    from tasks.config_problems import OPTIONS
+    from tasks.config_types import build
     from tasks.evaluation import EvaluationConfig
     from tasks.evaluation import evaluate_photos as evaluate
 
-    settings = EvaluationConfig(
-        location=source,
-        config=config,
-        workers=workers,
-        **{"output": DEFAULT_OUTPUT, **given},
-    )
+    values = {"location": source, "config": config, "output": DEFAULT_OUTPUT, **given}
+    values |= {} if workers is None else {"workers": workers}
+    settings = build(EvaluationConfig, values, OPTIONS)
     try:
         found = evaluate(settings)
     except KeyboardInterrupt:

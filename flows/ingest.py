@@ -8,18 +8,20 @@ from prefect import flow
 
 from flows.pipeline import run_stages
 from tasks.config_file import load_workflow
+from tasks.flow_parameters import check_parameters
 from tasks.graph import with_workers
 from tasks.results import RunResult
 
 
-@flow(name="ingest")
+@flow(name="ingest", validate_parameters=False)
 def ingest_flow(
-    config: str, only: list[str] | None = None, force: bool = False, workers: int = 0
+    config: str, only: list[str] | None = None, force: bool = False, workers: int | None = None
 ) -> RunResult:
     """Bring the ingest stage of a chromaflow.toml up to date; the stages before it must be.
 
-    config: its path. only: categories. force: compute again. workers: Dask processes; 0 for the
-    config's.
+    config: its path. only: categories. force: compute again. workers: Dask processes, 0 for
+    one a core; None for the config's.
     """
+    check_parameters(ingest_flow.fn, locals())
     workflow = with_workers(load_workflow(Path(config)), workers)
     return run_stages(workflow, "ingest", "ingest", only or [], ["ingest"] if force else [])

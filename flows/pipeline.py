@@ -21,6 +21,7 @@ from tasks.config import Workflow
 from tasks.config_file import load_workflow
 from tasks.evaluate import evaluate
 from tasks.execute import Run
+from tasks.flow_parameters import check_parameters
 from tasks.graph import (
     build_steps,
     left_out,
@@ -51,15 +52,15 @@ TASKS: dict[str, Any] = {
 }
 
 
-@flow(name="pipeline")
+@flow(name="pipeline", validate_parameters=False)
 def pipeline_flow(
     config: str,
     from_stage: str = STAGE_NAMES[0],
     until_stage: str = STAGE_NAMES[-1],
     only: list[str] | None = None,
     force: list[str] | None = None,
-    workers: int = 0,
-    cluster: str = "",
+    workers: int | None = None,
+    cluster: str | None = None,
     retry: list[str] | None = None,
 ) -> RunResult:
     """Bring every stage of a chromaflow.toml up to date.
@@ -70,10 +71,12 @@ def pipeline_flow(
         until_stage: Last stage to run.
         only: Categories, or `archive`; without it, all.
         force: Stages to compute again.
-        workers: Dask processes; 0 for the config's number.
-        cluster: Address of a running Dask scheduler; without it, the config's cluster.
+        workers: Dask processes, 0 for one a core; without it, the config's number.
+        cluster: Address of a running Dask scheduler; without it, the config's cluster. Empty: processes
+            of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
+    check_parameters(pipeline_flow.fn, locals())
     workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
     again = None if retry is None else Retry.of(retry)
     return run_stages(workflow, from_stage, until_stage, only or [], force or [], retry=again)
@@ -105,7 +108,9 @@ def run_stages(
         held_mirrors(workflow, terminal) as mirrors,
     ):
         every_step = build_steps(workflow)
-        steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
+        steps = select(
+            every_step, from_stage=from_stage, until_stage=until_stage, only=only, force=force
+        )
         decisions = plan(every_step, retry)
         upstream = left_out(decisions, steps)
         training = training_slots(workflow, [decisions[step.name] for step in steps], force)

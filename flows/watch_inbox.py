@@ -9,20 +9,21 @@ from prefect import flow
 
 from flows.pipeline import run_stages
 from tasks.archive import archive_workflow
+from tasks.flow_parameters import check_parameters
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
 from tasks.inbox_copies import inbox_output, kept_copies
 from tasks.results import RunFailedError
 
 
-@flow(name="watch-inbox")
+@flow(name="watch-inbox", validate_parameters=False)
 def watch_inbox_flow(
     inbox: str,
     output: str,
     models: str | None = None,
     settings: dict[str, Any] | None = None,
     settle_seconds: float = 5.0,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> InboxReport:
     """Colour the photos that are new in a folder; those still being written wait for the next run.
 
@@ -33,10 +34,11 @@ def watch_inbox_flow(
         output: Folder that the colour copies go to; its state is kept in output/.chromaflow.
         models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
             starter's.
-        settings: Fields of [colorize] to replace.
+        settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
-        workers: Dask processes; 0 for the config's number, or one a core.
+        workers: Dask processes, 0 for one a core; without it, the config's number.
     """
+    check_parameters(watch_inbox_flow.fn, locals())
     folder = inbox_output(output)
     arrival = look(Path(inbox), folder, settle_seconds)
     if not arrival.location:

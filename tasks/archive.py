@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +14,7 @@ from storage.ledger import read_json
 from storage.sources import refuse_nesting, resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
+from tasks.config_types import changed
 from tasks.events import PLAN_NAME, find_run, run_ids
 from tasks.mirrors import fetched, load_fetched, output_folder, with_output_url
 
@@ -51,14 +51,13 @@ def archive_workflow(
 
     archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a
     chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. settings:
-    fields of [colorize] to replace; None and empty ones do not. Raises UsageError where nothing is
-    there, ConfigError for a wrong setting.
+    fields of [colorize] to replace; None leaves one as it is, 0, false and "" do not. Raises
+    UsageError where nothing is there, ConfigError naming every wrong setting.
     """
     trained = load_fetched(Path(models)) if models else None
     folder = output_folder(output)
     config = trained.colorize if trained else ColorizeConfig()
-    given = {key: value for key, value in (settings or {}).items() if value}
-    accept = tuple(given.pop("accept", config.accept))
+    chosen = changed(config, given_settings(settings))
     workflow = Workflow(
         workspace=folder / STATE_NAME,
         archive=ArchiveConfig(
@@ -68,7 +67,7 @@ def archive_workflow(
             exclude=tuple(exclude),
             bag=bag,
         ),
-        colorize=replace(config, accept=accept, **given),
+        colorize=chosen,
         compute=trained.compute if trained else ComputeConfig(),
         experts=_experts_of(trained) if trained else {},
     )
@@ -94,8 +93,13 @@ def archive_request(
         "include": list(include),
         "exclude": list(exclude),
         "bag": bag,
-        "settings": dict(settings or {}),
+        "settings": given_settings(settings),
     }
+
+
+def given_settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The settings that somebody gave: None is said of those that nobody did."""
+    return {key: value for key, value in (settings or {}).items() if value is not None}
 
 
 def output_workspace(output: Path | str) -> Workspace:

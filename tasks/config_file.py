@@ -40,6 +40,7 @@ class _PathAlone:
     """A table that may be written as its path alone."""
 
     words: str
+    example: str = "photos"
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -163,7 +164,7 @@ _FILE_KEYS = (
 )
 
 
-def _files(section: Any, base: Path) -> dict[str, str]:
+def _files(section: Any, base: Path) -> dict[str, Any]:
     """The files that a section names, from the config's folder."""
     named = {key: getattr(section, key, "") for key in _FILE_KEYS}
     return {key: str(_file(location, base)) for key, location in named.items() if location}

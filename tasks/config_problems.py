@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import date, time
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -59,10 +61,14 @@ class Place:
     assign: str = " = "
     sections: bool = False
     """Whether tables are named in brackets, as TOML does."""
+    options: bool = False
+    """Whether they are options of a command."""
 
     def path(self, loc: Sequence[Any]) -> str:
         """Of a setting."""
         names = [visible(str(part)) for part in loc]
+        if self.options:
+            return self.before + f"--{names[0]}".replace("_", "-")
         if not self.sections:
             dotted = "".join(f"[{p}]" if p.isdigit() else f".{p}" for p in names)
             return self.before + dotted.removeprefix(".")
@@ -77,6 +83,7 @@ class Place:
 
 
 PYTHON = Place()
+OPTIONS = Place(options=True, assign=" ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,11 @@ class _Member:
         """What its annotation says beside the type."""
         return _bare(self.annotation)[1]
 
+    @property
+    def is_table(self) -> bool:
+        """Whether it is written as a table only."""
+        return _is_table(self.bare) and not any(hasattr(mark, "words") for mark in self.marks)
+
 
 def problem_lines(error: ValidationError, kind: Any, place: Place) -> list[str]:
     """A line a wrong setting. kind: what was to be built."""
@@ -112,6 +124,8 @@ def shown(value: Any) -> str:
     if value is None:
         return "nothing"
     kinds = ((str, "the text "), (list | tuple, "the list "), (dict, "the table "))
+    if isinstance(value, (date, time)):
+        return f"the time {value}"
     noun = next((word for kind, word in kinds if isinstance(value, kind)), "")
     text = literal(value)
     return noun + (text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…")
@@ -138,9 +152,10 @@ def _lines(problem: dict[str, Any], kind: Any, place: Place) -> Iterator[str]:
     else:
         member = _member(kind, loc)
         do = _remedy(member, value, loc, place)
-        path = place.table(loc) if _is_table(member.bare) else place.path(loc)
+        path = place.table(loc) if member.is_table else place.path(loc)
         if problem["type"] == "refused":
-            yield f"{path}: {_small(problem['msg'])} {do}".rstrip()
+            said = re.sub(rf"^expected {loc[-1]} (of )?", "expected ", _small(problem["msg"]))
+            yield f"{path}: {said} {do}"
         else:
             words = _expected(problem, member)
             yield _line(path, words, None if problem["type"].startswith("missing") else value, do)
@@ -173,10 +188,10 @@ def _unknown(loc: Sequence[Any], kind: Any, place: Place) -> str:
     allowed = _allowed_keys(kind, parent)
     members = _members(_member(kind, parent))
     tables = [table for table, member in members.items() if name in _members(member)]
-    if near := get_close_matches(name, allowed, n=1):
-        do = f"Write {near[0]}."
-    elif tables and place.sections:
+    if tables and place.sections:
         do = f"Write it below {place.table((*parent, tables[0])).removeprefix(place.before)}."
+    elif near := get_close_matches(name, allowed, n=1):
+        do = f"Write {near[0]}."
     else:
         do = "Take it out."
     words = f"a key of {', '.join(allowed)}"
@@ -185,17 +200,18 @@ def _unknown(loc: Sequence[Any], kind: Any, place: Place) -> str:
 
 def _remedy(member: _Member, value: Any, loc: Sequence[Any], place: Place) -> str:
     """What to write instead: the value as it was probably meant, else an example."""
-    if _is_table(member.bare):
+    if member.is_table:
         if not place.sections:
             return "Give its settings by name."
         return (
             f"Write {place.table(loc).removeprefix(place.before)} on a line, its settings below it."
         )
     for candidate in _candidates(member, value):
-        if candidate not in (None, "") and _fits(member.annotation, candidate):
+        if candidate not in (None, "", (), []) and _fits(member.annotation, candidate):
             name = next((str(part) for part in reversed(loc) if not isinstance(part, int)), "it")
             example = "" if _means(candidate, value) else ", for example"
-            return f"Write {visible(name)}{place.assign}{literal(candidate)}{example}."
+            name = place.path(loc) if place.options else visible(name)
+            return f"Write {name}{place.assign}{literal(candidate)}{example}."
     return "Correct it."
 
 
@@ -233,7 +249,8 @@ def _fits(annotation: Any, candidate: Any) -> bool:
 
 def _allowed_keys(kind: Any, loc: Sequence[Any]) -> list[str]:
     member = _member(kind, loc)
-    keys = sorted(_members(member))
+    hidden = {n for n, m in _members(member).items() if any(_is_elsewhere(k) for k in m.marks)}
+    keys = sorted(set(_members(member)) - (hidden if loc else set()))
     if keys or get_origin(member.bare) is not dict:
         return keys
     of_key = _Member(get_args(member.bare)[0])
@@ -270,6 +287,10 @@ def _default(field: Any) -> Any:
     if factory is not MISSING:
         return None
     return None if field.default is MISSING else field.default
+
+
+def _is_elsewhere(mark: Any) -> bool:
+    return bool(getattr(mark, "elsewhere", False))
 
 
 def _is_table(bare: Any) -> bool:

@@ -35,6 +35,8 @@ class Accepts:
     allowed: tuple[str, ...] = ()
     """The only values there are, if they are so few."""
     example: Any = None
+    elsewhere: bool = False
+    """Whether a section has this from the top level, so that it is not written there."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -52,6 +54,23 @@ class Accepts:
             raise PydanticCustomError("setting", "{words}", {"words": self.words})
 
         return core_schema.no_info_wrap_validator_function(check, handler(source))
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """A list whose entries have settings of their own, so that problems are said of these."""
+
+    words: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Called by pydantic."""
+
+        def widen(value: Any) -> Any:
+            return tuple(value) if isinstance(value, list) else value
+
+        return core_schema.no_info_before_validator_function(widen, handler(source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +107,8 @@ class TableOf:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """Called by pydantic."""
-        table: Any = TypedDict("table", dict(self.members), total=False)  # type: ignore[misc]
+        declare: Any = TypedDict
+        table = declare("table", dict(self.members), total=False)
         table.__pydantic_config__ = STRICT
         return handler.generate_schema(table)
 
@@ -121,9 +141,11 @@ def list_of(what: str, *allowed: str, example: str = "") -> Accepts:
     return Accepts(words, lambda value: not allowed or set(value) <= set(allowed), example=shown)
 
 
-SEED = Accepts("a whole number of 0 or more, below 2^63", lambda value: 0 <= value < 1 << 63)
+SEED = Accepts(
+    "a whole number of 0 or more, below 2^63", lambda value: 0 <= value < 1 << 63, elsewhere=True
+)
 PATTERNS = list_of("patterns", example="*.tif")
-LOCATION = Accepts("a path or URL", lambda value: value.strip() != "")
+LOCATION = Accepts("a path or URL", lambda value: value.strip() != "", example="photos")
 
 
 def _range(noun: str, least: float, most: float | None, also: float | None) -> Accepts:
@@ -148,15 +170,15 @@ def checked(cls: type[T]) -> type[T]:
         except ValidationError as error:
             raise ConfigError("\n".join(problem_lines(error, new, PYTHON))) from None
 
-    new.__init__ = initialise  # type: ignore[method-assign,assignment]
+    new.__init__ = initialise  # type: ignore[method-assign]
     return new  # type: ignore[return-value]
 
 
 def _from_table(cls: Any, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
     """The class's schema, which takes a table too: strict is said of its fields."""
-    schema = handler(source)
-    schema["strict"] = False  # type: ignore[typeddict-unknown-key]
-    return schema
+    schema: Any = handler(source)
+    schema["strict"] = False
+    return schema  # type: ignore[no-any-return]
 
 
 def build(kind: Any, values: Any, place: Place, known: Sequence[str] = ()) -> Any:

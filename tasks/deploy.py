@@ -26,7 +26,9 @@ from prefect.workers.process import ProcessWorker
 
 from colorization.errors import ConfigError
 from storage.errors import UsageError
+from tasks.config_problems import Place, visible
 from tasks.deployments import Deployment, Schedule
+from tasks.flow_parameters import check_parameters
 from tasks.server import close_home, require_server
 
 TAG = "chromaflow"
@@ -57,8 +59,8 @@ def deploy(deployments: Sequence[Deployment], gpu_runs: int | None = None) -> li
     """Create on the server what is missing and change what differs.
 
     gpu_runs: how many runs of the work queue `gpu` there may be at a time; None leaves the limit that
-    is there, or sets 1. Raises ServerMissingError; UsageError for a wrong flow or parameter, and
-    where the server refuses the credentials.
+    is there, or sets 1. Raises ServerMissingError; UsageError for a wrong flow, ConfigError
+    for a wrong parameter, UsageError where the server refuses the credentials.
     """
     if gpu_runs is not None and gpu_runs < 1:
         raise ConfigError(f"Expected --gpu-runs of 1 or more, got {gpu_runs}.")
@@ -75,13 +77,10 @@ def load_flow(deployment: Deployment) -> Flow[..., Any]:
             f"Expected the entrypoint of {deployment.name} as MODULE.FLOW, got "
             f"{deployment.entrypoint}: {error}. Correct prefect.yaml."
         ) from error
-    allowed = parameter_schema(flow.fn).properties
-    unknown = sorted(set(deployment.parameters) - set(allowed))
-    if unknown:
-        raise UsageError(
-            f"Expected parameters of {', '.join(sorted(allowed))} for {deployment.name}; got "
-            f"{', '.join(unknown)}."
-        )
+    before = f"deployment {visible(deployment.name)}, parameters: "
+    check_parameters(flow.fn, deployment.parameters, Place(before=before, assign=": "))
+    for schedule in deployment.schedules:
+        _check_schedule(deployment, schedule)
     return flow
 
 
@@ -277,6 +276,18 @@ def as_cron(schedule: Schedule, *, active: bool = True) -> DeploymentScheduleCre
     """A schedule in Prefect's words."""
     cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
     return DeploymentScheduleCreate(schedule=cron, slug=schedule.slug, active=active)
+
+
+def _check_schedule(deployment: Deployment, schedule: Schedule) -> None:
+    """Raise ConfigError where Prefect knows no such times."""
+    try:
+        as_cron(schedule)
+    except ValueError as error:
+        got = visible(f"{schedule.cron!r} and {schedule.timezone!r}")
+        raise ConfigError(
+            f"deployment {visible(deployment.name)}, schedules: expected cron's five fields and a "
+            f'time zone, got {got}. Write cron: "0 2 * * *" and timezone: UTC, for example.'
+        ) from error
 
 
 def _when(schedules: Sequence[Schedule]) -> str:

@@ -1,73 +1,106 @@
-"""prefect.yaml: read into deployments, unknown keys refused. Prefect's own command reads the same file."""
+"""prefect.yaml: read into deployments and checked whole. Prefect's own command reads the same file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from storage.errors import UsageError
+from tasks.config_problems import Place, visible
+from tasks.config_types import Accepts, Each, build, checked, list_of, one_of, whole
 
 PACKAGED = Path(__file__).with_name("prefect.yaml")
 """The deployments that come with the package."""
 COLLISIONS = ("ENQUEUE", "CANCEL_NEW")
-_TOP_KEYS = {"name", "prefect-version", "pull", "definitions", "deployments"}
 _WORKING_FOLDER = "{{ $PWD }}"
+NAME = Accepts("a name", lambda value: value.strip() != "")
+_ENTRYPOINT = Accepts(
+    "MODULE.FLOW", lambda value: "." in value, example="flows.pipeline.pipeline_flow"
+)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
     """When a deployment starts by itself."""
 
-    cron: str
-    timezone: str = "UTC"
-    slug: str
+    cron: Annotated[str, Accepts("cron's five fields", example="0 2 * * *")]
+    timezone: Annotated[str, Accepts("a time zone", example="UTC")] = "UTC"
+    slug: Annotated[str, NAME]
     """Its name, by which an existing schedule is found again."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkPool:
     """Where the runs of a deployment wait for a Prefect worker."""
 
-    name: str
-    work_queue_name: str = "default"
+    name: Annotated[str, NAME]
+    work_queue_name: Annotated[str, NAME] = "default"
     job_variables: dict[str, Any] = field(default_factory=dict)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConcurrencyLimit:
     """How many runs of a deployment there may be at a time."""
 
-    limit: int = 1
-    collision_strategy: str = "ENQUEUE"
+    limit: Annotated[int, whole(1)] = 1
+    collision_strategy: Annotated[str, one_of(*COLLISIONS)] = "ENQUEUE"
     """Of one more: ENQUEUE, it waits; CANCEL_NEW, it is cancelled."""
 
-    def __post_init__(self) -> None:
-        if self.collision_strategy not in COLLISIONS:
-            raise UsageError(
-                f"Expected a collision_strategy of {', '.join(COLLISIONS)}; got "
-                f"{self.collision_strategy!r}."
-            )
+
+@dataclass(frozen=True, slots=True)
+class _LimitAlone:
+    """A table that may be written as its number alone."""
+
+    words: str = "a whole number of 1 or more, or a table with limit"
+    example: int = 1
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Called by pydantic."""
+
+        def widen(value: Any) -> Any:
+            is_number = isinstance(value, int) and not isinstance(value, bool)
+            return {"limit": value} if is_number else value
+
+        return core_schema.no_info_before_validator_function(widen, handler(source))
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Deployment:
     """A flow with parameters, a schedule and a place in a work pool."""
 
-    name: str
-    entrypoint: str
+    name: Annotated[str, NAME]
+    entrypoint: Annotated[str, _ENTRYPOINT]
     """MODULE.FLOW, importable where the Prefect worker runs."""
     description: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
-    schedules: tuple[Schedule, ...] = ()
-    tags: tuple[str, ...] = ()
-    concurrency_limit: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
+    schedules: Annotated[tuple[Schedule, ...], Each("a list of schedules")] = ()
+    tags: Annotated[tuple[str, ...], list_of("tags", example="chromaflow")] = ()
+    concurrency_limit: Annotated[ConcurrencyLimit, _LimitAlone()] = field(
+        default_factory=ConcurrencyLimit
+    )
     work_pool: WorkPool
-    pull: tuple[dict[str, Any], ...] = ()
+    pull: Annotated[tuple[dict[str, Any], ...], Each("a list of steps")] = ()
     """Steps before the run: they set its working folder."""
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeploymentsTable:
+    """A prefect.yaml as it is written, but for the keys that only Prefect reads."""
+
+    deployments: Annotated[tuple[Deployment, ...], Each("a list of deployments")]
+    pull: Annotated[tuple[dict[str, Any], ...], Each("a list of steps")] = ()
 
 
 def find_deployments(folder: Path) -> Path:
@@ -79,52 +112,30 @@ def find_deployments(folder: Path) -> Path:
 def read_deployments(path: Path, folder: Path) -> list[Deployment]:
     """All deployments of a prefect.yaml. folder: what relative paths in parameters start from.
 
-    Raises UsageError naming what is allowed.
+    Raises UsageError where there are none, ConfigError naming every wrong setting.
     """
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"Expected deployments in {path}, got: {error}. Correct it.") from error
+        reason = visible(" ".join(str(error).split()))
+        raise UsageError(f"Expected deployments in {path}, got: {reason}. Correct it.") from error
     if not isinstance(table, dict) or not table.get("deployments"):
         raise UsageError(f"Expected deployments in {path}, got none. Start from {PACKAGED}.")
-    _known(table, _TOP_KEYS, str(path))
-    pull = tuple(_with_folder(step, folder) for step in table.get("pull") or ())
-    return [_deployment(entry, pull) for entry in table["deployments"]]
+    place = Place(before=f"{path}: ", assign=": ")
+    ours = {key: _given(value) for key, value in table.items() if key not in _OF_PREFECT}
+    read: DeploymentsTable = build(DeploymentsTable, ours, place)
+    pull = tuple(_with_folder(step, folder) for step in read.pull)
+    return [replace(deployment, pull=pull) for deployment in read.deployments]
 
 
-def _deployment(entry: Mapping[str, Any], pull: tuple[dict[str, Any], ...]) -> Deployment:
-    where = f"deployment {entry.get('name')}"
-    schedules = (_build(Schedule, s, where, "schedules") for s in entry.get("schedules") or ())
-    parts = {
-        "schedules": tuple(schedules),
-        "tags": tuple(entry.get("tags") or ()),
-        "parameters": dict(entry.get("parameters") or {}),
-        "work_pool": _build(WorkPool, entry.get("work_pool") or {}, where, "work_pool"),
-        "pull": pull,
-    }
-    limit = entry.get("concurrency_limit")
-    if limit is not None:
-        given = {"limit": limit} if isinstance(limit, int) else limit
-        parts["concurrency_limit"] = _build(ConcurrencyLimit, given, where, "concurrency_limit")
-    deployment: Deployment = _build(Deployment, {**entry, **parts}, where)
-    return deployment
+_OF_PREFECT = ("name", "prefect-version", "definitions")
 
 
-def _build(cls: type[Any], values: Mapping[str, Any], where: str, key: str = "") -> Any:
-    where = f"{where}, {key}" if key else where
-    _known(values, set(cls.__dataclass_fields__), where)
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise UsageError(f"Expected every needed key in {where}, got: {error}.") from error
-
-
-def _known(values: Mapping[str, Any], allowed: set[str], where: str) -> None:
-    unknown = sorted(set(values) - allowed)
-    if unknown:
-        raise UsageError(
-            f"Expected keys of {', '.join(sorted(allowed))} in {where}; got {', '.join(unknown)}."
-        )
+def _given(value: Any) -> Any:
+    """Without the keys that nothing stands behind: YAML reads them as null."""
+    if isinstance(value, dict):
+        return {key: _given(inner) for key, inner in value.items() if inner is not None}
+    return [_given(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _with_folder(value: Any, folder: Path) -> Any:

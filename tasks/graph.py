@@ -25,6 +25,7 @@ from storage.sources import (
 from storage.workspace import Workspace
 from tasks.cluster_class import check_cluster
 from tasks.config import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
+from tasks.config_types import changed
 from tasks.hints import HINTS, read_hints
 from tasks.models import (
     expert_files,
@@ -70,10 +71,14 @@ def select(
     from_stage: str = STAGE_NAMES[0],
     until_stage: str = STAGE_NAMES[-1],
     only: Iterable[str] = (),
+    force: Iterable[str] = (),
 ) -> list[Step]:
-    """The steps between two stages, of some keys only. Raises ConfigError naming what is allowed."""
+    """The steps between two stages, of some keys only. force: stages to compute again.
+
+    Raises ConfigError naming what is allowed.
+    """
     steps = list(steps)
-    for stage in (from_stage, until_stage):
+    for stage in (from_stage, until_stage, *force):
         if stage not in STAGE_NAMES:
             raise ConfigError(f"Expected a stage of {', '.join(STAGE_NAMES)}; got {stage!r}.")
     keys = {step.key for step in steps}
@@ -285,18 +290,17 @@ def training_slots(
     }
 
 
-def with_workers(workflow: Workflow, workers: int) -> Workflow:
-    """The workflow with another number of Dask workers; 0 leaves it as it is."""
-    if workers < 0:
-        raise ConfigError(f"Expected --workers of 0 or more, got {workers}.")
-    return replace(
-        workflow, compute=replace(workflow.compute, workers=workers or workflow.compute.workers)
-    )
-
-
-def with_cluster(workflow: Workflow, address: str) -> Workflow:
-    """The workflow on a running Dask scheduler instead; an empty address leaves it as it is."""
-    if not address:
+def with_workers(workflow: Workflow, workers: int | None) -> Workflow:
+    """The workflow with another number of Dask workers, 0 for one a core; None leaves it as it is."""
+    if workers is None:
         return workflow
-    compute = replace(workflow.compute, scheduler=address, cluster="", cluster_options={})
-    return replace(workflow, compute=compute)
+    return replace(workflow, compute=changed(workflow.compute, {"workers": workers}))
+
+
+def with_cluster(workflow: Workflow, address: str | None) -> Workflow:
+    """The workflow on a running Dask scheduler instead; "" for processes of this machine, None leaves
+    it as it is."""
+    if address is None:
+        return workflow
+    given = {"scheduler": address, "cluster": "", "cluster_options": {}}
+    return replace(workflow, compute=changed(workflow.compute, given))

@@ -22,10 +22,11 @@ def reproduce_command(request: Mapping[str, Any] | None, output: str | None) -> 
     for name in ("include", "exclude"):
         words += [word for value in request[name] for word in (f"--{name}", value)]
     for name in _OPTIONS:
-        if settings.get(name):
+        if settings.get(name) is not None:
             words += [f"--{name}", str(settings[name])]
     words += [word for code in settings.get("accept") or () for word in ("--accept", code)]
-    words += [f"--{name}" for name in _FLAGS if settings.get(name)]
+    given = [name for name in _FLAGS if settings.get(name) is not None]
+    words += [f"--{name}" if settings[name] else f"--no-{name}" for name in given]
     if settings.get("certificates"):
         words += ["--sign", settings["certificates"], settings["key"]]
     if request["bag"]:

@@ -8,7 +8,8 @@ from functools import partial
 from typing import Annotated, Any, get_type_hints
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.networks import ENCODER_NETWORKS
+from colorization.errors import ConfigError
+from colorization.networks import ENCODER_NETWORKS, check_network
 from colorization.recipes import (
     RECIPES,
     Objective,
@@ -21,17 +22,20 @@ from tasks.config_types import SEED, TableOf, TriedBy, check_rules, checked, one
 
 INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
 _BASE = Recipe(network="resnet18")
-_TOGETHER = ("learning_rate", "final_learning_rate")
-"""Checked against each other, so not alone."""
 
 
 def _try_alone(key: str, value: Any) -> None:
-    """Raise ConfigError for a value that no recipe takes; what hangs on the network is tried later."""
-    part = next((p for p in (_BASE.objective, _BASE.optimization) if hasattr(p, key)), None)
-    if part is not None:
+    """Raise ConfigError for a value that no recipe takes; what hangs on other fields is tried later."""
+    if key == "network":
+        check_network(value)
+        return
+    parts = (_BASE.objective, _BASE.optimization)
+    part: Any = next((part for part in parts if hasattr(part, key)), _BASE)
+    try:
         replace(part, **{key: value})
-    elif key not in ("network", "hints"):
-        replace(_BASE, **{key: value})
+    except ConfigError as error:
+        if str(error).startswith(f"Expected {key} "):
+            raise
 
 
 def _recipe_fields() -> dict[str, Any]:
@@ -41,8 +45,8 @@ def _recipe_fields() -> dict[str, Any]:
         hints = get_type_hints(part)
         for f in fields(part):
             if f.name not in ("objective", "optimization"):
-                tried = () if f.name in _TOGETHER else (TriedBy(partial(_try_alone, f.name)),)
-                found[f.name] = Annotated[(hints[f.name], *tried)] if tried else hints[f.name]
+                tried = TriedBy(partial(_try_alone, f.name))
+                found[f.name] = Annotated[hints[f.name], tried]
     return found
 
 

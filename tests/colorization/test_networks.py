@@ -217,11 +217,6 @@ def test_the_cosine_runs_from_the_first_to_the_final_rate():
         ({"ema": 1.0}, "ema of 0 or more and under 1"),
         ({"patience": -1}, "patience of 0 or more"),
         ({"rebalance": 0}, "rebalance over 0"),
-        ({"batch": "many"}, "batch as int, got 'many'"),
-        ({"batch": 16.0}, "batch as int, got 16.0"),
-        ({"compile": "no"}, "compile as bool"),
-        ({"patience": True}, "patience as int, got True"),
-        ({"loss": 2}, "loss as str, got 2"),
     ],
 )
 def test_a_wrong_recipe_override_is_refused(overrides, message):
