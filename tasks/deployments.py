@@ -124,17 +124,25 @@ def read_deployments(path: Path, folder: Path) -> list[Deployment]:
     place = Place(before=f"{path}: ", assign=": ")
     ours = {key: _given(value) for key, value in table.items() if key not in _OF_PREFECT}
     read: DeploymentsTable = build(DeploymentsTable, ours, place)
-    pull = tuple(_with_folder(step, folder) for step in read.pull)
-    return [replace(deployment, pull=pull) for deployment in read.deployments]
+    return [
+        replace(d, pull=tuple(_with_folder(step, folder) for step in d.pull or read.pull))
+        for d in read.deployments
+    ]
 
 
 _OF_PREFECT = ("name", "prefect-version", "definitions")
+_NOT_OURS = ("parameters", "job_variables", "pull")
+"""What is handed on as it is."""
 
 
 def _given(value: Any) -> Any:
     """Without the keys that nothing stands behind: YAML reads them as null."""
     if isinstance(value, dict):
-        return {key: _given(inner) for key, inner in value.items() if inner is not None}
+        return {
+            key: inner if key in _NOT_OURS else _given(inner)
+            for key, inner in value.items()
+            if inner is not None
+        }
     return [_given(inner) for inner in value] if isinstance(value, list) else value
 
 
