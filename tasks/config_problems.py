@@ -236,6 +236,8 @@ def _candidates(member: _Member, value: Any) -> Iterator[Any]:
 
 def _means(candidate: Any, value: Any) -> bool:
     """Whether a candidate is the value itself in the right kind."""
+    if isinstance(candidate, bool) and isinstance(value, str):
+        return value.lower() in _BOOLS
     return literal(candidate).strip('[]"').lower() == str(value).lower()
 
 

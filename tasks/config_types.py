@@ -94,7 +94,7 @@ class TriedBy:
         return core_schema.no_info_after_validator_function(check, handler(source))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TableOf:
     """A table whose keys are not the fields of a config: any of some keys, none of them needed."""
 

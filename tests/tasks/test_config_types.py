@@ -107,12 +107,13 @@ def test_every_key_of_prefect_yaml_refuses_every_wrong_kind(tmp_path: Path) -> N
         if at[-1] == "concurrency_limit" and value == 5 and value is not True:
             continue  # a limit alone
         table: Any = nested(at, value)
-        table.setdefault("deployments", [{"name": "mine"}])
+        table = {"deployments": [{"name": "mine"}]} | table
         path.write_text(json.dumps(table))
         with pytest.raises(ConfigError) as caught:
             read_deployments(path, tmp_path)
         named = "".join(f"[{part}]" if part == 0 else f".{part}" for part in at).removeprefix(".")
-        named = named if value != [5] or not named.endswith("pull") else f"{named}[0]"
+        if value == [5] and at[-1] in ("deployments", "schedules", "pull"):
+            named += "[0]"  # the entry is wrong
         about = [
             line for line in str(caught.value).splitlines() if line.startswith(f"{path}: {named}: ")
         ]
