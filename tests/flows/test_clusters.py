@@ -206,12 +206,12 @@ def test_a_cluster_that_is_not_there_is_named(project: Path) -> None:
     assert code == 3 and "dask scheduler" in err, err
     for compute, code, named in (
         ('scheduler = "127.0.0.1:8786"', 2, "tcp://HOST:PORT or tls://HOST:PORT"),
-        ('cluster = "distributed.LocalCluster"', 2, "compute.workers"),
+        ('cluster = "distributed.LocalCluster"', 2, "[compute] workers"),
         ('workers = 1\ncluster = "pathlib.Path"', 2, "Dask cluster class"),
         ('workers = 1\ncluster = "LocalCluster"', 2, "Dask cluster class"),
         ('workers = 1\ncluster = "dask_none.SLURMCluster"', 3, "pip install dask-none"),
         ('scheduler = "tcp://a:1"\ncluster = "x.Y"\nworkers = 1', 2, "nothing beside"),
-        ("cluster_options = { cores = 1 }", 2, "without compute.cluster"),
+        ("cluster_options = { cores = 1 }", 2, "nothing without cluster"),
         ("cluster_patience = -1", 2, "0 or more"),
     ):
         project.write_text(f"{config}[compute]\n{compute}\n")

@@ -125,4 +125,4 @@ def test_maps_of_uncertainty_lie_beside_the_outputs_and_colours_can_be_withheld(
     assert np.abs(lab(tmp_path / "gray/b.png.color.png")[..., 1:]).max() < 0.5
     assert not (tmp_path / "gray/b.png.color.uncertainty.png").exists()
     code, _, err = chromaflow("colorize", archive, tmp_path / "x", "--abstain", "-1")
-    assert code == 2 and "0 or more Lab units" in err
+    assert code == 2 and "abstain: expected a number of 0 or more, got -1.0" in err

@@ -346,7 +346,7 @@ def test_usage_is_refused_with_the_remedy(photos: Path, tmp_path: Path) -> None:
         ((photos, "--lpips-heads", tmp_path / "no.pt"), 2, "--lpips"),
         ((photos, "--fid", "--inception", tmp_path / "no.pt"), 3, "no.pt"),
         ((photos, *SMALL, "--fid", "--inception", tmp_path / "other.pth"), 7, "TorchScript"),
-        ((photos, "--photos", "-1"), 2, "0 (all) or more"),
+        ((photos, "--photos", "-1"), 2, "--photos: expected a whole number of 0 or more, got -1"),
         ((photos, "--lpips", tmp_path / "other.pth", "--lpips-heads", empty), 3, "empty"),
         ((tmp_path / "nowhere",), 2, "nowhere"),
         (("people:everything",), 2, "val"),
