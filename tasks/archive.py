@@ -152,6 +152,9 @@ def last_request(output: Path | str) -> dict[str, Any]:
 def _request_of(run_folder: Path) -> dict[str, Any] | None:
     """What a run was asked for; None where its plan does not say."""
     request: dict[str, Any] | None = (read_json(run_folder / PLAN_NAME) or {}).get("request")
+    if request is not None and None in request["settings"].values():
+        # of an older version, which noted false and "" for what was not given, and null beside them
+        request["settings"] = {key: value for key, value in request["settings"].items() if value}
     return request
 
 

@@ -21,7 +21,8 @@ from flows.pipeline import pipeline_flow
 from flows.preprocess import preprocess_flow
 from flows.train import train_flow
 from flows.watch_inbox import watch_inbox_flow
-from tasks.archive import archive_request, archive_workflow
+from storage.workspace import Workspace
+from tasks.archive import archive_request, archive_workflow, newest_request
 from tasks.config_file import build_workflow
 from tasks.deploy import load_flow
 from tasks.deployments import Deployment, Schedule, WorkPool
@@ -111,6 +112,17 @@ def test_settings_of_zero_false_and_nothing_replace_those_of_the_models(tmp_path
     for wrong, named in (({"sheet": -1}, "sheet: expected"), ({"shet": 0}, "shet: expected a key")):
         with pytest.raises(ConfigError, match=named):
             archive_workflow(str(tmp_path / "in"), tmp_path / "out", settings=wrong)
+
+
+def test_a_request_of_an_older_version_means_what_it_meant(tmp_path: Path) -> None:
+    """It noted false for a flag that was not given, with null for the other options."""
+    old = {"archive": "in", "settings": {"sidecar": False, "label": None, "merge": "hard"}}
+    new = {"archive": "in", "settings": {"sidecar": False, "merge": "hard"}}
+    for request, settings in ((old, {"merge": "hard"}), (new, new["settings"])):
+        folder = tmp_path / ".chromaflow" / "runs" / "20260101-000000-a"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "plan.json").write_text(json.dumps({"request": request}))
+        assert newest_request(Workspace(tmp_path / ".chromaflow"))["settings"] == settings  # type: ignore[index]
 
 
 def test_no_workers_and_no_cluster_are_said_too(tmp_path: Path) -> None:
