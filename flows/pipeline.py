@@ -33,6 +33,7 @@ from tasks.graph import (
 )
 from tasks.ingest import ingest
 from tasks.mirrors import held_mirrors
+from tasks.prefect_page import open_page
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
@@ -99,6 +100,7 @@ def run_stages(
     workspace = Workspace(workflow.workspace)
     workspace.create()
     with (
+        open_page() as page,
         workspace.lock(),
         around or nullcontext(),
         open_terminal() as terminal,
@@ -116,7 +118,7 @@ def run_stages(
         record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
         with (
-            logged(record, result) as events,
+            logged(record, result, page) as events,
             run_clusters(workflow.compute) as clusters,
         ):
             for stage in STAGE_NAMES:
@@ -126,10 +128,18 @@ def run_stages(
                     slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
                     cluster = clusters.of(slots)
                     run = Run(
-                        workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
+                        workflow,
+                        terminal,
+                        cluster,
+                        digests,
+                        force,
+                        retry,
+                        events,
+                        mirrors.publish,
+                        page,
                     )
                     _run_stage(ready, run, result)
-            return finish_run(record, result, workflow)
+            return finish_run(record, result, workflow, page)
 
 
 def _run_stage(steps: list[Step], run: Run, result: RunResult) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.archive import archive_workflow
+from storage.workspace import Workspace
+from tasks.archive import STATE_NAME, archive_workflow
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
 from tasks.inbox_copies import inbox_output, kept_copies
@@ -39,8 +40,9 @@ def watch_inbox_flow(
     """
     folder = inbox_output(output)
     arrival = look(Path(inbox), folder, settle_seconds)
+    workspace = Workspace(folder / STATE_NAME)
     if not arrival.location:
-        return report(arrival)
+        return report(workspace, arrival)
     workflow = archive_workflow(
         arrival.location,
         folder,
@@ -49,11 +51,11 @@ def watch_inbox_flow(
     )
     workflow = with_workers(workflow, workers)
     if is_published(build_steps(workflow)):
-        return report(arrival)
+        return report(workspace, arrival)
     try:
         kept = kept_copies(folder, arrival.new, arrival.whole)
         result = run_stages(workflow, "ingest", "colorize", around=kept)
     except RunFailedError as error:
-        report(arrival, error.result)
+        report(workspace, arrival, error.result)
         raise
-    return report(arrival, result)
+    return report(workspace, arrival, result)
