@@ -9,6 +9,7 @@ from prefect import flow
 from flows.pipeline import run_stages
 from tasks.archive import archive_request, archive_workflow
 from tasks.graph import with_cluster, with_workers
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 from tasks.retry import Retry
 
@@ -43,6 +44,7 @@ def colorize_flow(
         cluster: Address of a running Dask scheduler; without it, processes of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
+    say_known_errors_in_one_line()
     request = archive_request(
         archive,
         models=models,

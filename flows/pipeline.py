@@ -32,6 +32,7 @@ from tasks.graph import (
     with_workers,
 )
 from tasks.ingest import ingest
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.mirrors import held_mirrors
 from tasks.prefect_page import open_page
 from tasks.preprocess import preprocess
@@ -75,6 +76,7 @@ def pipeline_flow(
         cluster: Address of a running Dask scheduler; without it, the config's cluster.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
+    say_known_errors_in_one_line()
     workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
     again = None if retry is None else Retry.of(retry)
     return run_stages(workflow, from_stage, until_stage, only or [], force or [], retry=again)

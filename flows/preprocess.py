@@ -9,6 +9,7 @@ from prefect import flow
 from flows.pipeline import run_stages
 from tasks.config_file import load_workflow
 from tasks.graph import with_workers
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 
 
@@ -21,6 +22,7 @@ def preprocess_flow(
     config: its path. only: categories. force: compute again. workers: Dask processes; 0 for the
     config's.
     """
+    say_known_errors_in_one_line()
     workflow = with_workers(load_workflow(Path(config)), workers)
     return run_stages(
         workflow, "preprocess", "preprocess", only or [], ["preprocess"] if force else []

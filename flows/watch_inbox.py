@@ -13,6 +13,7 @@ from tasks.archive import STATE_NAME, archive_workflow
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
 from tasks.inbox_copies import inbox_output, kept_copies
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.results import RunFailedError
 
 
@@ -38,6 +39,7 @@ def watch_inbox_flow(
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
         workers: Dask processes; 0 for the config's number, or one a core.
     """
+    say_known_errors_in_one_line()
     folder = inbox_output(output)
     arrival = look(Path(inbox), folder, settle_seconds)
     workspace = Workspace(folder / STATE_NAME)

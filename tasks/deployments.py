@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,18 @@ def read_deployments(path: Path, folder: Path) -> list[Deployment]:
     _known(table, _TOP_KEYS, str(path))
     pull = tuple(_with_folder(step, folder) for step in table.get("pull") or ())
     return [_deployment(entry, pull) for entry in table["deployments"]]
+
+
+def choose(deployments: Sequence[Deployment], names: Collection[str]) -> list[Deployment]:
+    """The deployments of these names; all without any. Raises UsageError naming the known ones."""
+    known = [deployment.name for deployment in deployments]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise UsageError(
+            f"Expected deployments of {', '.join(known)}; got {', '.join(unknown)}. Correct the name, "
+            "or add it to prefect.yaml."
+        )
+    return [deployment for deployment in deployments if not names or deployment.name in names]
 
 
 def _deployment(entry: Mapping[str, Any], pull: tuple[dict[str, Any], ...]) -> Deployment:

@@ -30,8 +30,7 @@ def check_settings() -> None:
 
     Imports Prefect. A server that PREFECT_API_URL names is left to `tasks.server.check_server`.
     """
-    settings = _load()
-    _check_home(settings.home)
+    settings = load_settings()
     if settings.api.url:
         return
     if not settings.server.ephemeral.enabled:
@@ -42,14 +41,14 @@ def check_settings() -> None:
     _check_database(settings.server.database.connection_url.get_secret_value())
 
 
-def _load() -> Any:
-    """Prefect's settings. Raises UsageError naming the one that is wrong."""
+def load_settings() -> Any:
+    """Prefect's settings, read and its folder made. Raises UsageError naming the one that is wrong."""
     said = io.StringIO()  # Prefect prints the error of the import, over several lines
     try:
         with redirect_stderr(said):
             from prefect.settings import get_current_settings
 
-            return get_current_settings()
+            settings = get_current_settings()
     except ValueError as error:  # pydantic's ValidationError, or a file that is no TOML
         problems: list[dict[str, Any]] = getattr(error, "errors", list)()
         if not problems:
@@ -59,6 +58,8 @@ def _load() -> Any:
             f"Expected a setting that Prefect takes, got {_origin(problem)}: {problem['msg']}. "
             "Correct or unset it."
         ) from error
+    _check_home(settings.home)
+    return settings
 
 
 def _origin(problem: dict[str, Any]) -> str:
