@@ -48,7 +48,7 @@ class ServerGoneError(Abort):
         self.ended = ended
 
 
-_ENDED: ContextVar[RunResult | Exception | None] = ContextVar("ended", default=None)
+_ENDED: ContextVar[RunResult | BaseException | None] = ContextVar("ended", default=None)
 
 
 class PrefectPage:
@@ -68,9 +68,12 @@ class PrefectPage:
         """Whether a call failed that `report_lost` has not named yet."""
         return bool(self._lost)
 
-    def see_the_end(self, ended: Any) -> None:
-        """Raise ServerGoneError(ended) where a call failed and the server does not answer now."""
-        if self._failed and not self._answers():
+    def see_the_end(self, ended: Any, *, ask: bool = False) -> None:
+        """Raise ServerGoneError(ended) where the newest call failed and the server does not answer now.
+
+        ask: also where none failed.
+        """
+        if (self._failed or ask) and not self._answers():
             raise ServerGoneError(ended)
 
     def show(self, artifact: Artifact) -> None:
@@ -150,6 +153,10 @@ def open_page() -> Iterator[PrefectPage]:
         _ENDED.set(error)
         page.see_the_end(error)
         raise
+    except KeyboardInterrupt as error:  # Ctrl-C and a hang-up reach a server of this command too
+        _ENDED.set(error)
+        page.see_the_end(error, ask=True)
+        raise
     page.see_the_end(_ENDED.get())
 
 
@@ -159,7 +166,7 @@ def keep_result(result: RunResult) -> RunResult:
     return result
 
 
-def how_ended() -> RunResult | Exception | None:
+def how_ended() -> RunResult | BaseException | None:
     """What the run of this thread came to; None where it did not end."""
     return _ENDED.get()
 

@@ -233,7 +233,7 @@ def flow_result(flow: Callable[..., RunResult], parameters: Mapping[str, Any]) -
             ) from error
         if isinstance(ended, RunFailedError):
             return ended.result
-        if isinstance(ended, Exception):
+        if isinstance(ended, BaseException):
             raise ended from error
         return ended
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 import pytest
-from prefect_server import prefect_server
+from prefect_server import prefect_server, server_process
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 CHROMIUM = shutil.which("chromium")
@@ -163,16 +163,6 @@ def check_sockets(processes: list[psutil.Process]) -> int:
                 assert not end or ip_address(end.ip).is_loopback, (process.cmdline(), connection)
             num_listening += connection.status == psutil.CONN_LISTEN
     return num_listening
-
-
-def server_process(address: str) -> psutil.Process:
-    """The process of ours that listens at an address."""
-    port = int(address.rsplit(":", 1)[1])
-    for process in psutil.Process().children(recursive=True):
-        for connection in process.net_connections("inet"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                return process
-    raise AssertionError(f"nothing listens at {address}")
 
 
 def is_training(workspace: Path) -> bool:

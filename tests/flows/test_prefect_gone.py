@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from command import start
-from prefect_server import prefect_server
+from prefect_server import prefect_server, server_process
 
 from storage.workspace import Workspace
 from tasks.events import describe, find_run, read_events, run_summary
@@ -100,8 +100,7 @@ def test_a_server_that_goes_in_the_middle_costs_the_run_nothing(
     words: tuple[object, ...], tmp_path: Path, number: int
 ) -> None:
     with prefect_server(tmp_path) as address:
-        (server,) = psutil.Process().children()
-        assert "server" in server.cmdline()
+        server = server_process(address)
         process = start(
             *words,
             variables={"PREFECT_API_URL": f"{address}/api", "PREFECT_API_REQUEST_TIMEOUT": "5"},
