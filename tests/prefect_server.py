@@ -38,10 +38,10 @@ def prefect_server(folder: Path) -> Iterator[str]:
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240  # a busy machine starts one in a minute
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=10).close()
                 break
             except OSError:
                 assert process.poll() is None and time.monotonic() < deadline, (
