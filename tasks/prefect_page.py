@@ -28,7 +28,7 @@ from tasks.events import EventLog
 if TYPE_CHECKING:
     from tasks.results import RunResult
 
-_SECONDS = 10.0
+_SECONDS = 20.0
 """That one call may take."""
 _RETRIES = 2
 """Of a call whose table would be lost; a server that writes to its SQLite says "busy" at times."""

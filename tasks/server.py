@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import prefect
-from httpx import HTTPError, HTTPStatusError
+from httpx import HTTPError, HTTPStatusError, Timeout
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
@@ -18,8 +18,8 @@ START = "prefect server start"
 _ADDRESS = "http://127.0.0.1:4200/api"
 _PRIVATE = 0o700
 _REFUSALS = (401, 403)
-_SECONDS = 4.0
-"""That the server may take to say its version."""
+_PATIENCE = Timeout(30.0, connect=4.0)
+"""Seconds that a server may take to say its version: one that is there may be busy."""
 _POLL_SECONDS = 0.1
 
 
@@ -56,7 +56,7 @@ def check_server() -> None:
     refuse_open_server(api.url, has_credentials=bool(api.auth_string or api.key))
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            found = get_client({"timeout": _SECONDS}, sync_client=True).api_version()
+            found = get_client({"timeout": _PATIENCE}, sync_client=True).api_version()
     except ValueError as error:  # what it says is no JSON
         raise ServerMissingError(
             f"Expected a Prefect server at {api.url}, got another one. Correct PREFECT_API_URL; it "
