@@ -32,22 +32,23 @@ def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: b
     from storage.workspace import Workspace
     from tasks.environment import configure_prefect
     from tasks.prefect_database import provide_database
+    from tasks.prefect_settings import check_settings
 
     Workspace(workspace).create()
     with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
         configure_prefect(Workspace(workspace).prefect_home)
+        check_settings()
         provide_database(Workspace(workspace).prefect_home)
     flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
-    from tasks.results import RunFailedError
-    from tasks.server import check_server
+    from tasks.results import flow_result
+    from tasks.server import check_server, start_server
     from tasks.server_guard import guard_server
 
     check_server()
     guard_server()
     try:
-        result = flow(**parameters)
-    except RunFailedError as error:
-        result = error.result
+        start_server()
+        result = flow_result(flow, parameters)
     except KeyboardInterrupt:
         say("Interrupted. What is done is kept; run the same command to go on.")
         raise typer.Exit(130) from None

@@ -55,6 +55,9 @@ Force = Annotated[bool, typer.Option("--force", help="Compute again what is done
 
 def main() -> None:
     """Run the command; every known error is one line on stderr and its own exit code."""
+    from tasks.streams import hold_streams
+
+    hold_streams()
     try:
         app()
     except Exception as error:

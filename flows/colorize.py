@@ -10,6 +10,7 @@ from flows.pipeline import run_stages
 from tasks.archive import archive_request, archive_workflow
 from tasks.flow_parameters import check_parameters
 from tasks.graph import with_cluster, with_workers
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 from tasks.retry import Retry
 
@@ -45,6 +46,7 @@ def colorize_flow(
             Empty: processes of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
+    say_known_errors_in_one_line()
     check_parameters(colorize_flow.fn, locals())
     request = archive_request(
         archive,

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.terminal import Json, print_json, say
 
+if TYPE_CHECKING:
+    from tasks.deployments import Deployment
+
 app = typer.Typer()
 File = Annotated[
     Path | None, typer.Option(help="A prefect.yaml; else that of this folder, else the package's.")
+]
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these deployments; else all.")
 ]
 
 
 @app.command()
 def deploy(
+    names: Names = None,
     file: File = None,
     gpu_runs: Annotated[
         int | None, typer.Option(help="Runs that may use GPUs at a time; at first 1.")
@@ -24,13 +31,10 @@ def deploy(
     as_json: Json = False,
 ) -> None:
     """Create or update work pool, limits, automation and deployments on PREFECT_API_URL."""
-    from tasks.deployments import find_deployments, read_deployments
+    path, chosen = _chosen(file, names)
+    from tasks.deploy import deploy as deploy_them
 
-    path = file or find_deployments(Path.cwd())
-    deployments = read_deployments(path, Path.cwd())
-    from tasks.deploy import deploy as deploy_all  # Prefect, once the file is right
-
-    changes = deploy_all(deployments, gpu_runs)
+    changes = deploy_them(chosen, gpu_runs)
     if as_json:
         print_json([change.to_dict() for change in changes])
         return
@@ -41,14 +45,24 @@ def deploy(
 
 @app.command()
 def serve(
+    names: Names = None,
     file: File = None,
     limit: Annotated[int, typer.Option(help="Runs at a time.")] = 1,
 ) -> None:
-    """Run all deployments from this process, without a work pool; Ctrl-C ends it."""
-    from tasks.deployments import find_deployments, read_deployments
+    """Run the deployments from this process, without a work pool; Ctrl-C ends it."""
+    path, chosen = _chosen(file, names)
+    from tasks.serving import serve as serve_them
+
+    serve_them(chosen, limit)
+
+
+def _chosen(file: Path | None, names: list[str] | None) -> tuple[Path, list[Deployment]]:
+    """The file and what is chosen of it. Names, then Prefect's settings, are checked before anything
+    slow is imported."""
+    from tasks.deployments import choose, find_deployments, read_deployments
+    from tasks.prefect_settings import load_settings
 
     path = file or find_deployments(Path.cwd())
-    deployments = read_deployments(path, Path.cwd())
-    from tasks.serving import serve as serve_all  # Prefect, once the file is right
-
-    serve_all(deployments, limit)
+    chosen = choose(read_deployments(path, Path.cwd()), names or ())
+    load_settings()
+    return path, chosen

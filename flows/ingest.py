@@ -10,6 +10,7 @@ from flows.pipeline import run_stages
 from tasks.config_file import load_workflow
 from tasks.flow_parameters import check_parameters
 from tasks.graph import with_workers
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 
 
@@ -22,6 +23,7 @@ def ingest_flow(
     config: its path. only: categories. force: compute again. workers: Dask processes, 0 for
     one a core; None for the config's.
     """
+    say_known_errors_in_one_line()
     check_parameters(ingest_flow.fn, locals())
     workflow = with_workers(load_workflow(Path(config)), workers)
     return run_stages(workflow, "ingest", "ingest", only or [], ["ingest"] if force else [])

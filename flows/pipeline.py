@@ -33,7 +33,9 @@ from tasks.graph import (
     with_workers,
 )
 from tasks.ingest import ingest
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.mirrors import held_mirrors
+from tasks.prefect_page import open_page
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
@@ -76,6 +78,7 @@ def pipeline_flow(
             of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
     """
+    say_known_errors_in_one_line()
     check_parameters(pipeline_flow.fn, locals())
     workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
     again = None if retry is None else Retry.of(retry)
@@ -102,6 +105,7 @@ def run_stages(
     workspace = Workspace(workflow.workspace)
     workspace.create()
     with (
+        open_page() as page,
         workspace.lock(),
         around or nullcontext(),
         open_terminal() as terminal,
@@ -121,7 +125,7 @@ def run_stages(
         record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
         with (
-            logged(record, result) as events,
+            logged(record, result, page) as events,
             run_clusters(workflow.compute) as clusters,
         ):
             for stage in STAGE_NAMES:
@@ -131,10 +135,18 @@ def run_stages(
                     slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
                     cluster = clusters.of(slots)
                     run = Run(
-                        workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
+                        workflow,
+                        terminal,
+                        cluster,
+                        digests,
+                        force,
+                        retry,
+                        events,
+                        mirrors.publish,
+                        page,
                     )
                     _run_stage(ready, run, result)
-            return finish_run(record, result, workflow)
+            return finish_run(record, result, workflow, page)
 
 
 def _run_stage(steps: list[Step], run: Run, result: RunResult) -> None:

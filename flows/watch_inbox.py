@@ -8,11 +8,13 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.archive import archive_workflow
+from storage.workspace import Workspace
+from tasks.archive import STATE_NAME, archive_workflow
 from tasks.flow_parameters import check_parameters
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
 from tasks.inbox_copies import inbox_output, kept_copies
+from tasks.known_errors import say_known_errors_in_one_line
 from tasks.results import RunFailedError
 
 
@@ -38,11 +40,13 @@ def watch_inbox_flow(
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
         workers: Dask processes, 0 for one a core; without it, the config's number.
     """
+    say_known_errors_in_one_line()
     check_parameters(watch_inbox_flow.fn, locals())
     folder = inbox_output(output)
     arrival = look(Path(inbox), folder, settle_seconds)
+    workspace = Workspace(folder / STATE_NAME)
     if not arrival.location:
-        return report(arrival)
+        return report(workspace, arrival)
     workflow = archive_workflow(
         arrival.location,
         folder,
@@ -51,11 +55,11 @@ def watch_inbox_flow(
     )
     workflow = with_workers(workflow, workers)
     if is_published(build_steps(workflow)):
-        return report(arrival)
+        return report(workspace, arrival)
     try:
         kept = kept_copies(folder, arrival.new, arrival.whole)
         result = run_stages(workflow, "ingest", "colorize", around=kept)
     except RunFailedError as error:
-        report(arrival, error.result)
+        report(workspace, arrival, error.result)
         raise
-    return report(arrival, result)
+    return report(workspace, arrival, result)

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from prefect import Flow
@@ -47,7 +48,7 @@ class Change:
 
     what: str
     action: str
-    """created, changed or left."""
+    """created, changed, left, or missing: no run can go well without it."""
     detail: str = ""
 
     def to_dict(self) -> dict[str, str]:
@@ -90,6 +91,7 @@ async def _deploy(
     url = require_server()
     home = close_home()
     changes = [Change("state folder", "changed", home)] if home else []
+    changes += provide_inputs(deployments, Path.cwd())
     try:
         async with get_client() as client:
             for pool in sorted({deployment.work_pool.name for deployment in deployments}):
@@ -106,6 +108,38 @@ async def _deploy(
             "Set PREFECT_API_AUTH_STRING or PREFECT_API_KEY."
         ) from error
     return changes
+
+
+def provide_inputs(deployments: Sequence[Deployment], folder: Path) -> list[Change]:
+    """Make inboxes that are not there, and name the configs that are not.
+
+    folder: what relative paths start from. Their runs would fail, each time.
+    """
+    changes = []
+    wanted: dict[str, list[str]] = {}
+    for deployment in deployments:
+        inbox = deployment.parameters.get("inbox")
+        if inbox is not None and not (folder / inbox).exists():
+            changes.append(_make_inbox(inbox, folder / inbox))
+        for name in ("config", "models"):
+            path = deployment.parameters.get(name)
+            if path is not None and not (folder / path).is_file():
+                wanted.setdefault(str(path), []).append(deployment.name)
+    for path, names in wanted.items():
+        who = f"{', '.join(names)}: make it with `chromaflow init`, or deploy others by name"
+        changes.append(Change(path, "missing", who))
+    return changes
+
+
+def _make_inbox(name: str, path: Path) -> Change:
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"Expected a folder for new photos at {path}, got: {error.strerror}. Make it, or name "
+            "another as `inbox` in prefect.yaml."
+        ) from error
+    return Change(f"inbox {name}", "created", str(path))
 
 
 async def _ensure_pool(client: PrefectClient, name: str) -> Change:
@@ -202,7 +236,7 @@ async def _ensure_deployment(
         there = await client.read_deployment_by_name(f"{flow.name}/{deployment.name}")
     except ObjectNotFound:
         await _write(client, deployment, flow, wanted, paused=False, active={})
-        return Change(what, "created", _when(deployment.schedules))
+        return Change(what, "created", _described(deployment))
     known = _read_back(there)
     differing = [key for key, value in wanted.items() if known[key] != value]
     if not differing:
@@ -290,5 +324,9 @@ def _check_schedule(deployment: Deployment, schedule: Schedule) -> None:
         ) from error
 
 
-def _when(schedules: Sequence[Schedule]) -> str:
-    return ", ".join(f"{schedule.cron} {schedule.timezone}" for schedule in schedules)
+def _described(deployment: Deployment) -> str:
+    """When it runs, and with which models."""
+    said = [f"{schedule.cron} {schedule.timezone}" for schedule in deployment.schedules]
+    if "models" in deployment.parameters:
+        said.append(f"models: {deployment.parameters['models'] or 'starter'}")
+    return ", ".join(said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -133,6 +134,18 @@ def read_deployments(path: Path, folder: Path) -> list[Deployment]:
 _OF_PREFECT = ("name", "prefect-version", "definitions")
 _NOT_OURS = ("parameters", "job_variables", "pull")
 """What is handed on as it is."""
+
+
+def choose(deployments: Sequence[Deployment], names: Collection[str]) -> list[Deployment]:
+    """The deployments of these names; all without any. Raises UsageError naming the known ones."""
+    known = [deployment.name for deployment in deployments]
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise UsageError(
+            f"Expected deployments of {', '.join(known)}; got {', '.join(unknown)}. Correct the name, "
+            "or add it to prefect.yaml."
+        )
+    return [deployment for deployment in deployments if not names or deployment.name in names]
 
 
 def _given(value: Any) -> Any:

@@ -29,7 +29,8 @@ def configure_prefect(home: Path) -> None:
     }
     if not url:
         defaults["PREFECT_HOME"] = str(home.resolve())
-        defaults["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+        if "PREFECT_SERVER_EPHEMERAL_ENABLED" not in os.environ:  # its newer name
+            defaults["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

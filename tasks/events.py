@@ -200,5 +200,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"{_counts(e['counts'])}"
     ),
     "step_failed": lambda e: f"{e['step']} FAILED: {e['error']}",
+    "page_incomplete": lambda e: (
+        f"Prefect's page lacks {', '.join(e['lost'])}: {e['error']}; the run is none the worse"
+    ),
     "run_ended": lambda e: f"run {e['state']}: {e['computed']} computed, exit {e['exit_code']}",
 }

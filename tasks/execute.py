@@ -20,7 +20,7 @@ from tasks.estimate import announce
 from tasks.events import EventLog, quarantine_events
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
 from tasks.jobs.timing import TimedResult, do_timed
-from tasks.progress import StepProgress, Terminal
+from tasks.progress import Page, StepProgress, Terminal
 from tasks.retry import Retry, forget
 from tasks.stages import Decision, StageRef, Step, StepName, decide, prepare, publish, skipped
 from tasks.superseded import remove_abandoned, remove_superseded, set_all_aside
@@ -42,6 +42,7 @@ class Run:
         retry: Retry | None = None,
         events: EventLog | None = None,
         publish: Callable[[Step, StageRef], None] = lambda step, ref: None,
+        page: Page | None = None,
     ) -> None:
         self.workflow, self.terminal, self.cluster = workflow, terminal, cluster
         self.digests = digests
@@ -53,6 +54,8 @@ class Run:
         self.events = events or EventLog(None)
         self.publish = publish
         """What else is done with a step that is up to date: it is put to a URL."""
+        self.page = page
+        """Prefect's, of this run; None outside of a flow run."""
 
     def tries_again(self, code: str) -> bool:
         """Whether an item that holds a photo with this reason code is computed, not adopted."""
@@ -214,7 +217,7 @@ def _compute(
     step: Step, run: Run, work: Work, folder: Path, left: Sequence[WorkItem]
 ) -> list[ItemResult]:
     total = _num_photos(left) if work.by_photo else len(left)
-    progress = StepProgress(run.terminal, step.label, total)
+    progress = StepProgress(run.terminal, run.page, step.label, total)
 
     def advance(result: ItemResult) -> None:
         progress.advance(result.num_photos if work.by_photo else 1)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import TableArtifact
 
 from colorization.errors import ConfigError
 from storage.entries import SourceFile
@@ -23,9 +23,11 @@ from storage.sources import (
 )
 from storage.workspace import Workspace
 from tasks.archive import STATE_NAME
+from tasks.events import EVENTS_NAME, EventLog
 from tasks.graph import ARCHIVE
 from tasks.ingest import SEEN_NAME
 from tasks.jobs.items import printable
+from tasks.prefect_page import PrefectPage
 from tasks.results import RunResult
 from tasks.stages import Step, StepName
 from tasks.verification import read_success
@@ -104,19 +106,31 @@ def is_published(steps: Iterable[Step]) -> bool:
     return True
 
 
-def report(arrival: Arrival, result: RunResult | None = None) -> InboxReport:
-    """Say what became of what came, in an artifact if anything did. result: of the run, if any."""
-    outcomes = dict.fromkeys(map(printable, arrival.waiting), WAITING)
-    outcomes |= {path: _outcome(path, result) for path in map(printable, arrival.new)}
-    if outcomes:
-        rows = [{"photo": path, "outcome": outcome} for path, outcome in outcomes.items()]
+def report(workspace: Workspace, arrival: Arrival, result: RunResult | None = None) -> InboxReport:
+    """Say what became of what came, in an artifact if anything did. result: of the run, if any.
+
+    Where the artifact is lost, the run's events say so. Raises ServerGoneError where the server does
+    not answer at all any more.
+    """
+    found = InboxReport(
+        outcomes=_outcomes(arrival, result), computed=result.computed if result else 0
+    )
+    page = PrefectPage()
+    if found.outcomes:
+        rows = [{"photo": path, "outcome": outcome} for path, outcome in found.outcomes.items()]
         whole, waiting = len(arrival.new), len(arrival.waiting)
-        create_table_artifact(
-            rows[:_MOST_SHOWN],
-            key="inbox",
-            description=f"{whole} new photos, {waiting} still being written",
-        )
-    return InboxReport(outcomes=outcomes, computed=result.computed if result else 0)
+        said = f"{whole} new photos, {waiting} still being written"
+        page.show(TableArtifact(table=rows[:_MOST_SHOWN], key="inbox", description=said))
+    if page.has_lost and result is not None:
+        with EventLog(workspace.runs / result.run_id / EVENTS_NAME) as events:
+            page.report_lost(events)
+    page.see_the_end(found)
+    return found
+
+
+def _outcomes(arrival: Arrival, result: RunResult | None) -> dict[str, str]:
+    outcomes = dict.fromkeys(map(printable, arrival.waiting), WAITING)
+    return outcomes | {path: _outcome(path, result) for path in map(printable, arrival.new)}
 
 
 def _outcome(path: str, result: RunResult | None) -> str:

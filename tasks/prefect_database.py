@@ -32,6 +32,8 @@ def provide_database(home: Path) -> bool:
         "PREFECT_API_URL",
         "PREFECT_API_DATABASE_CONNECTION_URL",
         "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        "PREFECT_SERVER_DATABASE_DRIVER",
+        "PREFECT_SERVER_DATABASE_HOST",
     )
     if (home / DATABASE_NAME).exists() or any(os.environ.get(name) for name in named):
         return False

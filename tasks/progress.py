@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
-from uuid import UUID
+from typing import Any, Protocol
 
 _LINE_SECONDS = 10.0
 _ARTIFACT_SECONDS = 5.0
@@ -97,13 +96,22 @@ def open_terminal() -> Iterator[Terminal]:
         terminal.stop()
 
 
+class Page(Protocol):
+    """Where progress is shown to those who look from elsewhere."""
+
+    def show_progress(self, label: str, percent: float, artifact: Any) -> Any:
+        """Make or move a step's bar, and return it. artifact: what this returned before."""
+        ...
+
+
 class StepProgress:
     """The progress of one step, on the terminal and as an artifact of its Prefect task run."""
 
-    def __init__(self, terminal: Terminal, label: str, total: int) -> None:
-        self._terminal, self._label = terminal, label
+    def __init__(self, terminal: Terminal, page: Page | None, label: str, total: int) -> None:
+        """page: None outside of a flow run."""
+        self._terminal, self._page, self._label = terminal, page, label
         self._total, self._done = total, 0
-        self._artifact: UUID | None = None
+        self._artifact: Any = None
         self._sent = 0.0
         self.set(0)
 
@@ -121,17 +129,8 @@ class StepProgress:
             self._send(100.0 * done / max(self._total, 1))
 
     def _send(self, percent: float) -> None:
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-        from prefect.context import TaskRunContext
-
-        if TaskRunContext.get() is None:
-            return
-        if self._artifact is None:
-            key = f"progress-{self._label.replace('/', '-')}"
-            created = create_progress_artifact(percent, key=key, description=self._label)
-            self._artifact = created if isinstance(created, UUID) else None
-        else:
-            update_progress_artifact(self._artifact, percent)
+        if self._page is not None:
+            self._artifact = self._page.show_progress(self._label, percent, self._artifact)
 
 
 def _pace(done: int, total: int, seconds: float) -> str:

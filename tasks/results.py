@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from httpx import HTTPError
+from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
 
 from storage.data_urls import picture_url
 from storage.errors import is_policy
@@ -36,7 +33,9 @@ from tasks.events import (
 )
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
+from tasks.prefect_page import PrefectPage, ServerGoneError, how_ended, keep_result
 from tasks.report import renew_report
+from tasks.server import ServerMissingError
 from tasks.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.train import newest_samples, training_report
 
@@ -167,7 +166,7 @@ def _next_stamp(workspace: Workspace) -> str:
 
 
 @contextmanager
-def logged(record: RunRecord, result: RunResult) -> Iterator[EventLog]:
+def logged(record: RunRecord, result: RunResult, page: PrefectPage) -> Iterator[EventLog]:
     """The run's event log, from its first to its last line; what is raised inside ends it too."""
     with EventLog(record.folder / EVENTS_NAME) as events:
         events.write(
@@ -182,15 +181,19 @@ def logged(record: RunRecord, result: RunResult) -> Iterator[EventLog]:
         except BaseException as error:
             state = "failed" if isinstance(error, Exception) else "interrupted"
             code = getattr(error, "exit_code", 1 if state == "failed" else None)
+            page.report_lost(events)
             events.write(
                 "run_ended", state=state, exit_code=code, computed=result.computed, error=str(error)
             )
             raise
         code = result.exit_code
+        page.report_lost(events)
         events.write("run_ended", state="done", exit_code=code, computed=result.computed)
 
 
-def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunResult:
+def finish_run(
+    record: RunRecord, result: RunResult, workflow: Workflow, page: PrefectPage
+) -> RunResult:
     """Gather quarantine and sheet, write run.json, the run report and Prefect's tables.
 
     Raises RunFailedError when a step failed, so that the flow run is Failed.
@@ -203,16 +206,41 @@ def finish_run(record: RunRecord, result: RunResult, workflow: Workflow) -> RunR
             result.sheet = str(sheet)
     write_json(record.folder / RESULT_NAME, result.to_dict())
     if any(key == ARCHIVE for _, key in result.refs):
-        page = renew_report(record.workspace, output_name(workflow), result.exit_code)
-        result.report = str(page)
+        written = renew_report(record.workspace, output_name(workflow), result.exit_code)
+        result.report = str(written)
         write_json(record.folder / RESULT_NAME, result.to_dict())
-    _publish_artifacts(result)
+    _publish_artifacts(result, page)
     if result.failures:
         raise RunFailedError(result)
-    return result
+    return keep_result(result)
 
 
-def _publish_artifacts(result: RunResult) -> None:
+def flow_result(flow: Callable[..., RunResult], parameters: Mapping[str, Any]) -> RunResult:
+    """Call a flow: what its run came to, failed steps included, whatever became of Prefect's calls.
+
+    Raises ServerMissingError where Prefect's server did not answer before the run began.
+    """
+    try:
+        return flow(**parameters)
+    except RunFailedError as error:
+        return error.result
+    except (ServerGoneError, HTTPError) as error:
+        ended = how_ended()
+        if ended is None:
+            raise ServerMissingError(
+                f"Expected the Prefect server to answer, got: {error}. Nothing was begun; run the "
+                "same command once it answers, or unset PREFECT_API_URL."
+            ) from error
+        if isinstance(ended, RunFailedError):
+            return ended.result
+        if isinstance(ended, BaseException):
+            raise ended from error
+        return ended
+
+
+def _publish_artifacts(result: RunResult, page: PrefectPage) -> None:
+    """Show the tables of a run that is complete: a server that does not answer costs no more."""
+    page.try_again()
     rows = [
         {
             "step": "/".join(name),
@@ -223,30 +251,40 @@ def _publish_artifacts(result: RunResult) -> None:
         }
         for name, ref in result.refs.items()
     ]
-    create_table_artifact(rows, key="stages", description="Every step of the run")
+    page.show(TableArtifact(table=rows, key="stages", description="Every step of the run"))
     scores = [row for r in result.refs.values() if r.stage == "evaluate" for row in score_table(r)]
     if scores:
-        create_table_artifact(scores, key="scores", description="Validation scores")
+        page.show(TableArtifact(table=scores, key="scores", description="Validation scores"))
     for ref in result.refs.values():
         if ref.stage in TRAINING:
             epochs, files = training_report(ref)
-            create_table_artifact(
-                epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
+            page.show(
+                TableArtifact(
+                    table=epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
+                )
             )
             text = files + _picture(ref, newest_samples(ref))
-            create_markdown_artifact(text, key=f"training-{ref.key}", description=f"{ref.key}")
+            page.show(
+                MarkdownArtifact(markdown=text, key=f"training-{ref.key}", description=f"{ref.key}")
+            )
         elif ref.stage == "colorize" and result.sheet:
             text = f"Contact sheet: `{result.sheet}`" + _picture(ref, Path(result.sheet))
-            create_markdown_artifact(text, key="contact-sheet", description="Contact sheet")
+            page.show(
+                MarkdownArtifact(markdown=text, key="contact-sheet", description="Contact sheet")
+            )
     if result.quarantined:
         shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
-        create_table_artifact(shown, key="quarantine", description="Photos not used, and why")
+        page.show(
+            TableArtifact(table=shown, key="quarantine", description="Photos not used, and why")
+        )
     if result.report:
-        create_link_artifact(
-            Path(result.report).as_uri(),
-            link_text=result.report,
-            key="report",
-            description="Run report: failures, photos before and after, review",
+        page.show(
+            LinkArtifact(
+                link=Path(result.report).as_uri(),
+                link_text=result.report,
+                key="report",
+                description="Run report: failures, photos before and after, review",
+            )
         )
 
 

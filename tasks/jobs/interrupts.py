@@ -1,6 +1,6 @@
-"""What a local Dask worker loads at its start: Ctrl-C is the driver's alone.
+"""What a local Dask worker loads at its start: Ctrl-C and a hang-up are the driver's alone.
 
-A terminal sends it to all processes of a command. A worker, or its decoder, that died of it would
+A terminal sends them to all processes of a command. A worker, or its decoder, that died of it would
 say so in a traceback, and the photo under way would count as one that kills.
 """
 
@@ -11,5 +11,6 @@ from typing import Any
 
 
 def dask_setup(worker: Any) -> None:
-    """Ignore SIGINT, here and in processes started from here; the driver stops its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ignore both, here and in processes started from here; the driver stops its workers itself."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

@@ -22,7 +22,9 @@ from typing import Any
 
 import psutil
 import pytest
-from prefect_server import prefect_server
+from prefect_server import prefect_server, server_errors, server_process
+
+from tasks.deployments import PACKAGED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 CHROMIUM = shutil.which("chromium")
@@ -165,16 +167,6 @@ def check_sockets(processes: list[psutil.Process]) -> int:
     return num_listening
 
 
-def server_process(address: str) -> psutil.Process:
-    """The process of ours that listens at an address."""
-    port = int(address.rsplit(":", 1)[1])
-    for process in psutil.Process().children(recursive=True):
-        for connection in process.net_connections("inet"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
-                return process
-    raise AssertionError(f"nothing listens at {address}")
-
-
 def is_training(workspace: Path) -> bool:
     return any(workspace.glob("stages/train/*/*/checkpoints/*"))
 
@@ -194,7 +186,8 @@ def test_every_deployment_runs_and_a_killed_run_is_crashed_and_finished_by_retry
         site = Site(folder, address)
         said = site.call(*CHROMAFLOW, "deploy")
         print(said)
-        assert said.count("created  ") == 3 + len(NAMES) and "0755 → 0700" in said
+        assert said.count("created  ") == 4 + len(NAMES) and "0755 → 0700" in said
+        assert (folder / "inbox").is_dir()
         site.call(*PREFECT, "deployment", "schedule", "pause", "--all")
         said = site.call(*CHROMAFLOW, "deploy")
         assert said.count("left     ") == 3 + len(NAMES)
@@ -235,9 +228,40 @@ def test_every_deployment_runs_and_a_killed_run_is_crashed_and_finished_by_retry
         look_at_pages(site, run)
 
 
+def test_a_schedule_of_a_minute_fires_by_itself_and_the_server_logs_no_error(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    """Two runs that nobody started, on a server with all its services, watched for minutes."""
+    (tmp_path / "server").mkdir()
+    every_minute = PACKAGED.read_text().replace("*/10 * * * *", "* * * * *")
+    (tmp_path / "prefect.yaml").write_text(every_minute)
+    with prefect_server(tmp_path / "server") as address:
+        site = Site(tmp_path, address)
+        print(site.call(*CHROMAFLOW, "deploy", "watch-inbox"))
+        make_photo(tmp_path / "inbox" / "new.png", seed=1, gray=True)
+        with site.worker() as worker:
+            ended: list[dict[str, Any]] = []
+
+            def two_have_ended() -> bool:
+                runs = site.post("flow_runs/filter", {"sort": "START_TIME_ASC"})
+                ended[:] = [run for run in runs if run["state"]["type"] in ENDS]
+                return len(ended) >= 2
+
+            wait_for(two_have_ended, 900)
+            check_sockets([server_process(address), *worker.children(recursive=True), worker])
+            time.sleep(200)  # late runs, automations and the services that look once a minute
+        assert all(run["auto_scheduled"] for run in ended)
+        good = [run for run in ended if run["state"]["type"] == "COMPLETED"]
+        assert good, [run["state"] for run in ended]
+    assert (tmp_path / "inbox-colour" / "new.png.color.png").is_file()
+    log = (tmp_path / "server" / "server.log").read_text()
+    print(f"{log.count('ERROR')} times ERROR in {len(log.splitlines())} lines of the server's log")
+    assert server_errors(tmp_path / "server") == []
+
+
 def check_inbox(site: Site, make_photo: Callable[..., Path]) -> None:
     """A photo that is being copied is left alone, and coloured by the next run."""
-    inbox, output = site.folder / "inbox", site.folder / "colorized"
+    inbox, output = site.folder / "inbox", site.folder / "inbox-colour"
     make_photo(inbox / "whole.png", seed=5, gray=True)
     content = make_photo(site.folder / "late.png", seed=6, gray=True).read_bytes()
     slow = (inbox / "late.png").open("wb")
@@ -270,7 +294,7 @@ def check_folders(folder: Path, workspace: Path) -> None:
     for home in (
         folder / "home",
         workspace / ".prefect",
-        folder / "colorized/.chromaflow/.prefect",
+        folder / "inbox-colour/.chromaflow/.prefect",
     ):
         assert not home.exists() or stat.S_IMODE(home.stat().st_mode) == 0o700, home
 

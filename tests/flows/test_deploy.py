@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import time
 import urllib.error
@@ -59,7 +60,12 @@ def test_deploying_again_changes_what_differs_and_leaves_the_rest(
     server: str, tmp_path: Path
 ) -> None:
     first = deploy(cwd=tmp_path)
-    assert len(first) == 7 and {action for action, _ in first.values()} == {"created"}
+    missing = first.pop("chromaflow.toml")
+    assert missing[0] == "missing" and "nightly-preprocess, weekly-train" in missing[1]
+    assert len(first) == 8 and {action for action, _ in first.values()} == {"created"}
+    assert (tmp_path / "inbox").is_dir()
+    assert first["deployment watch-inbox/watch-inbox"][1] == "*/10 * * * * UTC, models: starter"
+    (tmp_path / "chromaflow.toml").touch()
     weekly = call(server, "GET", "deployments/name/pipeline/weekly-train")
     schema = weekly["parameter_openapi_schema"]["properties"]
     assert all(parameter["description"] for parameter in schema.values())
@@ -99,6 +105,31 @@ def test_a_deployment_with_an_unknown_parameter_or_flow_is_refused(
         code, _, err = chromaflow("deploy", cwd=tmp_path)
         assert code == 2 and named in err, err
     assert call(server, "POST", "deployments/filter") == []
+
+
+def test_deployments_are_chosen_by_name(server: str, tmp_path: Path) -> None:
+    for command in ("deploy", "serve"):
+        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code, _, err = chromaflow(command, "watch-inbox", "watch", cwd=tmp_path)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert code == 2 and "got watch." in err and "colorize-archive, watch-inbox" in err, err
+        assert ended.ru_utime - begun.ru_utime < 1, "nothing slow is imported"
+    changed = PACKAGED.read_text().replace("models: null", "models: chromaflow.toml")
+    (tmp_path / "prefect.yaml").write_text(changed)
+    done = deploy("watch-inbox", cwd=tmp_path)
+    assert done["chromaflow.toml"][0] == "missing" and "watch-inbox" in done["chromaflow.toml"][1]
+    assert "models: chromaflow.toml" in done["deployment watch-inbox/watch-inbox"][1]
+    (watch,) = call(server, "POST", "deployments/filter")
+    assert watch["parameters"] == {
+        "inbox": "inbox",
+        "output": "inbox-colour",
+        "models": "chromaflow.toml",
+    }
+    (tmp_path / "inbox").rmdir()
+    (tmp_path / "inbox").write_text("no folder")
+    (tmp_path / "prefect.yaml").write_text(changed.replace("inbox: inbox ", "inbox: inbox/new "))
+    code, _, err = chromaflow("deploy", "watch-inbox", cwd=tmp_path)
+    assert code == 2 and "inbox/new" in err and "prefect.yaml" in err, err
 
 
 def test_without_a_server_the_command_that_starts_one_is_named(
