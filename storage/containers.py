@@ -1,4 +1,4 @@
-"""Walkers over the containers of photos: JPEG segments, PNG and RIFF chunks.
+"""Walkers over the containers of photos: JPEG segments, PNG and RIFF chunks, ISO boxes.
 
 All of them are bounded, for the files are not ours: they never read past the end, and stop after a
 number of pieces that no honest photo has. What does not parse raises PhotoError DAMAGED.
@@ -91,6 +91,26 @@ def riff_chunks(content: bytes) -> Iterator[Piece]:
             return
         yield Piece(name, slice(place, end + size % 2), slice(place + 8, end))
         place = end + size % 2
+
+
+def iso_boxes(content: bytes, place: int = 0) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the contents of each box (ISO/IEC 14496-12, 4.2); the last may be cut.
+
+    A size of 1 stands for 64 bits of it after the kind, of 0 for all that is left.
+    """
+    for _ in range(_MOST_PIECES):
+        if place + 8 > len(content):
+            return
+        size, kind = struct.unpack_from(">I4s", content, place)
+        start = place + 8
+        if size == 1 and start + 8 <= len(content):
+            (size,) = struct.unpack_from(">Q", content, start)
+            start += 8
+        end = place + size if size else len(content)
+        if end < start:
+            return
+        yield kind, start, min(end, len(content))
+        place = end
 
 
 def jpeg_segment(marker: int, data: bytes) -> bytes:

@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.containers import iso_boxes
 from storage.errors import PhotoError
 
 _CONTAINER = b"\x00\x00\x00\x0cJXL "
@@ -50,18 +51,10 @@ def _codestream(content: bytes) -> bytes:
     """Its start, out of the boxes of ISO/IEC 18181-2 where it is in a container."""
     if not content.startswith(_CONTAINER):
         return content[:32]
-    place = 12
-    while place + 8 <= len(content):
-        size, kind = (
-            int.from_bytes(content[place : place + 4], "big"),
-            content[place + 4 : place + 8],
-        )
+    for kind, start, _ in iso_boxes(content, 12):
         if kind in (b"jxlc", b"jxlp"):
-            start = place + (8 if kind == b"jxlc" else 12)
+            start += 4 if kind == b"jxlp" else 0  # the part's number
             return content[start : start + 32]
-        if size < 8:
-            break
-        place += size
     raise PhotoError("TRUNCATED", "expected a codestream of JPEG XL, found none")
 
 
