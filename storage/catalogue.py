@@ -58,6 +58,10 @@ class Catalogue:
         """All files, archives' members included, without archives."""
         return [file for file in self.listing.files if not is_archive_name(file.path)]
 
+    def said_of_archive(self, path: str) -> str:
+        """What a file that is named as an archive is instead; empty where it may be one."""
+        return self._source.said_of_archive(path)
+
     def find_list(self, *names: str) -> SourceFile | None:
         """The first list file of one of these names, at any depth."""
         named = (file for name in names for file in self._lists if file.path.split("/")[-1] == name)

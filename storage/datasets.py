@@ -263,7 +263,13 @@ def _plain(catalogue: Catalogue) -> Arranged:
 def _nested_archives(catalogue: Catalogue) -> list[Problem]:
     detail = "an archive inside the source is not opened; name it as a source of its own"
     archives = [file for file in catalogue.listing.files if is_archive_name(file.path)]
-    return [Problem(file.path, "NESTED_ARCHIVE", detail) for file in archives]
+    others = {file.path: catalogue.said_of_archive(file.path) for file in archives}
+    return [
+        Problem(file.path, "NOT_A_PHOTO", others[file.path])
+        if others[file.path]
+        else Problem(file.path, "NESTED_ARCHIVE", detail)
+        for file in archives
+    ]
 
 
 def _listed(

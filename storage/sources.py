@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 
 import fsspec
 
-from storage.archives import Archive, is_archive_name, open_archive
+from storage.archives import Archive, is_archive_name, open_archive, said_of
 from storage.bags import is_bag
-from storage.entries import Listing, SourceFile, num_left
-from storage.errors import UsageError
+from storage.entries import Listing, Problem, SourceFile, num_left
+from storage.errors import PhotoError, UsageError
 from storage.source_files import (
     LIST_PREFIX,
     BagFiles,
@@ -92,9 +93,22 @@ class Source:
         return self._files.listing()
 
     def archive_listing(self, path: str) -> Listing:
-        """The members of one archive of the source, under `path/`."""
-        listing = self._open(path).listing().below(path)
+        """The members of one archive of the source, under `path/`.
+
+        Raises UsageError where it is plainly something else.
+        """
+        try:
+            listing = self._open(path).listing().below(path)
+        except PhotoError as error:
+            return Listing([], [Problem(path, error.code, error.detail)])
         return Listing([f for f in listing.files if not is_ignored(f.path)], listing.problems)
+
+    def said_of_archive(self, path: str) -> str:
+        """What a file that is named as an archive is instead; empty where it may be one."""
+        try:
+            return said_of(path, lambda: self._files.open(path))
+        except PhotoError:
+            return ""
 
     def beside(self) -> list[SourceFile]:
         """List files (.txt, .csv) that lie beside the archive, where the source is one."""
@@ -114,13 +128,19 @@ class Source:
 
     def read(self, path: str, offset: int = -1, size: int = -1) -> bytes:
         """One file, or an archive's member as listed. Raises PhotoError or OSError."""
+        archive = self._archive if path.startswith(f"{self._archive}/") else ""
         try:
-            return self._files.read(path)
+            if not archive:
+                return self._files.read(path)
         except (NotADirectoryError, FileNotFoundError):
-            archive = next((p for p in _parents(path) if is_archive_name(p)), None)
-            if archive is None:
+            archive = next((p for p in _parents(path) if is_archive_name(p)), "")
+            if not archive:
                 raise
-            return self._open(archive).read(path[len(archive) + 1 :], offset, size)
+        try:
+            opened = self._open(archive)
+        except UsageError as error:  # it was an archive when it was listed
+            raise PhotoError("UNREADABLE", str(error)) from error
+        return opened.read(path[len(archive) + 1 :], offset, size)
 
     def folders(self) -> tuple[Path, ...]:
         """The local folders, or the archive, that it reads, absolute; none of a URL.
@@ -151,6 +171,10 @@ def open_source(location: str) -> Source:
         return Source(BagFiles(path) if is_bag(path) else LocalFiles(path))
     if path.is_file():
         _require_archive(path.name, location)
+        with suppress(PhotoError):  # what cannot be read now is told when it is listed
+            said = said_of(path.name, lambda: path.open("rb"))
+            if said:
+                raise UsageError(said)
         return Source(LocalFiles(path.parent), path.name)
     if has_magic(location):
         return Source(GlobFiles(location))

@@ -413,7 +413,7 @@ from pathlib import Path
 from storage.errors import PhotoError
 from storage.sources import open_source
 
-started = time.monotonic()
+started = time.process_time()  # others may use the machine too
 source = open_source(sys.argv[1])
 listing = source.listing()
 codes = {problem.code for problem in listing.problems}
@@ -422,7 +422,7 @@ for file in listing.files:
         source.read(file.path, file.offset, file.bytes)
     except PhotoError as error:
         codes.add(error.code)
-seconds = time.monotonic() - started
+seconds = time.process_time() - started
 peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 print(json.dumps([sorted(codes), seconds, peak / 1e3]))
 """

@@ -27,6 +27,7 @@ from colorization.lab import linear_to_srgb
 from colorization.lightness import compare_lightness
 from colorization.merge_options import MergeOptions
 from storage.errors import PhotoError
+from storage.formats import sniff
 from storage.labels import label_box, labelled_shape
 from storage.metadata import CAPTION
 from storage.photos import decode, decode_pages, inspect
