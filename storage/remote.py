@@ -16,6 +16,7 @@ import fsspec
 
 from storage.errors import CodecMissingError, OutputError, UsageError
 from storage.ledger import atomic_path, read_json, write_json
+from storage.reading import refusals, told
 
 _TIMES = ("LastModified", "last_modified", "mtime", "created")
 _STAMPS = ("ETag", "etag", "md5", "checksum", *_TIMES)
@@ -44,13 +45,13 @@ class Remote:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         options = {"auto_mkdir": True} if urlsplit(url).scheme in ("file", "local") else {}
-        with _reaching(url):
+        with reaching(url):
             self._fs, root = fsspec.core.url_to_fs(self.url, **options)
         self._root = root.rstrip("/")
 
     def files(self) -> dict[str, Facts]:
         """All files by path, as they are now."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             found = self._fs.find(self._root, detail=True)
         start = len(self._root) + 1
@@ -58,7 +59,7 @@ class Remote:
 
     def facts(self, path: str) -> Facts | None:
         """What is known of one file, None where there is none."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             try:
                 return _facts(self._fs.info(self._at(path)))
@@ -67,7 +68,7 @@ class Remote:
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; none where there is no folder."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             try:
                 found = self._fs.ls(self._at(folder), detail=False)
@@ -77,7 +78,7 @@ class Remote:
 
     def read(self, path: str) -> bytes | None:
         """A small file, None where there is none."""
-        with _reaching(self.url):
+        with reaching(self.url):
             try:
                 content: bytes = self._fs.cat_file(self._at(path))
             except FileNotFoundError:
@@ -86,7 +87,7 @@ class Remote:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file; an object store shows the old or the new one, never a part."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.pipe_file(self._at(path), content)
 
     def create(self, path: str, content: bytes) -> bool:
@@ -94,7 +95,7 @@ class Remote:
 
         content: must be unlike anybody else's, since an answer that got lost is told by it.
         """
-        with _reaching(self.url):
+        with reaching(self.url):
             try:
                 self._fs.pipe_file(self._at(path), content, mode="create")
             except OSError:
@@ -107,19 +108,19 @@ class Remote:
     def get(self, path: str, target: Path) -> None:
         """Download a file, whatever lies at `target`."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.get_file(self._at(path), str(target))
 
     def put(self, source: Path, path: str) -> Facts:
         """Upload a file."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.put_file(str(source), self._at(path))
             self._fs.invalidate_cache()
             return _facts(self._fs.info(self._at(path)))
 
     def remove(self, path: str) -> None:
         """Remove a file; it may be gone already."""
-        with _reaching(self.url):
+        with reaching(self.url):
             try:
                 self._fs.rm_file(self._at(path))
             except FileNotFoundError:
@@ -127,7 +128,7 @@ class Remote:
 
     def modified(self, path: str) -> datetime | None:
         """When a file was written by the service's clock, None where it is gone."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             try:
                 written: datetime = self._fs.modified(self._at(path))
@@ -207,8 +208,8 @@ def _facts(facts: dict[str, Any]) -> Facts:
 
 
 @contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    """Name the URL and the remedy in what a file system raises, but for FileNotFoundError inside.
+def reaching(url: str) -> Iterator[None]:
+    """Name the URL and the remedy in what a file system raises, whatever library it comes from.
 
     Raises CodecMissingError, UsageError for an unknown scheme, RemoteError.
     """
@@ -220,19 +221,10 @@ def _reaching(url: str) -> Iterator[None]:
         raise CodecMissingError(
             f"Expected the package for {url}, found none. Install it: `pip install '{package}'`."
         ) from error
-    except _errors(scheme) as error:
+    except refusals() as error:
         raise RemoteError(
-            f"Expected to reach {url}, got: {error or type(error).__name__}. Check address, network "
+            f"Expected to reach {url}, got: {told(error)}. Check address, network "
             "and credentials, then run again; what is done is kept."
         ) from error
     except ValueError as error:
         raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error
-
-
-def _errors(scheme: str) -> tuple[type[Exception], ...]:
-    """What a file system raises where its service refuses or does not answer."""
-    if scheme not in _EXTRAS:
-        return (OSError,)
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return OSError, BotoCoreError, ClientError
