@@ -20,6 +20,7 @@ def colorize_flow(
     models: str | None = None,
     include: list[str] | None = None,
     exclude: list[str] | None = None,
+    follow: bool = True,
     bag: bool = False,
     settings: dict[str, Any] | None = None,
     force: bool = False,
@@ -36,6 +37,7 @@ def colorize_flow(
             starter's.
         include: Patterns of the only files to read, as in .gitignore.
         exclude: Patterns of files to leave out.
+        follow: Whether links to files and folders are followed.
         bag: Make the output a BagIt bag.
         settings: Fields of [colorize] to replace.
         force: Colour again what is done.
@@ -48,6 +50,7 @@ def colorize_flow(
         models=models,
         include=include or (),
         exclude=exclude or (),
+        follow=follow,
         bag=bag,
         settings=settings,
     )

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
-from storage.errors import PhotoError
+from storage.errors import CodecMissingError, OutputError, PhotoError, UsageError
 
+_EXTRAS = {"s3": "s3", "s3a": "s3"}
 _ERRORS_OF = {
     "aiohttp": ("ClientError",),
     "asyncio.exceptions": ("IncompleteReadError",),
@@ -25,6 +27,10 @@ _ERRORS_OF = {
     "urllib3.exceptions": ("HTTPError",),
 }
 """Module → what its functions raise where a service refuses, is cut off, or does not answer."""
+
+
+class RemoteError(OutputError):
+    """The service behind a URL refused, or does not answer."""
 
 
 class RefusedError(OSError):
@@ -42,6 +48,29 @@ def told(error: BaseException) -> str:
     """An error in the words of the system or the service."""
     words = getattr(error, "strerror", None) or str(error).strip()
     return words or ("no answer in time" if isinstance(error, TimeoutError) else "no answer")
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """Name the URL and the remedy in what a file system raises, whatever library it comes from.
+
+    Raises CodecMissingError, UsageError for an unknown scheme, RemoteError.
+    """
+    scheme = urlsplit(url).scheme
+    try:
+        yield
+    except ImportError as error:
+        package = f"chromaflow[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else str(error)
+        raise CodecMissingError(
+            f"Expected the package for {url}, found none. Install it: `pip install '{package}'`."
+        ) from error
+    except refusals() as error:
+        raise RemoteError(
+            f"Expected to reach {url}, got: {told(error)}. Check address, network "
+            "and credentials, then run again; what is done is kept."
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -14,18 +13,13 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from storage.errors import CodecMissingError, OutputError, UsageError
+from storage.errors import UsageError
 from storage.ledger import atomic_path, read_json, write_json
-from storage.reading import refusals, told
+from storage.reading import reaching
 
 _TIMES = ("LastModified", "last_modified", "mtime", "created")
 _STAMPS = ("ETag", "etag", "md5", "checksum", *_TIMES)
-_EXTRAS = {"s3": "s3", "s3a": "s3"}
 _STAMP_NAME = ".stamps.json"
-
-
-class RemoteError(OutputError):
-    """The service behind a URL refused, or does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,26 +199,3 @@ def _facts(facts: dict[str, Any]) -> Facts:
     time = next((value for value in times if value is not None), 0.0)
     written = time.timestamp() if isinstance(time, datetime) else float(time)
     return Facts(int(facts.get("size") or 0), str(stamp).strip('"'), written)
-
-
-@contextmanager
-def reaching(url: str) -> Iterator[None]:
-    """Name the URL and the remedy in what a file system raises, whatever library it comes from.
-
-    Raises CodecMissingError, UsageError for an unknown scheme, RemoteError.
-    """
-    scheme = urlsplit(url).scheme
-    try:
-        yield
-    except ImportError as error:
-        package = f"chromaflow[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else str(error)
-        raise CodecMissingError(
-            f"Expected the package for {url}, found none. Install it: `pip install '{package}'`."
-        ) from error
-    except refusals() as error:
-        raise RemoteError(
-            f"Expected to reach {url}, got: {told(error)}. Check address, network "
-            "and credentials, then run again; what is done is kept."
-        ) from error
-    except ValueError as error:
-        raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error

@@ -19,8 +19,7 @@ from storage.entries import Listing, Problem, SourceFile, num_left
 from storage.errors import UsageError
 from storage.fingerprint import hash_value
 from storage.ledger import write_bytes
-from storage.reading import as_os_errors, told
-from storage.remote import reaching
+from storage.reading import as_os_errors, reaching, told
 from storage.walk import (
     CLUTTER,
     Parts,
@@ -278,9 +277,7 @@ def _is_clutter(name: str) -> bool:
     return name.startswith("._") or why_ignored(name) == CLUTTER or name.lower() == ".ds_store"
 
 
-def _look_at(
-    root: Path, name: str, links: Links, *, through_link: bool
-) -> SourceFile | Problem:
+def _look_at(root: Path, name: str, links: Links, *, through_link: bool) -> SourceFile | Problem:
     """A listed file. through_link: whether one of its folders is a link."""
     try:
         path = root / name

@@ -20,16 +20,15 @@ from storage.archives import Archive, is_archive_name, open_archive, said_of
 from storage.bags import is_bag
 from storage.entries import Listing, Problem, SourceFile, num_left
 from storage.errors import PhotoError, UsageError
-from storage.reading import RefusedError, refusals, told
-from storage.remote import reaching
+from storage.reading import RefusedError, reaching, refusals, told
 from storage.source_files import (
     LIST_PREFIX,
     BagFiles,
     Files,
     GlobFiles,
+    Links,
     ListedFiles,
     LocalFiles,
-    Links,
     RemoteFiles,
     list_files,
     listing_digest,

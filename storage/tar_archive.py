@@ -96,7 +96,7 @@ class _Counted:
                 "ARCHIVE_BOMB", f"expected a header of at most 1 MiB, got {size} bytes"
             )
         content, self._held = self._held[:size], self._held[size:]
-        content += self._stream.read(size - len(content))
+        content = content + bytes(self._stream.read(size - len(content)))
         self._header_bytes += len(content)
         if self._header_bytes > max(_HEADER_RATIO_ABOVE, MAX_RATIO * self._raw.tell()):
             detail = f"expected at most {MAX_RATIO} times its bytes, got {self._header_bytes}"

@@ -72,7 +72,10 @@ def read_directory(file: Any) -> tuple[list[ZipMember], str]:
     while place < len(table):
         fields = table[place : place + _ENTRY.size]
         if len(fields) < _ENTRY.size or fields[:4] != b"PK\x01\x02":
-            return members, f"expected an entry of the directory at {start + place}, got other bytes"
+            return (
+                members,
+                f"expected an entry of the directory at {start + place}, got other bytes",
+            )
         member, length = _member(table, place, shift)
         members.append(member)
         place += length

@@ -44,13 +44,15 @@ def archive_workflow(
     models: Path | str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    follow: bool = True,
     bag: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Workflow:
     """A workflow with an archive only.
 
     archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a
-    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. settings:
+    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. follow:
+    whether links in the archive are followed. settings:
     fields of [colorize] to replace; None and empty ones do not. Raises UsageError where nothing is
     there, ConfigError for a wrong setting.
     """
@@ -66,6 +68,7 @@ def archive_workflow(
             output=folder,
             include=tuple(include),
             exclude=tuple(exclude),
+            follow=follow,
             bag=bag,
         ),
         colorize=replace(config, accept=accept, **given),
@@ -81,6 +84,7 @@ def archive_request(
     models: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    follow: bool = True,
     bag: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -93,6 +97,7 @@ def archive_request(
         "models": str(Path(models).resolve()) if models else None,
         "include": list(include),
         "exclude": list(exclude),
+        "follow": follow,
         "bag": bag,
         "settings": dict(settings or {}),
     }

@@ -28,6 +28,8 @@ def reproduce_command(request: Mapping[str, Any] | None, output: str | None) -> 
     words += [f"--{name}" for name in _FLAGS if settings.get(name)]
     if settings.get("certificates"):
         words += ["--sign", settings["certificates"], settings["key"]]
+    if not request.get("follow", True):
+        words.append("--no-follow")
     if request["bag"]:
         words.append("--bag")
     return shlex.join(words)

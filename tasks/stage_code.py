@@ -22,11 +22,15 @@ _SOURCES = (
     "storage.archive_members",
     "storage.archives",
     "storage.bags",
+    "storage.contents",
     "storage.entries",
+    "storage.reading",
     "storage.source_files",
     "storage.sources",
     "storage.tar_archive",
+    "storage.walk",
     "storage.zip_archive",
+    "storage.zip_directory",
     "storage.zstd_stream",
 )
 _NETWORK = (
