@@ -19,7 +19,8 @@ APP0, APP1, APP2, APP13, APP14, COMMENT = b"\xe0", b"\xe1", b"\xe2", b"\xed", b"
 JFIF_START, EXIF_START = b"JFIF\0", b"Exif\0\0"
 XMP_START, RESOURCES_START = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 ICC_START = b"ICC_PROFILE\0"
-"""What the data of a JPEG segment start with; WebP's EXIF may, too."""
+JPEGXL_START = b"\x00\x00\x00\x0cJXL "
+"""What the data of a JPEG segment start with; WebP's EXIF may, too. The last: a JPEG XL in boxes."""
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 PNG_METADATA = {*PNG_TEXTS, b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf"}
 PNG_XMP, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "

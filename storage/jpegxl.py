@@ -8,10 +8,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.containers import iso_boxes
+from storage.containers import JPEGXL_START, iso_boxes
 from storage.errors import PhotoError
 
-_CONTAINER = b"\x00\x00\x00\x0cJXL "
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _MOST_PIXELS = 500_000_000
@@ -49,7 +48,7 @@ def read_pixels(content: bytes) -> NDArray[Any]:
 
 def _codestream(content: bytes) -> bytes:
     """Its start, out of the boxes of ISO/IEC 18181-2 where it is in a container."""
-    if not content.startswith(_CONTAINER):
+    if not content.startswith(JPEGXL_START):
         return content[:32]
     for kind, start, _ in iso_boxes(content, 12):
         if kind in (b"jxlc", b"jxlp"):

@@ -12,6 +12,7 @@ _PHOTOS = (
     "storage.iptc",
     "storage.jpeg",
     "storage.jpegxl",
+    "storage.parsing",
     "storage.photos",
     "storage.profiles",
     "storage.tiff",
