@@ -195,11 +195,10 @@ def _png_parts(content: bytes, losses: Losses) -> tuple[list[tuple[str, str]], d
     """The texts, and the first of each other chunk of metadata."""
     budget, texts, chunks = Budget(_MOST_TEXT), list[tuple[str, str]](), dict[bytes, bytes]()
     for piece in png_chunks(content):
-        name, size = piece.name.decode("latin-1"), piece.data.stop - piece.data.start
         if piece.name not in PNG_METADATA:
             continue
-        if size > _MOST_INFLATED:
-            losses.note(name, f"expected at most {_MOST_INFLATED} bytes, got {size}")
+        if (size := piece.data.stop - piece.data.start) > _MOST_INFLATED:
+            losses.note(piece.name.decode("latin-1"), f"expected at most {_MOST_INFLATED} bytes, got {size}")
         elif piece.name in PNG_TEXTS and len(texts) >= _MOST_TEXTS:
             losses.note("text", f"only the first {_MOST_TEXTS} are kept")
         elif piece.name in PNG_TEXTS:

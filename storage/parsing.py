@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -12,6 +13,8 @@ _T = TypeVar("_T")
 _MISTAKES = (TypeError, NameError, AttributeError, AssertionError)
 _OURS = ("chromaflow", "colorization", "flows", "storage", "tasks")
 _LONGEST = 200
+_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-f]+>")
+"""Of a Python object, which says nothing to people."""
 
 
 def is_damage(error: BaseException) -> bool:
@@ -66,6 +69,7 @@ class Losses(list[str]):
     def note(self, name: str, why: BaseException | str) -> None:
         """Note that a part is lost, wholly or as it says, once."""
         words = why.detail if isinstance(why, PhotoError) else str(why)
+        words = _ADDRESS.sub("it", words)
         line = f"{name}: {words or 'it does not parse'}"[:_LONGEST]
         if line not in self:
             self.append(line)

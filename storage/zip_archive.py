@@ -89,10 +89,11 @@ def _problem_of_all(ordered: list[ZipMember], good: list[ZipMember]) -> Problem 
     """What forbids the whole archive. ordered: all members, by their bytes; good: those to read."""
     if len(ordered) > MAX_MEMBERS:
         return bomb(f"{len(ordered)} members", f"{MAX_MEMBERS}")
-    if any(_overlap(a, b) for a, b in zip(ordered, ordered[1:], strict=False)):
+    placed = [member for member in ordered if not member.fault]
+    if any(_overlap(a, b) for a, b in zip(placed, placed[1:], strict=False)):
         return bomb("members that share bytes", "members of their own bytes")
     total = sum(member.size for member in good)
-    packed = sum(member.packed for member in ordered)
+    packed = sum(member.packed for member in placed)
     if total > max(RATIO_SO_FAR_ABOVE, MAX_RATIO * packed):
         return bomb(f"{total} bytes", f"{MAX_RATIO} times its {packed} bytes")
     return None
