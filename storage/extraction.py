@@ -198,7 +198,9 @@ def _png_parts(content: bytes, losses: Losses) -> tuple[list[tuple[str, str]], d
         if piece.name not in PNG_METADATA:
             continue
         if (size := piece.data.stop - piece.data.start) > _MOST_INFLATED:
-            losses.note(piece.name.decode("latin-1"), f"expected at most {_MOST_INFLATED} bytes, got {size}")
+            losses.note(
+                piece.name.decode("latin-1"), f"expected at most {_MOST_INFLATED} bytes, got {size}"
+            )
         elif piece.name in PNG_TEXTS and len(texts) >= _MOST_TEXTS:
             losses.note("text", f"only the first {_MOST_TEXTS} are kept")
         elif piece.name in PNG_TEXTS:
