@@ -6,14 +6,17 @@ import io
 import json
 import os
 import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 from colorizing import colorize_here, local_cluster
 from command import chromaflow
+from failing_disk import FailingDisk
 from PIL import Image
 
 from storage.errors import NoInputError
@@ -23,6 +26,7 @@ from storage.metadata import read_metadata
 from storage.workspace import Workspace
 from tasks.archive import STATE_NAME
 from tasks.report import write_report
+from tasks.retry import Retry
 
 PAGE = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
 
@@ -91,6 +95,22 @@ def test_links_are_left_on_request_and_named(cluster: str, tmp_path: Path) -> No
     (photos / "link.jpg").symlink_to(tmp_path / "other.jpg")
     assert colorize_here(cluster, photos, out, follow=False)["done"] == 1
     assert codes(out) == {"link.jpg": "NOT_FOLLOWED"}
+
+
+def test_an_archive_that_could_not_be_read_for_a_while_is_tried_again(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("1.jpg", gray_jpeg(1))
+    fsspec.filesystem("failing").pipe_file("/attic/photos.zip", buffer.getvalue())
+    monkeypatch.setattr(FailingDisk, "error", TimeoutError(110, "Connection timed out"))
+    with pytest.raises(NoInputError, match="UNREADABLE .*: Connection timed out"):
+        colorize_here(cluster, "failing://attic/photos.zip", tmp_path)
+    assert codes(tmp_path) == {"photos.zip": "UNREADABLE"}
+    monkeypatch.setattr(FailingDisk, "error", None)
+    assert colorize_here(cluster, "failing://attic/photos.zip", tmp_path, Retry())["done"] == 1
+    assert outputs(tmp_path) == {"photos.zip/1.jpg.color.jpg"} and codes(tmp_path) == {}
 
 
 def test_an_archive_without_photos_says_what_it_holds(cluster: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
+from failing_disk import FailingDisk
 from s3_server import CREDENTIALS, s3_server
 
 from storage.errors import PhotoError, may_pass
@@ -161,34 +161,6 @@ def test_photos_in_a_bucket_that_stops_to_answer_may_be_tried_again(
     assert [row["code"] for row in record["seen"]] == ["UNREADABLE"]
 
 
-class _FailingDisk(MemoryFileSystem):
-    """Files of which the disk reads the beginning only, as far as `error` says."""
-
-    protocol = "failing"
-    error: Exception | None = None
-    store: dict[str, Any] = {}
-
-    @classmethod
-    def _strip_protocol(cls, path: str) -> str:
-        return "/" + path.removeprefix("failing://").strip("/")
-
-    def _open(self, path: str, *args: Any, **named: Any) -> Any:
-        if isinstance(self.error, PermissionError):
-            raise self.error
-        file = super()._open(path, *args, **named)
-        return _FailingFile(file, self) if self.error else file
-
-
-class _FailingFile(io.BytesIO):
-    def __init__(self, file: Any, disk: _FailingDisk) -> None:
-        super().__init__(file.getvalue())
-        self._disk = disk
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        assert self._disk.error is not None
-        raise self._disk.error
-
-
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -202,19 +174,18 @@ class _FailingFile(io.BytesIO):
 def test_what_a_disk_refuses_is_no_damage_of_the_archive(
     error: Exception, code: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fsspec.register_implementation("failing", _FailingDisk, clobber=True)
     disk = fsspec.filesystem("failing")
     disk.pipe_file(f"/photos.{kind}", ARCHIVE)  # content decides
     source = open_source(f"failing://photos.{kind}")
     member = source.listing().files[0]
     fresh = open_source(f"failing://photos.{kind}")
-    monkeypatch.setattr(_FailingDisk, "error", error)
+    monkeypatch.setattr(FailingDisk, "error", error)
     (problem,) = fresh.listing().problems
     assert (problem.path, problem.code) == (f"photos.{kind}", code)
     with pytest.raises(PhotoError, match=code) as caught:
         fresh.read(member.path, member.offset, member.bytes)
     assert may_pass(caught.value.code)
-    monkeypatch.setattr(_FailingDisk, "error", None)
+    monkeypatch.setattr(FailingDisk, "error", None)
     assert fresh.read(member.path, member.offset, member.bytes) == PHOTO
 
 
