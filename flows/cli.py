@@ -253,6 +253,9 @@ def colorize(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Not these, as in .gitignore; repeatable.")
     ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Links to files and folders in IN.")
+    ] = True,
     segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
     merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
     toning: Annotated[
@@ -314,6 +317,7 @@ def colorize(
         "archive": archive_location(archive, output),
         "include": include,
         "exclude": exclude,
+        "follow": follow,
         "bag": bag,
         "settings": settings,
     }
@@ -323,6 +327,7 @@ def colorize(
         models=models,
         include=include or (),
         exclude=exclude or (),
+        follow=follow,
         bag=bag,
         settings=settings,
     )

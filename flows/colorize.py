@@ -22,6 +22,7 @@ def colorize_flow(
     models: str | None = None,
     include: list[str] | None = None,
     exclude: list[str] | None = None,
+    follow: bool = True,
     bag: bool = False,
     settings: dict[str, Any] | None = None,
     force: bool = False,
@@ -38,6 +39,7 @@ def colorize_flow(
             starter's.
         include: Patterns of the only files to read, as in .gitignore.
         exclude: Patterns of files to leave out.
+        follow: Whether links to files and folders are followed.
         bag: Make the output a BagIt bag.
         settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
         force: Colour again what is done.
@@ -53,6 +55,7 @@ def colorize_flow(
         models=models,
         include=include or (),
         exclude=exclude or (),
+        follow=follow,
         bag=bag,
         settings=settings,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import lzma
 import posixpath
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -37,17 +38,24 @@ DAMAGE = (
     EOFError,
     OSError,
     ValueError,
+    LookupError,
     OverflowError,
-    MemoryError,
-    RuntimeError,
+    RecursionError,
+    struct.error,
 )
-"""What the standard library and zstandard raise on a bad archive."""
+"""What the standard library and zstandard raise on a bad archive. OSError is bzip2's and gzip's here:
+that of the disk or a service never comes through a `storage.reading.GuardedFile`."""
 
 _MAX_MEMBER_BYTES = 2 << 30
 
 
 def name_problem(name: str) -> Problem | None:
-    """What makes a member's name unsafe or misleading, if anything does."""
+    """What makes a member's name unsafe or misleading, if anything does.
+
+    A member without a name is told of as the archive itself.
+    """
+    if not name:
+        return Problem("", "UNSAFE_NAME", "expected members with names, got one without")
     parts = name.replace("\\", "/").split("/")
     unsafe = ".." in parts or name.startswith(("/", "\\", "~")) or ":" in parts[0]
     unsafe = unsafe or posixpath.normpath(name) == "."
@@ -67,9 +75,9 @@ def size_problem(name: str, size: int) -> Problem | None:
     )
 
 
-def damaged(error: BaseException) -> Problem:
-    """The problem of a whole archive that raised one of `DAMAGE`."""
-    return Problem("", "ARCHIVE_DAMAGED", f"{type(error).__name__}: {error}"[:300])
+def damaged(error: BaseException | str) -> Problem:
+    """The problem of a whole archive that raised one of `DAMAGE`, or of what is told of it."""
+    return Problem("", "ARCHIVE_DAMAGED", str(error)[:300] or "it ends too early")
 
 
 def bomb(got: str, allowed: str) -> Problem:
@@ -90,6 +98,7 @@ def read_errors() -> Iterator[None]:
     """Raises PhotoError ARCHIVE_DAMAGED for what reading a member of a bad archive raises."""
     try:
         yield
-    except (*DAMAGE, KeyError, IndexError) as error:
-        detail = f"{type(error).__name__}: {error}"[:300]
-        raise PhotoError("ARCHIVE_DAMAGED", detail) from error
+    except MemoryError as error:
+        raise PhotoError("OUT_OF_MEMORY", "there was not enough memory to expand it") from error
+    except DAMAGE as error:
+        raise PhotoError("ARCHIVE_DAMAGED", str(error)[:300] or "it ends too early") from error

@@ -69,11 +69,16 @@ def check_bag(folder: Path) -> None:
 
     Only regular files are opened, and only those in the bag; what fetch.txt names is not fetched.
     Raises DamagedError naming the first files that are missing, changed, unlisted, no regular
-    files, or outside the bag.
+    files, or outside the bag; UsageError where the system refuses to read one.
     """
     try:
         _check(folder)
-    except (_BagError, OSError, UnicodeError) as error:
+    except OSError as error:
+        raise UsageError(
+            f"Expected to read the bag at {folder}, got: {error.strerror or error} "
+            f"({error.filename or folder}). Check its permissions and its disk, then run again."
+        ) from error
+    except (_BagError, UnicodeError) as error:
         findings = error.findings if isinstance(error, _BagError) else (str(error),)
         more = f" and {len(findings) - _NUM_NAMED} more" if len(findings) > _NUM_NAMED else ""
         raise DamagedError(
@@ -186,8 +191,9 @@ def _declared_encoding(folder: Path) -> str:
     if found is None or encoding is None:
         raise _BagError(f"{_DECLARATION!r} without a version of 0.9x or 1.x and an encoding")
     try:
+        "a".encode(encoding[1])  # zlib and hex are codecs too, but none of text
         return codecs.lookup(encoding[1]).name
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise _BagError(f"{_DECLARATION!r} with the unknown encoding {encoding[1]!r}") from error
 
 
@@ -195,7 +201,10 @@ def _refuse_fetched_outside(folder: Path, files: Mapping[str, int], encoding: st
     if "fetch.txt" not in files:
         return
     for line in _lines(folder / "fetch.txt", encoding):
-        path = _decoded(line.split(None, 2)[-1])
+        words = line.split(None, 2)
+        if len(words) < 3:
+            raise _BagError(f"'fetch.txt' with the line {line[:80]!r}, expected URL, length, path")
+        path = _decoded(words[2])
         if _leaves(path) or not path.startswith("data/"):
             raise _BagError(f"'fetch.txt' names {path!r}, outside the payload")
 
@@ -228,9 +237,9 @@ def _on_disk(listed: str, files: Mapping[str, int], by_form: Mapping[str, str]) 
 
 
 def _lines(path: Path, encoding: str) -> list[str]:
-    """Not by splitlines, which breaks at U+2028 too."""
+    """Those that are not blank. Not by splitlines, which breaks at U+2028 too."""
     text = path.read_bytes().decode(encoding).removeprefix("\ufeff")
-    return [line for line in re.split(r"\r\n|\r|\n", text) if line]
+    return [line for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
 
 
 def _check_oxum(folder: Path, files: Mapping[str, int], encoding: str) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from storage.archives import is_archive_name
 from storage.entries import Listing, Problem, SourceFile
-from storage.errors import UsageError
+from storage.errors import PhotoError, UsageError
+from storage.reading import told
 from storage.sources import Source
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Arranged:
     """Of the source, and photos that the official lists do not name (UNLISTED)."""
     num_listed_missing: int = 0
     """Photos that the official lists name and the source does not hold."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many names of the source were left out, by why."""
 
 
 class Catalogue:
@@ -58,6 +61,10 @@ class Catalogue:
         """All files, archives' members included, without archives."""
         return [file for file in self.listing.files if not is_archive_name(file.path)]
 
+    def said_of_archive(self, path: str) -> str:
+        """What a file that is named as an archive is instead; empty where it may be one."""
+        return self._source.said_of_archive(path)
+
     def find_list(self, *names: str) -> SourceFile | None:
         """The first list file of one of these names, at any depth."""
         named = (file for name in names for file in self._lists if file.path.split("/")[-1] == name)
@@ -76,7 +83,14 @@ class Catalogue:
                 f"Expected the list {name} (lines of '{expected}') in or beside the dataset, found "
                 "none. Put the file that came with the dataset there."
             )
-        content = self._source.read(file.path, file.offset, file.bytes)
+        try:
+            content = self._source.read(file.path, file.offset, file.bytes)
+        except (OSError, PhotoError) as error:
+            detail = error.detail if isinstance(error, PhotoError) else told(error)
+            raise UsageError(
+                f"Expected to read the list {file.path}, got: {detail}. Check its permissions and "
+                "its disk or network, then run again."
+            ) from error
         text = content.decode("utf-8", "replace").lstrip("\ufeff")
         separator = "," if file.path.endswith(".csv") else r"\s+"
         num_words = len(expected.split())

@@ -1,4 +1,4 @@
-"""Walkers over the containers of photos: JPEG segments, PNG and RIFF chunks.
+"""Walkers over the containers of photos: JPEG segments, PNG and RIFF chunks, ISO boxes.
 
 All of them are bounded, for the files are not ours: they never read past the end, and stop after a
 number of pieces that no honest photo has. What does not parse raises PhotoError DAMAGED.
@@ -19,7 +19,8 @@ APP0, APP1, APP2, APP13, APP14, COMMENT = b"\xe0", b"\xe1", b"\xe2", b"\xed", b"
 JFIF_START, EXIF_START = b"JFIF\0", b"Exif\0\0"
 XMP_START, RESOURCES_START = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 ICC_START = b"ICC_PROFILE\0"
-"""What the data of a JPEG segment start with; WebP's EXIF may, too."""
+JPEGXL_START = b"\x00\x00\x00\x0cJXL "
+"""What the data of a JPEG segment start with; WebP's EXIF may, too. The last: a JPEG XL in boxes."""
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 PNG_METADATA = {*PNG_TEXTS, b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf"}
 PNG_XMP, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
@@ -91,6 +92,26 @@ def riff_chunks(content: bytes) -> Iterator[Piece]:
             return
         yield Piece(name, slice(place, end + size % 2), slice(place + 8, end))
         place = end + size % 2
+
+
+def iso_boxes(content: bytes, place: int = 0) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of the contents of each box (ISO/IEC 14496-12, 4.2); the last may be cut.
+
+    A size of 1 stands for 64 bits of it after the kind, of 0 for all that is left.
+    """
+    for _ in range(_MOST_PIECES):
+        if place + 8 > len(content):
+            return
+        size, kind = struct.unpack_from(">I4s", content, place)
+        start = place + 8
+        if size == 1 and start + 8 <= len(content):
+            (size,) = struct.unpack_from(">Q", content, start)
+            start += 8
+        end = place + size if size else len(content)
+        if end < start:
+            return
+        yield kind, start, min(end, len(content))
+        place = end
 
 
 def jpeg_segment(marker: int, data: bytes) -> bytes:

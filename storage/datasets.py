@@ -15,6 +15,7 @@ from storage.catalogue import Arranged, Catalogue, Entry
 from storage.entries import Listing, Problem, SourceFile
 from storage.errors import UsageError
 from storage.sources import Source, has_companion_name, select_files
+from storage.walk import without_twins
 
 _ANIMALS = {
     "cane": "dog",
@@ -66,7 +67,7 @@ def arrange(
     """
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"Expected a layout of auto, {', '.join(LAYOUTS)}; got {layout!r}.")
-    listing = select_files(source.listing(), include, exclude)
+    listing = without_twins(select_files(source.listing(), include, exclude))
     chosen = LAYOUTS[layout] if layout != "auto" else _detect(source, listing)
     catalogue = Catalogue(source, listing, chosen.archives)
     arranged = chosen.arrange(catalogue)
@@ -75,6 +76,7 @@ def arrange(
         arranged.entries,
         catalogue.listing.problems + arranged.problems,
         arranged.num_listed_missing,
+        catalogue.listing.left_out,
     )
 
 
@@ -263,7 +265,13 @@ def _plain(catalogue: Catalogue) -> Arranged:
 def _nested_archives(catalogue: Catalogue) -> list[Problem]:
     detail = "an archive inside the source is not opened; name it as a source of its own"
     archives = [file for file in catalogue.listing.files if is_archive_name(file.path)]
-    return [Problem(file.path, "NESTED_ARCHIVE", detail) for file in archives]
+    others = {file.path: catalogue.said_of_archive(file.path) for file in archives}
+    return [
+        Problem(file.path, "NOT_A_PHOTO", others[file.path])
+        if others[file.path]
+        else Problem(file.path, "NESTED_ARCHIVE", detail)
+        for file in archives
+    ]
 
 
 def _listed(

@@ -113,6 +113,7 @@ class Decoder:
         for name in BYTES_OF_METADATA:
             metadata[name] = base64.b64decode(metadata[name])
         metadata["text"] = tuple((key, value) for key, value in metadata["text"])
+        metadata["lost"] = tuple(metadata["lost"])
         metadata["dpi"] = tuple(metadata["dpi"]) if metadata["dpi"] else None
         return Photo(
             header=Header(**facts.pop("header")),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from storage.exif import Exif, parse_exif
-from storage.extraction import Metadata, decoded, part
+from storage.extraction import Metadata, decoded
+from storage.parsing import part
 
 _TAGS = {"description": 270, "date": 306, "artist": 315, "copyright": 33432}
 _TAKEN = 36867

@@ -45,7 +45,8 @@ from storage.exif import (
     parse_exif,
     write_links,
 )
-from storage.extraction import INCH, Metadata, part
+from storage.extraction import INCH, Metadata
+from storage.parsing import part
 from storage.tiff_directories import BYTE, UNDEFINED, Entry, TiffReader, TiffWriter, Value
 
 _LONGEST_SEGMENT = 65_533
@@ -66,6 +67,23 @@ def embed(format_name: str, encoded: bytes, metadata: Metadata, *, profile: byte
     if format_name not in writers:
         raise UsageError(f"expected one of {', '.join(writers)}, got {format_name!r}")
     return writers[format_name](encoded, metadata, profile)
+
+
+def cut_to_fit(format_name: str, metadata: Metadata) -> Iterator[str]:
+    """What `embed` leaves out, for people: the format has no room or no place for it."""
+    if format_name == "JPEG":
+        if (fitting := _fitting_exif(metadata.exif)) != metadata.exif:
+            what = "its MakerNote" if _has_photo(fitting) else "all but its first directory"
+            yield f"EXIF: too long for a JPEG, {what if fitting else 'all of it'} is left out"
+        if metadata.xmp and _fitting_xmp(metadata.xmp) != metadata.xmp:
+            yield "XMP: too long for a JPEG, all but caption and labels is left out"
+    elif format_name == "WEBP" and metadata.iptc:
+        yield "IPTC: WebP has no place for it"
+
+
+def _has_photo(exif: bytes) -> bool:
+    parsed = part(None, parse_exif, exif) if exif else None
+    return bool(parsed and parsed.photo)
 
 
 def embed_tiff(file: BinaryIO, pages: Sequence[Metadata]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -18,6 +19,8 @@ class SourceFile:
     """Changes when the file does: its time, a CRC, or a remote store's version."""
     offset: int = -1
     """Where a tar member's bytes begin, in the decompressed tar."""
+    twin: str = ""
+    """Of a link: the path under which the same file may be listed itself, or what else it is known by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ class Listing:
 
     files: list[SourceFile]
     problems: list[Problem] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many names were left out, by why: hidden, system files, by pattern."""
 
     def below(self, prefix: str) -> Listing:
         """The same with every path under `prefix/`; an archive's own problem bears its name."""
@@ -44,10 +49,13 @@ class Listing:
                 replace(problem, path=f"{prefix}/{problem.path}" if problem.path else prefix)
                 for problem in self.problems
             ],
+            self.left_out,
         )
 
     def __add__(self, other: Listing) -> Listing:
-        return Listing(self.files + other.files, self.problems + other.problems)
+        left_out = Counter(self.left_out)
+        left_out.update(other.left_out)
+        return Listing(self.files + other.files, self.problems + other.problems, dict(left_out))
 
 
 def duplicate_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[Problem]]:

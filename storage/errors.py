@@ -135,8 +135,14 @@ REASONS = {
         ),
         Reason(
             "NOT_REGULAR",
-            "It is a link, a folder, a device or a sparse file, not a photo file.",
-            "Name or pack the photo itself.",
+            "It is a link to nothing, a pipe, socket, device or sparse file, or a link in an archive.",
+            "Get what the link leads to (`git annex get`); name or pack the photo itself.",
+        ),
+        Reason(
+            "NOT_FOLLOWED",
+            "A link to what is read already, or into the output; or links are not to be followed.",
+            "Nothing to do; or copy the photo there, or leave `--no-follow` (follow = false) away.",
+            policy=True,
         ),
         Reason(
             "DUPLICATE_NAME",

@@ -6,6 +6,7 @@ import io
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
+from storage.parsing import Losses
 from storage.tiff_directories import (
     IFD8,
     LONG8,
@@ -100,10 +101,17 @@ def read_exif(reader: TiffReader, offset: int, only: Container[int] = _EVERY) ->
     )
 
 
-def parse_exif(content: bytes) -> Exif:
-    """An EXIF structure, from its byte order mark on. Raises PhotoError."""
+def parse_exif(content: bytes, losses: Losses | None = None) -> Exif:
+    """An EXIF structure, from its byte order mark on; as far as it parses. Raises PhotoError.
+
+    losses: gets what of it cannot be read.
+    """
     reader = TiffReader(io.BytesIO(content))
-    return read_exif(reader, reader.pointer(reader.layout.first))
+    exif = read_exif(reader, reader.pointer(reader.layout.first))
+    if losses is not None:
+        for line in reader.lost:
+            losses.note("EXIF", line)
+    return exif
 
 
 def pack_exif(exif: Exif) -> bytes:

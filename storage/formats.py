@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from storage.containers import iso_boxes
 from storage.errors import REASONS, PhotoError
 
 
@@ -226,8 +227,9 @@ def _by_brand(content: bytes) -> str | None:
     """Of the ISO base media formats (ISO/IEC 14496-12, 4.3) those that hold a still."""
     if content[4:8] != b"ftyp":
         return None
-    size = min(int.from_bytes(content[:4], "big"), 512)
-    brands = {content[8:12], *(content[i : i + 4] for i in range(16, size, 4))}
+    _, start, end = next(iso_boxes(content), (b"", 8, 12))
+    others = range(start + 8, min(end, start + 504), 4)  # after the minor version
+    brands = {content[start : start + 4], *(content[i : i + 4] for i in others)}
     if brands & {b"avif", b"avis"}:
         return "AVIF"
     return "HEIF" if brands & {b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"} else None

@@ -8,9 +8,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.containers import JPEGXL_START, iso_boxes
 from storage.errors import PhotoError
 
-_CONTAINER = b"\x00\x00\x00\x0cJXL "
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _MOST_PIXELS = 500_000_000
@@ -48,20 +48,12 @@ def read_pixels(content: bytes) -> NDArray[Any]:
 
 def _codestream(content: bytes) -> bytes:
     """Its start, out of the boxes of ISO/IEC 18181-2 where it is in a container."""
-    if not content.startswith(_CONTAINER):
+    if not content.startswith(JPEGXL_START):
         return content[:32]
-    place = 12
-    while place + 8 <= len(content):
-        size, kind = (
-            int.from_bytes(content[place : place + 4], "big"),
-            content[place + 4 : place + 8],
-        )
+    for kind, start, _ in iso_boxes(content, 12):
         if kind in (b"jxlc", b"jxlp"):
-            start = place + (8 if kind == b"jxlc" else 12)
+            start += 4 if kind == b"jxlp" else 0  # the part's number
             return content[start : start + 32]
-        if size < 8:
-            break
-        place += size
     raise PhotoError("TRUNCATED", "expected a codestream of JPEG XL, found none")
 
 

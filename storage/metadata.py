@@ -10,7 +10,7 @@ import struct
 from dataclasses import replace
 
 from storage import iptc, xmp
-from storage.embedding import embed, embed_tiff
+from storage.embedding import cut_to_fit, embed, embed_tiff
 from storage.errors import UsageError
 from storage.exif import (
     COLOR_SPACE,
@@ -23,7 +23,8 @@ from storage.exif import (
     pack_exif,
     parse_exif,
 )
-from storage.extraction import Metadata, decoded, part, read_metadata
+from storage.extraction import Metadata, decoded, read_metadata
+from storage.parsing import part
 from storage.tiff_directories import ASCII, LONG, SHORT, UTF8, Value
 from storage.xmp import CAPTION, Provenance
 
@@ -31,6 +32,7 @@ __all__ = [
     "CAPTION",
     "Metadata",
     "Provenance",
+    "cut_to_fit",
     "derivative",
     "embed",
     "embed_tiff",

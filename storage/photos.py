@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,8 @@ from storage import by_pillow, jpeg, jpegxl, tiff
 from storage.errors import PhotoError
 from storage.extraction import Metadata, read_metadata
 from storage.formats import require_codec, sniff
-from storage.profiles import Pixels, to_srgb
+from storage.parsing import is_damage
+from storage.profiles import Pixels, to_srgb, why_ignored
 
 _SWAPS_SIDES = {5, 6, 7, 8}
 _MOST_SIDE = 200_000
@@ -126,6 +127,8 @@ def _decode_page(header: Header, page: tiff.Page | None, content: bytes) -> Phot
         samples, alpha = _split_alpha(_read_samples(header, content), header.mode)
     metadata = read_metadata(header.format, content, page.index if page else 0)
     pixels = to_srgb(samples, metadata.profile, metadata.gamma)
+    if why := why_ignored(metadata.profile, 1 if samples.ndim == 2 else samples.shape[2]):
+        metadata = replace(metadata, lost=(*metadata.lost, f"ICC profile: {why}"))
     is_jpeg = header.format == "JPEG"
     return Photo(
         header=header,
@@ -235,7 +238,9 @@ def decoder_errors() -> Iterator[None]:
         raise PhotoError("CODEC_MISSING", f"{type(error).__name__}: {error}"[:300]) from error
     except Image.DecompressionBombError as error:
         raise PhotoError("TOO_LARGE", str(error)) from error
-    except Exception as error:  # noqa: BLE001 - parsers raise nearly every built-in error on bad bytes
+    except Exception as error:
+        if not is_damage(error):
+            raise
         code = "TRUNCATED" if "truncated" in str(error).lower() else "DAMAGED"
         raise PhotoError(code, f"{type(error).__name__}: {error}"[:300]) from error
 

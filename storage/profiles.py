@@ -14,6 +14,8 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.parsing import is_damage
+
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 
 _SPACES = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
@@ -49,9 +51,23 @@ def _fits(profile: bytes, channels: int) -> bool:
         return False
     try:
         _transform(np.zeros((1, 1, channels), np.float32), profile)
-    except Exception:  # noqa: BLE001 - whatever a hostile profile makes LittleCMS raise
+    except Exception as error:
+        if not is_damage(error):
+            raise
         return False
     return True
+
+
+def why_ignored(profile: bytes, channels: int) -> str:
+    """Why a profile is not used, for people; empty where it is, or where there is none."""
+    if not profile or _fits(profile, channels):
+        return ""
+    own = _SPACES.get(profile[16:20])
+    if own in (None, channels) or not _fits(profile, own or 0):
+        return "it cannot be read; the samples are taken as sRGB"
+    if own == 3 and _is_srgb(profile):
+        return ""
+    return f"it is for {own} channels, the photo has {channels}; the samples are taken as sRGB"
 
 
 def _gamma_profile(gamma: float) -> bytes:

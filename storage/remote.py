@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -14,17 +13,13 @@ from urllib.parse import urlsplit
 
 import fsspec
 
-from storage.errors import CodecMissingError, OutputError, UsageError
+from storage.errors import UsageError
 from storage.ledger import atomic_path, read_json, write_json
+from storage.reading import reaching
 
 _TIMES = ("LastModified", "last_modified", "mtime", "created")
 _STAMPS = ("ETag", "etag", "md5", "checksum", *_TIMES)
-_EXTRAS = {"s3": "s3", "s3a": "s3"}
 _STAMP_NAME = ".stamps.json"
-
-
-class RemoteError(OutputError):
-    """The service behind a URL refused, or does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +39,13 @@ class Remote:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         options = {"auto_mkdir": True} if urlsplit(url).scheme in ("file", "local") else {}
-        with _reaching(url):
+        with reaching(url):
             self._fs, root = fsspec.core.url_to_fs(self.url, **options)
         self._root = root.rstrip("/")
 
     def files(self) -> dict[str, Facts]:
         """All files by path, as they are now."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             found = self._fs.find(self._root, detail=True)
         start = len(self._root) + 1
@@ -58,7 +53,7 @@ class Remote:
 
     def facts(self, path: str) -> Facts | None:
         """What is known of one file, None where there is none."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             try:
                 return _facts(self._fs.info(self._at(path)))
@@ -67,7 +62,7 @@ class Remote:
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a folder, sorted; none where there is no folder."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             try:
                 found = self._fs.ls(self._at(folder), detail=False)
@@ -77,7 +72,7 @@ class Remote:
 
     def read(self, path: str) -> bytes | None:
         """A small file, None where there is none."""
-        with _reaching(self.url):
+        with reaching(self.url):
             try:
                 content: bytes = self._fs.cat_file(self._at(path))
             except FileNotFoundError:
@@ -86,7 +81,7 @@ class Remote:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a small file; an object store shows the old or the new one, never a part."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.pipe_file(self._at(path), content)
 
     def create(self, path: str, content: bytes) -> bool:
@@ -94,7 +89,7 @@ class Remote:
 
         content: must be unlike anybody else's, since an answer that got lost is told by it.
         """
-        with _reaching(self.url):
+        with reaching(self.url):
             try:
                 self._fs.pipe_file(self._at(path), content, mode="create")
             except OSError:
@@ -107,19 +102,19 @@ class Remote:
     def get(self, path: str, target: Path) -> None:
         """Download a file, whatever lies at `target`."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.get_file(self._at(path), str(target))
 
     def put(self, source: Path, path: str) -> Facts:
         """Upload a file."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.put_file(str(source), self._at(path))
             self._fs.invalidate_cache()
             return _facts(self._fs.info(self._at(path)))
 
     def remove(self, path: str) -> None:
         """Remove a file; it may be gone already."""
-        with _reaching(self.url):
+        with reaching(self.url):
             try:
                 self._fs.rm_file(self._at(path))
             except FileNotFoundError:
@@ -127,7 +122,7 @@ class Remote:
 
     def modified(self, path: str) -> datetime | None:
         """When a file was written by the service's clock, None where it is gone."""
-        with _reaching(self.url):
+        with reaching(self.url):
             self._fs.invalidate_cache()
             try:
                 written: datetime = self._fs.modified(self._at(path))
@@ -204,35 +199,3 @@ def _facts(facts: dict[str, Any]) -> Facts:
     time = next((value for value in times if value is not None), 0.0)
     written = time.timestamp() if isinstance(time, datetime) else float(time)
     return Facts(int(facts.get("size") or 0), str(stamp).strip('"'), written)
-
-
-@contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    """Name the URL and the remedy in what a file system raises, but for FileNotFoundError inside.
-
-    Raises CodecMissingError, UsageError for an unknown scheme, RemoteError.
-    """
-    scheme = urlsplit(url).scheme
-    try:
-        yield
-    except ImportError as error:
-        package = f"chromaflow[{_EXTRAS[scheme]}]" if scheme in _EXTRAS else str(error)
-        raise CodecMissingError(
-            f"Expected the package for {url}, found none. Install it: `pip install '{package}'`."
-        ) from error
-    except _errors(scheme) as error:
-        raise RemoteError(
-            f"Expected to reach {url}, got: {error or type(error).__name__}. Check address, network "
-            "and credentials, then run again; what is done is kept."
-        ) from error
-    except ValueError as error:
-        raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error
-
-
-def _errors(scheme: str) -> tuple[type[Exception], ...]:
-    """What a file system raises where its service refuses or does not answer."""
-    if scheme not in _EXTRAS:
-        return (OSError,)
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return OSError, BotoCoreError, ClientError

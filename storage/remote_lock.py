@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import LockedError
-from storage.remote import Remote, RemoteError
+from storage.reading import RemoteError
+from storage.remote import Remote
 
 LOCK_FOLDER = ".lock"
 LEASE_SECONDS = 60.0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import takewhile
@@ -17,11 +19,31 @@ from storage.entries import Listing, Problem, SourceFile, num_left
 from storage.errors import UsageError
 from storage.fingerprint import hash_value
 from storage.ledger import write_bytes
+from storage.reading import as_os_errors, reaching, told
+from storage.walk import (
+    CLUTTER,
+    Parts,
+    Walk,
+    is_ignored,
+    is_no_file,
+    source_file,
+    why_ignored,
+)
 
 LIST_PREFIX = "list:"
 _ROOT_LINE = "# root: "
-_IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
-_Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Links:
+    """What is done with links in a source."""
+
+    follow: bool = True
+    avoid: tuple[Path, ...] = ()
+    """Folders that no link may lead into, absolute and without links."""
+
+
+FOLLOWED = Links()
 
 
 class Files(Protocol):
@@ -53,13 +75,16 @@ class Files(Protocol):
 
 
 class LocalFiles:
-    """All files below a folder."""
+    """All files below a folder, those that links lead to included."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, links: Links = FOLLOWED) -> None:
+        self._root, self._links = root, links
 
     def listing(self) -> Listing:
-        return Listing(list_files(self._root))
+        return self._walk().listing()
+
+    def _walk(self) -> Walk:
+        return Walk(self._root, follow=self._links.follow, avoid=self._links.avoid)
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
@@ -67,7 +92,7 @@ class LocalFiles:
     def top(self) -> list[SourceFile]:
         paths = sorted(path for path in self._root.iterdir() if path.is_file())
         named = [path for path in paths if not is_ignored(path.name)]
-        return [_source_file(path.name, path.stat()) for path in named]  # a link: what it names
+        return [source_file(path.name, path.stat()) for path in named]  # a link: what it names
 
     def read(self, path: str) -> bytes:
         return (self._root / path).read_bytes()
@@ -82,25 +107,27 @@ class LocalFiles:
 class GlobFiles(LocalFiles):
     """The files that a shell pattern names, below its longest leading folder without magic."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, links: Links = FOLLOWED) -> None:
         parts = Path(pattern).parts
         fixed = list(takewhile(lambda part: not has_magic(part), parts))
-        super().__init__(Path(*fixed))
+        super().__init__(Path(*fixed), links)
         self._globs = parts[len(fixed) :] + (("*",) if parts[-1] == "**" else ())
-        if not self._root.is_dir() or next(self._found(), None) is None:
+        if not self._root.is_dir() or next(self._walk().found(), None) is None:
             raise UsageError(
                 f"Expected photos at {pattern}, found no file that matches. Check the pattern, and "
                 "end it in /** to take folders whole."
             )
 
-    def listing(self) -> Listing:
-        return Listing(sorted(self._found(), key=lambda file: file.path))
+    def _walk(self) -> Walk:
+        return Walk(
+            self._root,
+            follow=self._links.follow,
+            avoid=self._links.avoid,
+            may_hold=self._may_hold,
+            fits=lambda parts: 0 in num_left(parts, self._globs),
+        )
 
-    def _found(self) -> Iterator[SourceFile]:
-        files = _walk_files(self._root, self._may_hold)
-        return (file for file in files if 0 in num_left(file.path.split("/"), self._globs))
-
-    def _may_hold(self, folder: _Parts) -> bool:
+    def _may_hold(self, folder: Parts) -> bool:
         """Whether a match may lie below a folder, so that others are not walked."""
         before_any = takewhile(lambda glob: glob != "**", self._globs)
         fits = all(fnmatchcase(name, glob) for name, glob in zip(folder, before_any, strict=False))
@@ -110,12 +137,12 @@ class GlobFiles(LocalFiles):
 class ListedFiles(LocalFiles):
     """The files that a list names."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, links: Links = FOLLOWED) -> None:
         self._path = path
         root, names = self._read_list()
         if not names:
             raise _empty_list(str(path))
-        super().__init__(root)
+        super().__init__(root, links)
 
     def listing(self) -> Listing:
         root, names = self._read_list()
@@ -125,10 +152,12 @@ class ListedFiles(LocalFiles):
             folder = posixpath.dirname(name)
             if folder not in real:
                 real[folder] = posixpath.realpath(root / folder) == str(root.resolve() / folder)
-            found = _look_at(root, name, through_link=not real[folder])
+            found = _look_at(root, name, self._links, through_link=not real[folder])
             if isinstance(found, Problem):
                 listing.problems.append(found)
-            elif not _is_clutter(posixpath.basename(name)):
+            elif _is_clutter(posixpath.basename(name)):
+                listing.left_out[CLUTTER] = listing.left_out.get(CLUTTER, 0) + 1
+            else:
                 listing.files.append(found)
         return listing
 
@@ -149,7 +178,7 @@ class BagFiles(LocalFiles):
     """The payload of a BagIt bag, checked before it is first listed."""
 
     def __init__(self, bag: Path) -> None:
-        super().__init__(bag / "data")
+        super().__init__(bag / "data", Links(follow=False))  # there are none in a whole one
         self._bag, self._checked = bag, False
 
     def listing(self) -> Listing:
@@ -168,20 +197,25 @@ class BagFiles(LocalFiles):
 class RemoteFiles:
     """All files below a folder of an fsspec file system."""
 
-    def __init__(self, fs: Any, root: str) -> None:
-        self._fs, self._root = fs, root.rstrip("/")
+    def __init__(self, fs: Any, root: str, url: str) -> None:
+        self._fs, self._root, self._url = fs, root.rstrip("/"), url
 
     def listing(self) -> Listing:
-        return Listing(self._source_files(self._fs.find(self._root, detail=True).values()))
+        with reaching(self._url):
+            found = self._fs.find(self._root, detail=True)
+        return self._listed(found.values())
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
 
     def top(self) -> list[SourceFile]:
-        return self._source_files(self._fs.ls(self._root, detail=True))
+        with reaching(self._url):
+            found = self._fs.ls(self._root, detail=True)
+        return self._listed(found).files
 
     def read(self, path: str) -> bytes:
-        content: bytes = self._fs.cat_file(f"{self._root}/{path}")
+        with as_os_errors():
+            content: bytes = self._fs.cat_file(f"{self._root}/{path}")
         return content
 
     def open(self, path: str) -> Any:
@@ -190,22 +224,32 @@ class RemoteFiles:
     def folders(self) -> tuple[Path, ...]:
         return ()
 
-    def _source_files(self, found: Iterable[dict[str, Any]]) -> list[SourceFile]:
-        files = []
+    def _listed(self, found: Iterable[dict[str, Any]]) -> Listing:
+        listing, left_out = Listing([]), Counter[str]()
         for facts in found:
-            path = facts["name"][len(self._root) :].lstrip("/")
-            if facts.get("type", "file") == "file" and not is_ignored(path):
-                files.append(SourceFile(path, int(facts.get("size") or 0), _remote_stamp(facts)))
-        return sorted(files, key=lambda file: file.path)
+            path, kind = facts["name"][len(self._root) :].lstrip("/"), facts.get("type", "file")
+            if kind == "directory":
+                continue
+            if why := why_ignored(path):
+                left_out[why] += 1
+            elif kind not in ("file", "link"):
+                detail = f"expected a regular file, got another kind: {kind}"
+                listing.problems.append(Problem(path, "NOT_REGULAR", detail))
+            else:
+                size = int(facts.get("size") or 0)
+                listing.files.append(SourceFile(path, size, _remote_stamp(facts)))
+        listing.files.sort(key=lambda file: file.path)
+        listing.left_out.update(left_out)
+        return listing
 
 
-def list_files(folder: Path) -> list[SourceFile]:
-    """All regular files below a folder, sorted by path.
+def list_files(folder: Path, *, follow: bool = False) -> list[SourceFile]:
+    """All regular files below a folder, sorted by path; those that links lead to only on demand.
 
-    Hidden files, `._*`, Thumbs.db and desktop.ini are left out; links, pipes and devices too.
+    Hidden files, `._*`, Thumbs.db and desktop.ini are left out; pipes and devices too.
     Raises UsageError for a folder in it that cannot be listed.
     """
-    return sorted(_walk_files(folder, lambda parts: True), key=lambda file: file.path)
+    return Walk(folder, follow=follow).listing().files
 
 
 def listing_digest(files: Iterable[SourceFile]) -> str:
@@ -228,47 +272,37 @@ def write_list(lines: bytes, root: Path, target: Path) -> str:
     return f"{LIST_PREFIX}{target.absolute()}"
 
 
-def is_ignored(path: str) -> bool:
-    """Whether a path is hidden or one of the files that systems leave in folders of photos."""
-    parts = path.split("/")
-    return any(part.startswith(".") for part in parts) or parts[-1].lower() in _IGNORED_NAMES
-
-
 def _is_clutter(name: str) -> bool:
     """As `is_ignored`, of a file that was named one by one: it may be hidden on purpose."""
-    return name.startswith("._") or name.lower() in {*_IGNORED_NAMES, ".ds_store"}
+    return name.startswith("._") or why_ignored(name) == CLUTTER or name.lower() == ".ds_store"
 
 
-def _walk_files(folder: Path, may_hold: Callable[[_Parts], bool]) -> Iterator[SourceFile]:
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
-        inside = Path(parent).relative_to(folder).parts
-        shown = sorted(name for name in folders if not name.startswith("."))
-        folders[:] = [name for name in shown if may_hold((*inside, name))]
-        for name in names:
-            path = Path(parent, name)
-            if not is_ignored(name) and stat.S_ISREG((status := path.lstat()).st_mode):
-                yield _source_file("/".join((*inside, name)), status)
-
-
-def _refuse(error: OSError) -> None:
-    raise UsageError(
-        f"Expected to list {error.filename}, got: {error.strerror}. Check its permissions."
-    ) from error
-
-
-def _source_file(relative: str, status: os.stat_result) -> SourceFile:
-    return SourceFile(relative, status.st_size, str(status.st_mtime_ns))
-
-
-def _look_at(root: Path, name: str, *, through_link: bool) -> SourceFile | Problem:
+def _look_at(root: Path, name: str, links: Links, *, through_link: bool) -> SourceFile | Problem:
+    """A listed file. through_link: whether one of its folders is a link."""
     try:
-        status = (root / name).lstat()
-    except OSError as error:
-        return Problem(name, "UNREADABLE", f"expected a file as listed, got: {error.strerror}")
-    if through_link or not stat.S_ISREG(status.st_mode):
-        detail = "expected a regular file as listed, got a folder, link or device"
-        return Problem(name, "NOT_REGULAR", detail)
-    return _source_file(name, status)
+        path = root / name
+        status = path.lstat()
+        if through_link or stat.S_ISLNK(status.st_mode):
+            if not links.follow:
+                return Problem(name, "NOT_FOLLOWED", "a link, and links are not to be followed")
+            real = path.resolve()
+            if any(real == folder or folder in real.parents for folder in links.avoid):
+                return Problem(name, "NOT_FOLLOWED", f"a link into the output, to {real}")
+            status = path.stat()
+    except (OSError, RuntimeError) as error:  # resolve() raises the latter for a circle of links
+        is_broken = stat.S_ISLNK(_mode(root / name))
+        if is_broken and not isinstance(error, PermissionError):
+            return Problem(name, "NOT_REGULAR", "a link to nothing, or that leads in a circle")
+        return Problem(name, "UNREADABLE", f"expected a file as listed, got: {told(error)}")
+    return source_file(name, status) if stat.S_ISREG(status.st_mode) else is_no_file(name, status)
+
+
+def _mode(path: Path) -> int:
+    """0 where it is not there."""
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0
 
 
 def _parse_list(content: bytes, folder: Path) -> tuple[Path, list[str]]:

@@ -1,35 +1,40 @@
 """Where photos come from: a folder, a bag, a zip, a tar, a pattern, a list, or an fsspec URL.
 
-A path inside an archive is written `photos.tar/a/1.jpg`. Links are not followed; archives are read
-member by member and never extracted.
+A path inside an archive is written `photos.tar/a/1.jpg`. Links to files and folders are followed
+(decision 025), but none in an archive; archives are read member by member and never extracted.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from glob import has_magic
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import fsspec
 
-from storage.archives import Archive, is_archive_name, open_archive
+from storage.archives import Archive, is_archive_name, open_archive, said_of
 from storage.bags import is_bag
-from storage.entries import Listing, SourceFile, num_left
-from storage.errors import UsageError
+from storage.entries import Listing, Problem, SourceFile, num_left
+from storage.errors import PhotoError, UsageError
+from storage.reading import RefusedError, reaching, refusals, told
 from storage.source_files import (
     LIST_PREFIX,
     BagFiles,
     Files,
     GlobFiles,
+    Links,
     ListedFiles,
     LocalFiles,
     RemoteFiles,
-    is_ignored,
     list_files,
     listing_digest,
     write_list,
 )
+from storage.walk import is_ignored, why_ignored
 
 __all__ = [
     "Source",
@@ -70,6 +75,7 @@ _COMPANION_SUFFIXES = frozenset(
         ".url",
     ]
 )
+NOT_CHOSEN = "left out by include and exclude"
 _LOOKED_AT = 1 << 16
 _LIST_SUFFIXES = (".txt", ".csv")
 
@@ -92,9 +98,24 @@ class Source:
         return self._files.listing()
 
     def archive_listing(self, path: str) -> Listing:
-        """The members of one archive of the source, under `path/`."""
-        listing = self._open(path).listing().below(path)
-        return Listing([f for f in listing.files if not is_ignored(f.path)], listing.problems)
+        """The members of one archive of the source, under `path/`.
+
+        Raises UsageError where it is plainly something else.
+        """
+        try:
+            listing = self._open(path).listing().below(path)
+        except PhotoError as error:
+            return Listing([], [Problem(path, error.code, error.detail)])
+        left_out = Counter(why for file in listing.files if (why := why_ignored(file.path)))
+        files = [file for file in listing.files if not is_ignored(file.path)]
+        return Listing(files, listing.problems, dict(left_out))
+
+    def said_of_archive(self, path: str) -> str:
+        """What a file that is named as an archive is instead; empty where it may be one."""
+        try:
+            return said_of(path, lambda: self._files.open(path))
+        except PhotoError:
+            return ""
 
     def beside(self) -> list[SourceFile]:
         """List files (.txt, .csv) that lie beside the archive, where the source is one."""
@@ -114,13 +135,19 @@ class Source:
 
     def read(self, path: str, offset: int = -1, size: int = -1) -> bytes:
         """One file, or an archive's member as listed. Raises PhotoError or OSError."""
+        archive = self._archive if path.startswith(f"{self._archive}/") else ""
         try:
-            return self._files.read(path)
+            if not archive:
+                return self._files.read(path)
         except (NotADirectoryError, FileNotFoundError):
-            archive = next((p for p in _parents(path) if is_archive_name(p)), None)
-            if archive is None:
+            archive = next((p for p in _parents(path) if is_archive_name(p)), "")
+            if not archive:
                 raise
-            return self._open(archive).read(path[len(archive) + 1 :], offset, size)
+        try:
+            opened = self._open(archive)
+        except UsageError as error:  # it was an archive when it was listed
+            raise PhotoError("UNREADABLE", str(error)) from error
+        return opened.read(path[len(archive) + 1 :], offset, size)
 
     def folders(self) -> tuple[Path, ...]:
         """The local folders, or the archive, that it reads, absolute; none of a URL.
@@ -135,25 +162,31 @@ class Source:
         return self._opened[path]
 
 
-def open_source(location: str) -> Source:
+def open_source(location: str, *, follow: bool = True, avoid: Sequence[Path] = ()) -> Source:
     """The source at a location. No photo is read and no bag checked yet: workers open it again.
 
     location: a folder, a BagIt bag, a .zip or .tar (.gz, .bz2, .xz, .zst), a pattern as
-    `photos/**/*.tif`, `list:PATH` of a list (see `write_list`), or an fsspec URL. Raises UsageError
-    when nothing is there, or something else.
+    `photos/**/*.tif`, `list:PATH` of a list (see `write_list`), or an fsspec URL. follow: whether its
+    links to files and folders are followed. avoid: folders that no link may lead into, as the output.
+    Raises UsageError when nothing is there, or something else; RemoteError.
     """
+    links = Links(follow=follow, avoid=tuple(folder.resolve() for folder in avoid))
     if location.startswith(LIST_PREFIX):
-        return Source(ListedFiles(Path(location.removeprefix(LIST_PREFIX))))
+        return Source(ListedFiles(Path(location.removeprefix(LIST_PREFIX)), links))
     if is_url(location):
         return _open_remote(location)
     path = Path(location)
     if path.is_dir():
-        return Source(BagFiles(path) if is_bag(path) else LocalFiles(path))
+        return Source(BagFiles(path) if is_bag(path) else LocalFiles(path, links))
     if path.is_file():
         _require_archive(path.name, location)
+        with suppress(PhotoError):  # what cannot be read now is told when it is listed
+            said = said_of(path.name, lambda: path.open("rb"))
+            if said:
+                raise UsageError(said)
         return Source(LocalFiles(path.parent), path.name)
     if has_magic(location):
-        return Source(GlobFiles(location))
+        return Source(GlobFiles(location, links))
     raise UsageError(
         f"Expected a folder or archive of photos, found none at {path}. Check the path."
     )
@@ -164,7 +197,10 @@ def resolve_location(location: str) -> str:
     if is_url(location):
         return location
     prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
-    return f"{prefix}{Path(location.removeprefix(prefix)).resolve()}"
+    path = Path(location.removeprefix(prefix))
+    if path.is_file():  # a link's own name says what it is, and outputs bear it
+        return f"{prefix}{path.parent.resolve() / path.name}"
+    return f"{prefix}{path.resolve()}"
 
 
 def refuse_nesting(location: str, output: Path) -> None:
@@ -194,7 +230,11 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
         return is_wanted and not any(fits(parts) for fits in unwanted)
 
     problems = [p for p in listing.problems if keeps(p.path, is_archive_name(p.path))]
-    return Listing([file for file in listing.files if keeps(file.path)], problems)
+    files = [file for file in listing.files if keeps(file.path)]
+    left_out = dict(listing.left_out)
+    if num_dropped := len(listing.files) + len(listing.problems) - len(files) - len(problems):
+        left_out[NOT_CHOSEN] = num_dropped
+    return Listing(files, problems, left_out)
 
 
 def is_url(location: str) -> bool:
@@ -254,18 +294,32 @@ def _parents(path: str) -> list[str]:
 
 
 def _open_remote(url: str) -> Source:
-    try:
+    with reaching(url):
         fs, root = fsspec.core.url_to_fs(url)
         is_folder = fs.isdir(root)
-        if not is_folder and not fs.exists(root):
-            raise UsageError(f"Expected photos at {url}, found nothing. Check the address.")
-    except (ImportError, ValueError) as error:  # an unknown scheme, or one whose package is missing
-        raise UsageError(f"Expected a URL that fsspec can open, got {url}: {error}") from error
+        is_there = is_folder or fs.exists(root) or _is_there(fs, root)
+    if not is_there:
+        raise UsageError(f"Expected photos at {url}, found nothing. Check the address.")
     if is_folder:
-        return Source(RemoteFiles(fs, root))
+        return Source(RemoteFiles(fs, root, url))
     folder, _, name = root.rpartition("/")  # not by pathlib, which takes https:// for https:/
     _require_archive(name, url)
-    return Source(RemoteFiles(fs, folder), name)
+    return Source(RemoteFiles(fs, folder, url), name)
+
+
+def _is_there(fs: Any, root: str) -> bool:
+    """Asked again for the cause: to some, a service that does not answer holds nothing."""
+    try:
+        fs.info(root)
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, refusals()) and not _says_not_found(error.__cause__):
+            raise RefusedError(told(error.__cause__)) from error
+        return False
+    return True
+
+
+def _says_not_found(error: BaseException | None) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)
 
 
 def _require_archive(name: str, location: str) -> None:

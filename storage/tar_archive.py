@@ -22,7 +22,7 @@ from storage.archive_members import (
     size_problem,
 )
 from storage.entries import Listing, Problem, SourceFile, duplicate_names
-from storage.errors import PhotoError
+from storage.errors import PhotoError, may_pass
 
 _HEADER_RATIO_ABOVE = 32 << 20
 """As many headers, 65,536 of them, may compress as they like; each costs far more than its bytes."""
@@ -54,19 +54,28 @@ class TarArchive:
                         files.append(found)
         except DAMAGE as error:
             problems.append(damaged(error))
+        except MemoryError:
+            problems.append(Problem("", "OUT_OF_MEMORY", "there was not enough memory to list it"))
         except PhotoError as error:
+            if may_pass(error.code):  # half a listing would pass for the whole
+                raise
             problems.append(Problem("", error.code, error.detail))
         kept, duplicates = duplicate_names(files)
         return Listing(kept, problems + duplicates)
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """One member by its place."""
-        with read_errors():
-            if self._stream is None:
-                raw = self._opener()
-                self._stream = self._decompress(raw) if self._decompress else raw
-            self._stream.seek(offset)
-            return read_exactly(self._stream, size)
+        try:
+            with read_errors():
+                if self._stream is None:
+                    raw = self._opener()
+                    self._stream = self._decompress(raw) if self._decompress else raw
+                self._stream.seek(offset)
+                return read_exactly(self._stream, size)
+        except PhotoError as error:
+            if may_pass(error.code):  # a decompressor may have lost its place
+                self._stream = None
+            raise
 
 
 class _Counted:
@@ -78,7 +87,7 @@ class _Counted:
         raw.seek(0)
         self._stream = decompress(raw) if decompress else raw
         self._compressed = decompress is not None
-        self._header_bytes = 0
+        self._header_bytes, self._held = 0, b""
 
     def read(self, size: int = -1) -> bytes:
         """At most a header's worth: only headers are read while listing."""
@@ -86,7 +95,8 @@ class _Counted:
             raise PhotoError(
                 "ARCHIVE_BOMB", f"expected a header of at most 1 MiB, got {size} bytes"
             )
-        content: bytes = self._stream.read(size)
+        content, self._held = self._held[:size], self._held[size:]
+        content = content + bytes(self._stream.read(size - len(content)))
         self._header_bytes += len(content)
         if self._header_bytes > max(_HEADER_RATIO_ABOVE, MAX_RATIO * self._raw.tell()):
             detail = f"expected at most {MAX_RATIO} times its bytes, got {self._header_bytes}"
@@ -96,6 +106,9 @@ class _Counted:
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move forward, counting what a compressed tar expands to."""
         assert whence == 0
+        if offset == self.tell():
+            return offset
+        self._held = b""
         if not self._compressed:
             return int(self._stream.seek(offset))
         while self._stream.tell() < offset:
@@ -107,9 +120,13 @@ class _Counted:
             self._stream.seek(offset)
         return int(self._stream.tell())
 
+    def hold(self, block: bytes) -> None:
+        """Give a block back, to be read again: going back costs a compressed tar a new beginning."""
+        self._held = block
+
     def tell(self) -> int:
         """Where the next byte comes from, in the decompressed tar."""
-        return int(self._stream.tell())
+        return int(self._stream.tell()) - len(self._held)
 
     def require(self, end: int) -> None:
         """Raise unless the tar reaches `end`."""
@@ -119,7 +136,7 @@ class _Counted:
 
     def require_end(self) -> None:
         """Raise unless only zeros follow, at least one block of them, down to the stream's CRC."""
-        num_zeros = 0
+        num_zeros, self._held = len(self._held), b""
         while block := self._stream.read(1 << 16):
             if block.strip(b"\0"):
                 raise ValueError("expected zeros after the last member, got other bytes")
@@ -143,8 +160,12 @@ class _Counted:
 
 def _found(stream: _Counted) -> Iterator[SourceFile | Problem]:
     """The regular members and the problems, one after another, to the tar's end."""
-    num_found = 0
+    num_found, is_lost = 0, False
     for member in _members(stream):
+        is_lost = isinstance(member, Problem)
+        if isinstance(member, Problem):
+            yield member
+            continue
         stream.require(member.offset_data + _stored_bytes(member))
         if problem := _problem(member):
             yield problem
@@ -156,17 +177,55 @@ def _found(stream: _Counted) -> Iterator[SourceFile | Problem]:
         if num_found > MAX_MEMBERS:
             yield bomb("more members", f"{MAX_MEMBERS}")
             return
-    stream.require_end()
+    if not is_lost:
+        stream.require_end()
 
 
-def _members(stream: _Counted) -> Iterator[tarfile.TarInfo]:
+def _members(stream: _Counted) -> Iterator[tarfile.TarInfo | Problem]:
+    """The members; for a header that is none a problem, and then what follows the next one that is."""
+    while True:
+        try:
+            yield from _run_of_members(stream)
+            place = stream.tell()
+            block = stream.read(_BLOCK)
+            if not block.strip(b"\0"):
+                stream.hold(block)
+                return
+            yield damaged(f"expected a member's header at {place}, got other bytes")
+        except (tarfile.TarError, ValueError) as error:
+            yield damaged(error)
+            place = -(-stream.tell() // _BLOCK) * _BLOCK - _BLOCK
+            stream.seek(place + _BLOCK)
+        block = b""
+        while not is_tar_header(block):  # its size is not to be trusted, so block by block
+            place, block = place + _BLOCK, stream.read(_BLOCK)
+            if len(block) < _BLOCK:
+                return
+        stream.hold(block)
+
+
+def _run_of_members(stream: _Counted) -> Iterator[tarfile.TarInfo]:
+    """The members from here to the first header that is none; the stream is left there."""
+    block = stream.read(_BLOCK)
+    stream.hold(block)
+    if not is_tar_header(block):
+        return
     with tarfile.open(fileobj=stream, mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]
         while (member := tar.next()) is not None:
             if member.size < 0 or tar.offset < member.offset_data:  # CVE-2025-8194: it would loop
-                raise tarfile.ReadError(f"a member of {member.size} bytes")
+                raise tarfile.ReadError(f"expected a member of a size, got {member.size} bytes")
             yield member
             tar.members = []  # it would keep every header
         stream.seek(tar.offset)
+
+
+def is_tar_header(block: bytes) -> bool:
+    """Whether 512 bytes are the header of a tar's member (POSIX ustar), by their checksum."""
+    try:
+        told = int(block[148:156].split(b"\0")[0].strip() or b"0", 8)
+    except ValueError:
+        return False
+    return len(block) == _BLOCK and told in tarfile.calc_chksums(block)  # type: ignore[attr-defined]
 
 
 def _source_file(member: tarfile.TarInfo) -> SourceFile:

@@ -15,8 +15,11 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from PIL.ExifTags import TAGS
+
 from storage.containers import Budget
 from storage.errors import PhotoError
+from storage.parsing import Losses
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, UTF8 = 1, 2, 3, 4, 5, 7, 129
 LONG8, SLONG8, IFD8 = 16, 17, 18
@@ -116,6 +119,8 @@ class TiffReader:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._size = file, file.seek(0, io.SEEK_END)
+        self.lost = Losses()
+        """Entries and directories that could not be read."""
         self._budget = Budget(min(_MOST_DATA, 2 * self._size + _SPARE))
         order = {b"II": "<", b"MM": ">"}.get(self._read(0, 2))
         version = struct.unpack((order or "<") + "H", self._read(2, 2))[0]
@@ -143,12 +148,29 @@ class TiffReader:
         return self.layout.end(offset, self._count(offset))
 
     def entries(self, offset: int) -> dict[int, Entry]:
-        """The entries of the directory at an offset, by tag; the first of each tag."""
+        """The entries of the directory at an offset, by tag; the first of each tag.
+
+        Where it tells more than can be, those that look like entries, which the standard sorts.
+        """
         form, start = self.layout.entry, offset + self.layout.count.size
-        table = self._read(start, self._count(offset) * form.size)
+        told = self._told(offset)
+        if told > _MOST_ENTRIES or start + told * form.size > self._size:
+            return self._salvaged(start, told)
+        table = self._read(start, told * form.size)
         entries: dict[int, Entry] = {}
         for tag, kind, count, field in form.iter_unpack(table):
             entries.setdefault(tag, Entry(kind, count, field))
+        return entries
+
+    def _salvaged(self, start: int, told: int) -> dict[int, Entry]:
+        form, entries, last = self.layout.entry, dict[int, Entry](), -1
+        room = range(start, self._size - form.size + 1, form.size)
+        for place in room[:_MOST_ENTRIES]:
+            tag, kind, count, field = form.unpack(self._read(place, form.size))
+            if tag <= last or kind not in _SIZES:
+                break
+            entries[tag], last = Entry(kind, count, field), tag
+        self.lost.note("directory", f"expected {told} entries, {len(entries)} can be read")
         return entries
 
     def value(self, entry: Entry) -> Value:
@@ -162,7 +184,7 @@ class TiffReader:
 
     def values(self, entries: Mapping[int, Entry], only: Container[int]) -> dict[int, Value]:
         """The values of the tags in `only`; those that do not parse are left out."""
-        values = {tag: self._value_or_none(entries[tag]) for tag in entries if tag in only}
+        values = {tag: self._value_or_none(tag, entries[tag]) for tag in entries if tag in only}
         return {tag: value for tag, value in values.items() if value is not None}
 
     def place(self, entry: Entry) -> int:
@@ -173,24 +195,32 @@ class TiffReader:
 
     def linked(self, entries: Mapping[int, Entry], tag: int) -> dict[int, Entry]:
         """The directory that an entry points to; empty where there is none that parses."""
+        if tag not in entries:
+            return {}
         try:
             (offset,) = self.value(entries[tag]).integers(self.layout.order)
             return self.entries(offset)
-        except (KeyError, ValueError, PhotoError):
+        except (ValueError, PhotoError) as error:
+            self.lost.note(f"directory {TAGS.get(tag, tag)}", error)
             return {}
 
-    def _value_or_none(self, entry: Entry) -> Value | None:
+    def _value_or_none(self, tag: int, entry: Entry) -> Value | None:
         try:
             return self.value(entry)
-        except PhotoError:
+        except PhotoError as error:
+            if entry.count:  # else there is nothing to lose
+                self.lost.note(f"tag {tag} {TAGS.get(tag, '')}".strip(), error)
             return None
 
-    def _count(self, offset: int) -> int:
+    def _told(self, offset: int) -> int:
         form = self.layout.count
-        (count,) = form.unpack(self._read(offset, form.size))
+        return int(form.unpack(self._read(offset, form.size))[0])
+
+    def _count(self, offset: int) -> int:
+        count = self._told(offset)
         if count > _MOST_ENTRIES:
             raise PhotoError("DAMAGED", f"expected at most {_MOST_ENTRIES} entries, got {count}")
-        return int(count)
+        return count
 
     def _read(self, place: int, size: int) -> bytes:
         if place + size > self._size:

@@ -44,15 +44,17 @@ def archive_workflow(
     models: Path | str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    follow: bool = True,
     bag: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> Workflow:
     """A workflow with an archive only.
 
     archive: as `storage.sources.open_source` takes it. output: a folder or a URL. models: a
-    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. settings:
-    fields of [colorize] to replace; None leaves one as it is, 0, false and "" do not. Raises
-    UsageError where nothing is there, ConfigError naming every wrong setting.
+    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. follow:
+    whether links in the archive are followed. settings: fields of [colorize] to replace; None leaves
+    one as it is, 0, false and "" do not. Raises UsageError where nothing is there, ConfigError naming
+    every wrong setting.
     """
     trained = load_fetched(Path(models)) if models else None
     folder = output_folder(output)
@@ -65,6 +67,7 @@ def archive_workflow(
             output=folder,
             include=tuple(include),
             exclude=tuple(exclude),
+            follow=follow,
             bag=bag,
         ),
         colorize=chosen,
@@ -80,6 +83,7 @@ def archive_request(
     models: str | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    follow: bool = True,
     bag: bool = False,
     settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -92,6 +96,7 @@ def archive_request(
         "models": str(Path(models).resolve()) if models else None,
         "include": list(include),
         "exclude": list(exclude),
+        "follow": follow,
         "bag": bag,
         "settings": given_settings(settings),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from storage.fingerprint import hash_file
 from storage.ledger import FileRecord, damage, read_json
 from storage.manifest import read_rows
 from storage.outputs import output_names
+from tasks.events import visible
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.hints import read_hints, with_hints
 from tasks.ingest import MANIFEST_NAME
@@ -40,11 +41,10 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Colour every photo of an archive, one future a chunk, and draw its contact sheet."""
 
     def items(folder: Path) -> list[ColorizeItem]:
-        manifest = read_rows(step.workspace.current("ingest", step.key) / MANIFEST_NAME)
+        ingested = step.workspace.current("ingest", step.key)
+        manifest = read_rows(ingested / MANIFEST_NAME)
         if not manifest:
-            raise NoInputError(
-                "Expected usable photos in the archive, got none. `chromaflow status` says why."
-            )
+            raise NoInputError(_nothing(step, ingested))
         return _items(step, run, folder, manifest)
 
     def finish(folder: Path, records: dict[str, Record]) -> Published:
@@ -52,6 +52,25 @@ def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
 
     work = Work(items=items, finish=finish, identity=_identity)
     return execute(step, upstream, run, work)
+
+
+def _nothing(step: Step, ingested: Path) -> str:
+    """That an archive holds no photo to colour, with all that was found or left out, by count."""
+    success = read_success(ingested) or {"counts": {}}
+    counts = {name: count for name, count in success["counts"].items() if name != "done" and count}
+    if "ignored" in counts:
+        counts["text beside photos"] = counts.pop("ignored")
+    refused = read_rows(ingested / "quarantine.parquet")
+    by_code = Counter(row["code"] for row in refused)
+    found = [f"{count} {name}" for name, count in sorted(counts.items())]
+    for code, count in by_code.most_common():
+        first = next(row for row in refused if row["code"] == code)
+        found.append(f"{count} {code} (as {visible(first['path'])}: {visible(first['detail'])})")
+    return (
+        f"Expected photos in {source_of(step.workspace, step.key)}, found none that can be coloured: "
+        f"{'; '.join(found) or 'it is empty'}. Check the path and the patterns; "
+        "`chromaflow explain CODE` says what helps."
+    )
 
 
 def _items(

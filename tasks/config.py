@@ -82,6 +82,8 @@ class DatasetConfig:
     """Patterns as in .gitignore of the only files to read; empty for all."""
     exclude: Annotated[tuple[str, ...], PATTERNS] = ()
     """Patterns of files to leave out."""
+    follow: bool = True
+    """Whether links to files and folders are followed."""
 
 
 @checked
@@ -130,6 +132,8 @@ class ArchiveConfig:
     """Patterns as in .gitignore of the only files to read; empty for all."""
     exclude: tuple[str, ...] = ()
     """Patterns of files to leave out."""
+    follow: bool = True
+    """Whether links to files and folders are followed."""
     bag: bool = False
     """Whether the output becomes a BagIt bag (RFC 8493): photos below data/, manifests beside it."""
 
@@ -158,6 +162,12 @@ class Workflow:
     """Category → weights file, for categories without a dataset; default: the starter's."""
     remotes: dict[str, Path] = field(default_factory=dict)
     """URL of the workspace or the output → its working copy on this machine."""
+
+    @property
+    def written_folders(self) -> tuple[Path, ...]:
+        """Where a run writes: no link in a source may lead there."""
+        own = (self.archive.output,) if self.archive else ()
+        return (self.workspace, *own)
 
     def place_of(self, path: Path) -> str:
         """Where a path lies for all machines: a URL, or itself."""

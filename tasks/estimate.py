@@ -10,6 +10,7 @@ from typing import Any
 
 from storage.errors import OutputError
 from storage.sources import open_source, select_files
+from storage.walk import without_twins
 from storage.workspace import Workspace
 from tasks.progress import Terminal
 from tasks.stages import Decision, Step, StepName
@@ -73,8 +74,9 @@ def forecast(decisions: Iterable[Decision]) -> dict[StepName, Estimate]:
         if decision.action == "skip" or step.stage not in _USUAL_RATES:
             continue
         if step.stage == "ingest":
-            listing = open_source(step.config["source"]).listing()
-            kept = select_files(listing, step.config["include"], step.config["exclude"])
+            source = open_source(step.config["source"], follow=step.config["follow"])
+            chosen = step.config["include"], step.config["exclude"]
+            kept = without_twins(select_files(source.listing(), *chosen))
             num_photos = len(kept.files)
             num_listed[step.key] = min(num_photos, step.config["limit"] or num_photos)
             found[step.name] = Estimate(num_photos, 0, _seconds(step, num_photos))

@@ -11,6 +11,7 @@ from storage.archives import is_archive_name
 from storage.errors import UsageError
 from storage.manifest import SPLITS, Quarantined, read_rows
 from storage.sources import is_url, open_source, resolve_location
+from storage.walk import without_twins
 from storage.workspace import Workspace
 from tasks.jobs.items import printable, spread_evenly
 from tasks.mirrors import load_fetched
@@ -84,7 +85,7 @@ def _manifest_photos(workspace: Workspace, category: str, split: str) -> PhotoSe
 
 def _source_photos(location: str) -> PhotoSet:
     """All files of a folder or archive; archives inside it are not opened."""
-    listing = open_source(location).listing()
+    listing = without_twins(open_source(location).listing())
     around = Path(location).name.partition(".")[0]
     problems = [(p.path, p.code, p.detail) for p in listing.problems]
     photos = []

@@ -170,7 +170,11 @@ def _pretrain_step(workflow: Workflow, pretrain: TrainConfig) -> Step:
 
 def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
     archive_source = DatasetConfig(
-        path=archive.path, layout="plain", include=archive.include, exclude=archive.exclude
+        path=archive.path,
+        layout="plain",
+        include=archive.include,
+        exclude=archive.exclude,
+        follow=archive.follow,
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
     refuse_nesting(archive.path, archive.output)
@@ -189,7 +193,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         inputs |= _hashes({"certificates": signing.certificates})
     if archive.truth is not None:
         truth = check_folder(archive.truth, "colour originals")
-        inputs["truth"] = listing_digest(list_files(truth))
+        inputs["truth"] = listing_digest(list_files(truth, follow=True))
     colorize = Step(
         stage="colorize",
         key=ARCHIVE,
@@ -220,13 +224,15 @@ def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, traini
         "limit": dataset.limit,
         "include": list(dataset.include),
         "exclude": list(dataset.exclude),
+        "follow": dataset.follow,
     }
+    source = open_source(location, follow=dataset.follow, avoid=workflow.written_folders)
     return Step(
         stage="ingest",
         key=key,
         workspace=Workspace(workflow.workspace),
         config=canonical(workflow.ingest) | own | {"training": training},
-        inputs={"listing": open_source(location).digest()},
+        inputs={"listing": source.digest()},
     )
 
 

@@ -49,7 +49,8 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     @cache
     def arranged() -> Arranged:
         config = step.config
-        source = open_source(config["source"])
+        written = run.workflow.written_folders
+        source = open_source(config["source"], follow=config["follow"], avoid=written)
         return arrange(source, config["layout"], config["include"], config["exclude"])
 
     def items(folder: Path) -> list[IngestItem]:
@@ -207,6 +208,7 @@ def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Rec
             "done": len(selected.rows),
             **_not_zero(
                 {
+                    **arranged.left_out,
                     "ignored": sum(record["num_ignored"] for record in records.values()),
                     "left out by limit": selected.num_left_out,
                     "listed but missing": arranged.num_listed_missing,

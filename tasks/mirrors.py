@@ -15,7 +15,8 @@ from pathlib import Path
 from storage.errors import LockedError
 from storage.ledger import read_json
 from storage.mirror import Mirror
-from storage.remote import RemoteError, working_copy
+from storage.reading import RemoteError
+from storage.remote import working_copy
 from storage.sources import is_url
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, Workflow

@@ -29,6 +29,8 @@ def reproduce_command(request: Mapping[str, Any] | None, output: str | None) -> 
     words += [f"--{name}" if settings[name] else f"--no-{name}" for name in given]
     if settings.get("certificates"):
         words += ["--sign", settings["certificates"], settings["key"]]
+    if not request.get("follow", True):
+        words.append("--no-follow")
     if request["bag"]:
         words.append("--bag")
     return shlex.join(words)

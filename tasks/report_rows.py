@@ -44,11 +44,12 @@ COLUMNS = {
     "output_sha256": TEXT,
     "uncertainty_map": TEXT,
     **dict.fromkeys(SAID, TEXT),
+    "lost": TEXT,
     "pack": TEXT,
     "picture": WHOLE,
 }
 """Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
-pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
+lost: metadata that could not be read or kept; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
 
 Row = dict[str, Any]
 
@@ -141,4 +142,5 @@ def _coloured(facts: Row, files: dict[str, Row], pack: str, picture: int) -> Row
         **{name: said.get(name) for name in SAID},
     }
     row |= {name: facts.get(name) for name in MEASURES}
+    row["lost"] = "; ".join(facts.get("lost", ())) or None
     return row | ({"pack": pack, "picture": picture} if pack else {})

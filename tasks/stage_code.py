@@ -12,6 +12,7 @@ _PHOTOS = (
     "storage.iptc",
     "storage.jpeg",
     "storage.jpegxl",
+    "storage.parsing",
     "storage.photos",
     "storage.profiles",
     "storage.tiff",
@@ -22,11 +23,15 @@ _SOURCES = (
     "storage.archive_members",
     "storage.archives",
     "storage.bags",
+    "storage.contents",
     "storage.entries",
+    "storage.reading",
     "storage.source_files",
     "storage.sources",
     "storage.tar_archive",
+    "storage.walk",
     "storage.zip_archive",
+    "storage.zip_directory",
     "storage.zstd_stream",
 )
 _NETWORK = (

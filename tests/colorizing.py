@@ -18,6 +18,7 @@ from tasks.execute import Run
 from tasks.graph import build_steps, stage_slots
 from tasks.ingest import ingest
 from tasks.progress import open_terminal
+from tasks.retry import Retry
 
 
 @contextmanager
@@ -33,14 +34,16 @@ def local_cluster() -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def colorize_here(address: str, archive: object, output: Path, **options: Any) -> dict[str, int]:
+def colorize_here(
+    address: str, archive: object, output: Path, retry: Retry | None = None, **options: Any
+) -> dict[str, int]:
     """Both stages of `chromaflow colorize`, called as functions. Returns the counts."""
     workflow = archive_workflow(str(archive), output, **options)
     Workspace(workflow.workspace).create()
     cluster = Cluster(ComputeConfig(scheduler=address), stage_slots(workflow, "colorize", 1))
     try:
         with open_terminal() as terminal:
-            run = Run(workflow, terminal, cluster, {})
+            run = Run(workflow, terminal, cluster, {}, retry=retry)
             first, second = build_steps(workflow)
             return dict(colorize.fn(second, [ingest.fn(first, [], run)], run).counts)
     finally:

@@ -31,7 +31,7 @@ from storage.encoding import (
 from storage.labels import labelled_shape, with_label
 from storage.ledger import FileRecord, write_recorded
 from storage.manifest import Quarantined
-from storage.metadata import Provenance, derivative, xmp_sidecar
+from storage.metadata import Provenance, cut_to_fit, derivative, xmp_sidecar
 from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
 from storage.thumbnails import reduce_to, small_jpeg, write_pack
 from storage.uncertainty import uncertainty_map
@@ -62,6 +62,8 @@ class Seen:
     appearance: Appearance | None = None
     """Of the first page."""
     lightness: LightnessWatch = field(default_factory=LightnessWatch)
+    lost: list[str] = field(default_factory=list)
+    """Metadata that could not be read, or has no place in the output."""
     seconds: float = 0.0
     """That the networks took before the photo is written."""
 
@@ -135,15 +137,17 @@ def _pages(
             photo.pixels, found.ab, output_dtype(photo, name), keep_toning=keep_toning
         )
         strips = seen.lightness.passing(photo.pixels, strips)
+        derived = derivative(
+            photo.metadata,
+            _provenance(item, opened.row),
+            size=labelled_shape(shape, config["label"])[::-1],
+        )
+        seen.lost += [*photo.metadata.lost, *cut_to_fit(name, derived)]
         yield ColoredPage(
             photo=photo,
             strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
             shape=labelled_shape(shape, config["label"]),
-            metadata=derivative(
-                photo.metadata,
-                _provenance(item, opened.row),
-                size=labelled_shape(shape, config["label"])[::-1],
-            ),
+            metadata=derived,
         )
 
 
@@ -197,6 +201,7 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
         "label": item.config["label"],
         "signed": signing is not None,
         "said": described(opened.first.metadata),
+        "lost": list(dict.fromkeys(seen.lost)),
         "max_dL": round(seen.lightness.most, 2),
         **_measured(seen.appearance),
         "seconds": round(seen.seconds + time.monotonic() - started, 3),

@@ -216,3 +216,42 @@ def test_values_of_the_bag_info_stay_on_their_line(tmp_path: Path) -> None:
     assert "Contact-Name: A Payload-Oxum: 1.1" in lines
     with pytest.raises(UsageError, match="label"):
         write_bag(tmp_path, [], {"A:\nB": "x"})
+
+
+@pytest.mark.parametrize("blank", ["\n", "  \n", "\t\r\n", " \u00a0\n"])
+def test_blank_lines_are_passed_over(bag: Path, blank: str) -> None:
+    fetch = bag / "fetch.txt"
+    fetch.write_text(f"{blank}https://example.org/1.jpg 1500 data/a/1.jpg\n{blank}")
+    (bag / "tagmanifest-sha256.txt").unlink()
+    with (bag / "manifest-sha256.txt").open("a") as file:
+        file.write(blank)
+    assert listed(bag) == sorted(PHOTOS)
+
+
+@pytest.mark.parametrize("line", ["https://example.org/1.jpg", "data/a/1.jpg 7"])
+def test_a_fetch_list_of_other_lines_is_refused(bag: Path, line: str) -> None:
+    (bag / "fetch.txt").write_text(f"{line}\n")
+    assert "'fetch.txt' with the line" in refusal(bag)
+
+
+@pytest.mark.parametrize("encoding", ["zlib", "hex", "rot13", "undefined", "nosuch", "a\0b"])
+def test_an_encoding_that_is_none_of_text_is_refused(bag: Path, encoding: str) -> None:
+    text = (bag / "bagit.txt").read_text().replace("UTF-8", encoding)
+    (bag / "bagit.txt").write_text(text)
+    refusal(bag)
+
+
+def test_a_bag_that_the_system_refuses_to_read_is_not_called_damaged(
+    bag: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid():
+        (bag / "data/a/1.jpg").chmod(0)
+    else:  # nobody refuses root; the very call does what a failing disk makes it do
+
+        def fail(self: Path, *args: object, **named: object) -> None:
+            raise PermissionError(13, "Permission denied", str(self))
+
+        monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(UsageError, match="permissions") as caught:
+        open_source(str(bag)).listing()
+    assert "Copy it again" not in str(caught.value)

@@ -27,6 +27,7 @@ from colorization.lab import linear_to_srgb
 from colorization.lightness import compare_lightness
 from colorization.merge_options import MergeOptions
 from storage.errors import PhotoError
+from storage.formats import sniff
 from storage.labels import label_box, labelled_shape
 from storage.metadata import CAPTION
 from storage.photos import decode, decode_pages, inspect
@@ -709,3 +710,9 @@ def test_a_visible_label_on_request(label, tmp_path):
         change = compare_lightness(original, rgb, dtype=rgb.dtype.type, ignored=box)
         assert change.max_codes <= 1
         assert np.unique(page[box]).size > 2, "nothing is drawn"
+
+
+def test_the_brand_of_a_box_with_64_bits_of_size_is_read():
+    plain = struct.pack(">I4s", 24, b"ftyp") + b"avif\0\0\0\0mif1miaf"
+    large = struct.pack(">I4sQ", 1, b"ftyp", 32) + b"avif\0\0\0\0mif1miaf"
+    assert sniff(plain + bytes(99)) == sniff(large + bytes(99)) == "AVIF"

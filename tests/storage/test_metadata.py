@@ -669,6 +669,9 @@ def test_hostile_metadata_is_dropped_in_time(case):
     assert time.perf_counter() - start < 1
     assert not metadata.iptc.startswith(b"\x1c\x02\x19")
     if case not in ("lying APP13", "lying IIM", "EXIF far away"):
+        assert bool(metadata.lost) == (case not in ("fill bytes", "empty chunks"))
+        assert " at 0x" not in str(metadata.lost)
+        metadata = replace(metadata, lost=())
         assert metadata in (Metadata(), Metadata(dpi=metadata.dpi))
 
 
@@ -700,3 +703,93 @@ def test_a_damaged_file_never_raises(data, name):
     check_labels(metadata.xmp)
     embed_tiff(encoded_tiff("<", False, 1), [metadata])
     embedded("JPEG", metadata)
+
+
+def lied_about(name: str, count: int) -> bytes:
+    """A photo whose EXIF tells of more entries in its first directory than there are."""
+    content = bytearray(original(name))
+    start = content.index(exif_structure()[:8])
+    first = start + struct.unpack(">I", exif_structure()[4:8])[0]
+    content[first : first + 2] = struct.pack(">H", count)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_of_a_whole_photo_nothing_is_lost(name):
+    assert read_metadata(name.partition("<")[0].partition(">")[0], original(name)).lost == ()
+
+
+@pytest.mark.parametrize("count", [60_000, 5000, 4000])
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+def test_of_an_exif_that_tells_too_many_entries_the_true_ones_are_kept(name, count):
+    whole, found = read_metadata(name, original(name)), read_metadata(name, lied_about(name, count))
+    assert (found.iptc, found.xmp, found.profile) == (whole.iptc, whole.xmp, whole.profile)
+    assert len(found.lost) == 1 and f"expected {count} entries" in found.lost[0]
+    before = Image.Exif()
+    before.load(b"Exif\0\0" + derivative(whole, PROVENANCE).exif)
+    after = Image.Exif()
+    after.load(b"Exif\0\0" + derivative(found, PROVENANCE).exif)
+    assert len(before) > 2 and dict(after) == dict(before)
+    assert dict(after.get_ifd(0x8769)) == dict(before.get_ifd(0x8769))
+
+
+def test_of_a_directory_with_one_bad_value_the_others_are_kept():
+    content = exif_structure()
+    place = content.index(struct.pack(">HH", 271, 2))  # Make: ASCII
+    broken = content[: place + 4] + struct.pack(">I", 1 << 30) + content[place + 8 :]
+    jpeg = original("JPEG").replace(content, broken)
+    found = read_metadata("JPEG", jpeg)
+    assert len(found.lost) == 1 and "271 Make" in found.lost[0]
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + derivative(found, PROVENANCE).exif)
+    assert 271 not in kept and len(kept) > 2
+
+
+@pytest.mark.parametrize(
+    ("part", "harm"),
+    [
+        ("XMP", lambda c: c.replace(b"</rdf:RDF>", b"</rdf:RDX>")),
+        ("IPTC", lambda c: c.replace(b"\x1c\x02\x50\0\4Anna", b"\x1c\x02\x50\xff\xffAnna")),
+        ("ICC profile", lambda c: c.replace(b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\1\2")),
+        ("EXIF", lambda c: c.replace(exif_structure()[:8], b"MM\0*\xff\xff\xff\x08")),
+    ],
+)  # fmt: skip
+def test_each_part_stands_or_falls_alone_and_says_so(part, harm):
+    whole = read_metadata("JPEG", original("JPEG"))
+    harmed = harm(original("JPEG"))
+    assert harmed != original("JPEG")
+    found = read_metadata("JPEG", harmed)
+    assert {line.partition(":")[0] for line in found.lost} == {part}
+    fields = {"XMP": "xmp", "IPTC": "iptc", "ICC profile": "profile", "EXIF": "exif"}
+    for name in fields.values():
+        assert (getattr(found, name) == getattr(whole, name)) == (name != fields[part]), name
+    if part == "IPTC":
+        assert b"market" in found.iptc, "what comes before the bad dataset"
+
+
+def test_a_mistake_of_ours_is_no_damage_of_a_photo(monkeypatch):
+    monkeypatch.setattr("storage.iptc._MOST_DATASETS", None)
+    with pytest.raises(TypeError):
+        read_metadata("JPEG", original("JPEG"))
+
+
+def test_the_same_error_of_a_library_is_damage(monkeypatch):
+    def fails(*args: object, **named: object) -> None:
+        raise TypeError("as Pillow does on bad bytes")
+
+    monkeypatch.setattr("storage.extraction.Image.open", fails)
+    found = read_metadata("BMP", saved(gray(), "BMP"))
+    assert found.lost == ("metadata: as Pillow does on bad bytes",)
+
+
+def test_the_boxes_of_a_jpeg_xl_are_read():
+    stream = bytes(imagecodecs.jpegxl_encode(picture()[..., 0], usecontainer=False))
+
+    def box(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(data), kind) + data
+
+    start = b"\0\0\0\x0cJXL \r\n\x87\n" + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    boxes = box(b"Exif", bytes(4) + exif_structure()) + box(b"xml ", XMP) + box(b"brob", b"jumb")
+    found = read_metadata("JXL", start + boxes + box(b"jxlc", stream))
+    assert b"Kodak" in found.exif and found.xmp == XMP
+    assert found.lost == ("jumb: it is packed by Brotli, which is not read here",)

@@ -284,3 +284,23 @@ def test_a_directory_without_a_picture_is_no_page():
 def _end_of_directory(content: bytearray, number: int) -> int:
     (place,) = struct.unpack_from("<I", content, 4)
     return place + 2 + 12 * struct.unpack_from("<H", content, place)[0]
+
+
+@pytest.mark.parametrize("sizes", ["32 bits", "64 bits", "to the end"])
+@pytest.mark.parametrize("parted", [False, True])
+def test_the_boxes_of_a_jpeg_xl_may_have_sizes_of_64_bits(sizes, parted):
+    pixels = np.arange(48 * 40, dtype=np.uint8).reshape(48, 40)
+    stream = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=False))
+    assert stream.startswith(b"\xff\x0a")
+
+    def box(kind: bytes, data: bytes) -> bytes:
+        if sizes == "64 bits":
+            return struct.pack(">I4sQ", 1, kind, 16 + len(data)) + data
+        last = sizes == "to the end" and kind[:3] == b"jxl"
+        return struct.pack(">I4s", 0 if last else 8 + len(data), kind) + data
+
+    start = b"\x00\x00\x00\x0cJXL \r\n\x87\n" + struct.pack(">I", 20) + b"ftypjxl \0\0\0\0jxl "
+    data = box(b"jxlp", struct.pack(">I", 1 << 31) + stream) if parted else box(b"jxlc", stream)
+    content = start + box(b"Exif", b"\0\0\0\0II*\0\x08\0\0\0\0\0") + data
+    assert inspect(content).width == 40
+    assert (decode(content).pixels == pixels).all()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from storage.datasets import arrange
 from storage.entries import Listing, Problem, SourceFile
 from storage.errors import UsageError
 from storage.sources import open_source, resolve_location, select_files, write_list
@@ -91,13 +94,107 @@ def test_a_folder_or_archive_of_the_very_name_of_a_pattern_is_meant(tmp_path):
     assert paths(str(tmp_path / "[a].zip")) == ["[a].zip/y.jpg"]
 
 
+SHOWN = sorted(set(TREE) - {"a/.hidden.tif"})
+
+
+def chosen(location: str, include=(), exclude=(), **options) -> tuple[list[str], dict[str, str]]:
+    """The paths that are read, and the codes of what is not, as ingest has them."""
+    arranged = arrange(open_source(location, **options), "plain", include, exclude)
+    files = [entry.file.path for entry in arranged.entries]
+    return files, {problem.path: problem.code for problem in arranged.problems}
+
+
 @pytest.mark.parametrize("form", ["{}", "{}/**", "{}/**/*"])
-def test_links_pipes_devices_and_loops_are_passed_over(tree, form):
+def test_links_pipes_and_loops_are_listed_with_what_they_are(tree, form):
     (tree / "loop").symlink_to(tree)
     (tree / "a/up").symlink_to("..")
     (tree / "link.tif").symlink_to("1.tif")
+    (tree / "broken.tif").symlink_to("gone.tif")
+    (tree / "circle.tif").symlink_to("circle.tif")
     os.mkfifo(tree / "pipe.tif")
-    assert paths(form.format(tree)) == sorted(set(TREE) - {"a/.hidden.tif"})
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.chdir(tree):
+        listening.bind("socket.tif")
+    (tree / "to-pipe.tif").symlink_to("pipe.tif")
+    files, codes = chosen(form.format(tree))
+    assert files == SHOWN
+    irregular = ("broken.tif", "circle.tif", "pipe.tif", "socket.tif", "to-pipe.tif")
+    assert codes == {
+        **dict.fromkeys(("loop", "a/up", "link.tif"), "NOT_FOLLOWED"),
+        **dict.fromkeys(irregular, "NOT_REGULAR"),
+    }
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/**/*"])
+def test_links_to_photos_and_folders_elsewhere_are_followed_under_their_own_paths(tree, form):
+    """As git-annex keeps photos, in a hidden folder, and as albums name them."""
+    annex = tree / ".git/annex/objects/x1"
+    annex.mkdir(parents=True)
+    (annex / "SHA256E-s3--ab.jpg").write_bytes(b"one")
+    (tree / "a/annexed.jpg").symlink_to("../.git/annex/objects/x1/SHA256E-s3--ab.jpg")
+    (tree / "a/twice.jpg").symlink_to("../.git/annex/objects/x1/SHA256E-s3--ab.jpg")
+    away = tree.parent / "away"
+    (away / "deep").mkdir(parents=True)
+    (away / "deep/2.jpg").write_bytes(b"two")
+    (away / "deep/back").symlink_to(tree)
+    (tree / "album").symlink_to(away)
+    (tree / "album2").symlink_to(away / "deep")
+    files, codes = chosen(form.format(tree))
+    assert set(files) - set(SHOWN) == {"a/annexed.jpg", "album/deep/2.jpg"}
+    assert codes == dict.fromkeys(["a/twice.jpg", "album/deep/back", "album2"], "NOT_FOLLOWED")
+    source = open_source(str(tree))
+    assert source.read("album/deep/2.jpg") == b"two" and source.read("a/annexed.jpg") == b"one"
+
+
+def test_a_link_counts_where_the_photo_itself_is_left_out(tree):
+    (tree / "link.tif").symlink_to("a/b/1.TIF")
+    assert "link.tif" in chosen(str(tree), exclude=["a/b/"])[0]
+    assert "link.tif" not in chosen(str(tree))[0]
+    assert chosen(str(tree), include=["link.tif"]) == (["link.tif"], {})
+
+
+def test_links_are_listed_but_not_followed_on_request(tree):
+    (tree / "link.tif").symlink_to(__file__)
+    (tree / "linked").symlink_to("/usr")
+    files, codes = chosen(str(tree), follow=False)
+    assert (files, codes) == (SHOWN, dict.fromkeys(["link.tif", "linked"], "NOT_FOLLOWED"))
+    listing = open_source(listed(b"link.tif\n1.tif\n", tree), follow=False).listing()
+    assert [problem.code for problem in listing.problems] == ["NOT_FOLLOWED"]
+
+
+def test_no_link_leads_into_the_output(tree):
+    out, album = tree.parent / "out", tree.parent / "album"
+    (out / "a").mkdir(parents=True)
+    (out / "a/1.tif.color.tif").write_bytes(b"colour")
+    album.mkdir()
+    (album / "own.tif").write_bytes(b"own")
+    (album / "results").symlink_to(out)
+    for name, target in (("o", out), ("deep", out / "a"), ("x.tif", out / "a/1.tif.color.tif")):
+        (tree / name).symlink_to(target)
+    (tree / "album").symlink_to(album)
+    (tree / "around").symlink_to(tree.parent)  # which holds out too
+    files, codes = chosen(str(tree), avoid=[out])
+    assert set(files) - set(SHOWN) == {"album/own.tif"}
+    assert {"o", "deep", "x.tif", "album/results", "around/out"} <= codes.keys()
+    assert set(codes.values()) == {"NOT_FOLLOWED"}
+
+
+def test_what_a_name_alone_leaves_out_is_counted(tree):
+    for name in (".a.jpg", "._b.jpg", "Thumbs.db", "a/desktop.ini"):
+        (tree / name).write_bytes(b"x")
+    arranged = arrange(open_source(str(tree)), "plain", exclude=["*.jpg"])
+    assert arranged.left_out == {
+        "hidden": 3,
+        "system files": 2,
+        "left out by include and exclude": 1,
+    }
+
+
+def test_a_link_to_an_archive_is_read_under_its_own_name(tree, monkeypatch):
+    with zipfile.ZipFile(tree.parent / "3f7a", "w") as archive:
+        archive.writestr("y.jpg", b"y")
+    (tree.parent / "photos.zip").symlink_to("3f7a")
+    monkeypatch.chdir(tree.parent)
+    assert paths(resolve_location("photos.zip")) == ["photos.zip/y.jpg"]
 
 
 def listed(lines: bytes, tree: Path) -> str:
@@ -166,18 +263,18 @@ def test_the_output_of_find_is_a_list(tree):
 def test_what_is_listed_but_no_file_is_a_problem(tree):
     (tree / "link.tif").symlink_to("1.tif")
     (tree / "linked").symlink_to("a")
+    (tree / "broken.tif").symlink_to("nowhere")
     os.mkfifo(tree / "pipe.tif")
-    lines = (
-        b"gone.tif\na\n.\nlink.tif\nlinked/1.tif\npipe.tif\n1.tif/x\n1.tif\n._1.tif\nThumbs.db\n"
-    )
+    lines = b"gone.tif\na\n.\nbroken.tif\nlink.tif\nlinked/1.tif\npipe.tif\n1.tif/x\n1.tif\n._1.tif\nThumbs.db\n"
     for clutter in ("._1.tif", "Thumbs.db"):
         (tree / clutter).write_bytes(b"x")
     location = listed(lines, tree)
-    assert [file.path for file in open_source(location).listing().files] == ["1.tif"]
+    found = [file.path for file in open_source(location).listing().files]
+    assert found == ["1.tif", "link.tif", "linked/1.tif"]
     assert problems(location) == {
         "gone.tif": "UNREADABLE",
         "1.tif/x": "UNREADABLE",
-        **dict.fromkeys(["a", ".", "link.tif", "linked/1.tif", "pipe.tif"], "NOT_REGULAR"),
+        **dict.fromkeys(["a", ".", "broken.tif", "pipe.tif"], "NOT_REGULAR"),
     }
 
 

@@ -19,6 +19,7 @@ function factsOf(row) {
     ],
     ["Reason", visible(value(row, "detail"))],
     ...said,
+    ["Metadata lost", visible(value(row, "lost"))],
     [
       "Size",
       value(row, "width") === null

@@ -75,6 +75,7 @@ function prepare() {
       value(row, "detail"),
       value(row, "description"),
       value(row, "artist"),
+      value(row, "lost") && `metadata lost: ${value(row, "lost")}`,
     ]
       .filter(Boolean)
       .join("\n")

@@ -1,0 +1,190 @@
+"""What an archive holds beside plain files, through both stages of `chromaflow colorize`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+from colorizing import colorize_here, local_cluster
+from command import chromaflow
+from failing_disk import FailingDisk
+from PIL import Image
+
+from storage.errors import NoInputError
+from storage.ledger import read_json
+from storage.manifest import read_rows
+from storage.metadata import read_metadata
+from storage.workspace import Workspace
+from tasks.archive import STATE_NAME
+from tasks.report import write_report
+from tasks.retry import Retry
+
+PAGE = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    with local_cluster() as address:
+        yield address
+
+
+def gray_jpeg(seed: int, **options: object) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 8)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).resize((64, 48), Image.Resampling.BICUBIC).save(
+        buffer, "JPEG", **options
+    )
+    return buffer.getvalue()
+
+
+def outputs(out: Path) -> set[str]:
+    return {
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if path.is_file() and STATE_NAME not in path.parts
+    }
+
+
+def codes(out: Path, stage: str = "ingest") -> dict[str, str]:
+    rows = read_rows(out / STATE_NAME / f"current/{stage}/archive/quarantine.parquet")
+    return {row["path"]: row["code"] for row in rows}
+
+
+def test_an_archive_of_links_is_coloured_under_the_links_paths(
+    cluster: str, tmp_path: Path
+) -> None:
+    photos, out = tmp_path / "in", tmp_path / "out"
+    annex, album = photos / ".git/annex/objects", tmp_path / "album"
+    for folder in (annex, album, photos / "1931"):
+        folder.mkdir(parents=True)
+    (annex / "SHA256E-1.jpg").write_bytes(gray_jpeg(1))
+    (album / "2.jpg").write_bytes(gray_jpeg(2))
+    (photos / "1931/1.jpg").symlink_to("../.git/annex/objects/SHA256E-1.jpg")
+    (photos / "1931/gone.jpg").symlink_to("../.git/annex/objects/SHA256E-3.jpg")
+    (photos / "album").symlink_to(album)
+    (photos / "album2").symlink_to(album)
+    (photos / "colour").symlink_to(out)
+    (photos / "self").symlink_to(photos)
+    os.mkfifo(photos / "pipe")
+    before = {path: path.read_bytes() for path in (annex / "SHA256E-1.jpg", album / "2.jpg")}
+    for _ in range(2):  # what the first run wrote is no photo of the second
+        assert colorize_here(cluster, photos, out)["done"] == 2
+        assert outputs(out) == {"1931/1.jpg.color.jpg", "album/2.jpg.color.jpg"}
+    assert codes(out) == {
+        **dict.fromkeys(["1931/gone.jpg", "pipe"], "NOT_REGULAR"),
+        **dict.fromkeys(["album2", "colour", "self"], "NOT_FOLLOWED"),
+    }
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.name for path in album.iterdir()} == {"2.jpg"}
+
+
+def test_links_are_left_on_request_and_named(cluster: str, tmp_path: Path) -> None:
+    photos, out = tmp_path / "in", tmp_path / "out"
+    photos.mkdir()
+    (photos / "own.jpg").write_bytes(gray_jpeg(1))
+    (tmp_path / "other.jpg").write_bytes(gray_jpeg(2))
+    (photos / "link.jpg").symlink_to(tmp_path / "other.jpg")
+    assert colorize_here(cluster, photos, out, follow=False)["done"] == 1
+    assert codes(out) == {"link.jpg": "NOT_FOLLOWED"}
+
+
+def test_an_archive_that_could_not_be_read_for_a_while_is_tried_again(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("1.jpg", gray_jpeg(1))
+    fsspec.filesystem("failing").pipe_file("/attic/photos.zip", buffer.getvalue())
+    monkeypatch.setattr(FailingDisk, "error", TimeoutError(110, "Connection timed out"))
+    with pytest.raises(NoInputError, match="UNREADABLE .*: Connection timed out"):
+        colorize_here(cluster, "failing://attic/photos.zip", tmp_path)
+    assert codes(tmp_path) == {"photos.zip": "UNREADABLE"}
+    monkeypatch.setattr(FailingDisk, "error", None)
+    assert colorize_here(cluster, "failing://attic/photos.zip", tmp_path, Retry())["done"] == 1
+    assert outputs(tmp_path) == {"photos.zip/1.jpg.color.jpg"} and codes(tmp_path) == {}
+
+
+def test_an_archive_without_photos_says_what_it_holds(cluster: str, tmp_path: Path) -> None:
+    photos = tmp_path / "in"
+    photos.mkdir()
+    with pytest.raises(NoInputError, match="it is empty"):
+        colorize_here(cluster, photos, tmp_path / "empty")
+    for number in range(3):
+        (photos / f"{number}.jpg").symlink_to(f".git/annex/objects/{number}")
+    for name in (".hidden.jpg", "Thumbs.db", "notes.txt", "left.tif"):
+        (photos / name).write_text("words")
+    (photos / "more.zip").write_bytes(PAGE)
+    with pytest.raises(NoInputError) as caught:
+        colorize_here(cluster, photos, tmp_path / "out", exclude=["left.*"])
+    assert caught.value.exit_code == 4
+    for words in (
+        "1 hidden;",
+        "1 system files;",
+        "1 text beside photos;",
+        "1 left out by include and exclude;",
+        "3 NOT_REGULAR (as 0.jpg: a link to nothing",
+        "more.zip is no zip but a web page (HTML)",
+    ):
+        assert words in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_command_exits_4_on_an_empty_folder(
+    tmp_path: Path, prefect_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"{prefect_address}/api")
+    (tmp_path / "in").mkdir()
+    code, _, err = chromaflow("colorize", tmp_path / "in", tmp_path / "out")
+    assert code == 4 and "it is empty" in err and "Traceback" not in err
+
+
+def test_a_web_page_saved_as_a_zip_is_called_so_by_the_command(tmp_path: Path) -> None:
+    archive = tmp_path / "img_align_celeba.zip"
+    archive.write_bytes(PAGE)
+    said = "img_align_celeba.zip is no zip but a web page (HTML); download it again"
+    code, _, err = chromaflow("colorize", archive, tmp_path / "out")
+    assert code == 2 and said in err and "Traceback" not in err
+    config = tmp_path / "chromaflow.toml"
+    config.write_text(f'workspace = "w"\n[datasets]\npeople = "{archive}"\n')
+    code, _, err = chromaflow("plan", "--config", config)
+    assert code == 2 and said in err and "Traceback" not in err
+
+
+def lied_about(jpeg: bytes) -> bytes:
+    """Its EXIF tells of more entries than there are."""
+    start = jpeg.index(b"Exif\0\0") + 6
+    order = "<" if jpeg[start : start + 2] == b"II" else ">"
+    place = start + struct.unpack(order + "I", jpeg[start + 4 : start + 8])[0]
+    return jpeg[:place] + struct.pack(order + "H", 9999) + jpeg[place + 2 :]
+
+
+def test_lost_metadata_is_told_in_the_record_and_the_report(cluster: str, tmp_path: Path) -> None:
+    photos, out = tmp_path / "in", tmp_path / "out"
+    photos.mkdir()
+    exif = Image.Exif()
+    exif[271], exif[315] = "Kodak", "E. Smith"
+    whole = gray_jpeg(1, exif=exif.tobytes())
+    (photos / "whole.jpg").write_bytes(whole)
+    (photos / "lying.jpg").write_bytes(lied_about(whole))
+    assert colorize_here(cluster, photos, out)["done"] == 2
+    records = (out / STATE_NAME / "current/colorize/archive/done").glob("*.json")
+    facts = [one for path in records for one in (read_json(path) or {}).get("outputs", ())]
+    lost = {one["photo"]: one["lost"] for one in facts}
+    assert lost["whole.jpg"] == []
+    assert len(lost["lying.jpg"]) == 1 and "expected 9999 entries, 2 can" in lost["lying.jpg"][0]
+    kept = read_metadata("JPEG", (out / "lying.jpg.color.jpg").read_bytes())
+    assert b"Kodak" in kept.exif and b"E. Smith" in kept.exif
+    report = write_report(Workspace(out / STATE_NAME), output=str(out))
+    table = pd.read_parquet(report.folder / "photos.parquet").set_index("path")
+    assert "9999" in table.loc["lying.jpg", "lost"] and pd.isna(table.loc["whole.jpg", "lost"])
+    page = (report.folder / "photos.js").read_text()
+    assert "9999" in page and json.dumps("lost") in page
