@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, time
 from difflib import get_close_matches
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from colorization.errors import ConfigError
+from tasks.config_members import Member, allowed_keys, is_table, member_at, members_of
 
 _MOST_SHOWN = 80
 _WORDS = {
@@ -86,29 +86,6 @@ PYTHON = Place()
 OPTIONS = Place(options=True, assign=" ")
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
-    """A setting as it is declared."""
-
-    annotation: Any
-    default: Any = None
-
-    @property
-    def bare(self) -> Any:
-        """Its type without annotations and None."""
-        return _bare(self.annotation)[0]
-
-    @property
-    def marks(self) -> tuple[Any, ...]:
-        """What its annotation says beside the type."""
-        return _bare(self.annotation)[1]
-
-    @property
-    def is_table(self) -> bool:
-        """Whether it is written as a table only."""
-        return _is_table(self.bare) and not any(hasattr(mark, "words") for mark in self.marks)
-
-
 def problem_lines(error: ValidationError, kind: Any, place: Place) -> list[str]:
     """A line a wrong setting. kind: what was to be built."""
     return [line for problem in error.errors() for line in _lines(dict(problem), kind, place)]
@@ -150,7 +127,7 @@ def _lines(problem: dict[str, Any], kind: Any, place: Place) -> Iterator[str]:
         for text in str(error).splitlines():
             yield f"{place.table(loc)}: {_small(text)}".removeprefix(": ")
     else:
-        member = _member(kind, loc)
+        member = member_at(kind, loc)
         do = _remedy(member, value, loc, place)
         path = place.table(loc) if member.is_table else place.path(loc)
         if problem["type"] == "refused":
@@ -170,7 +147,7 @@ def _small(text: str) -> str:
     return visible(text.replace("Expected", "expected", 1))
 
 
-def _expected(problem: dict[str, Any], member: _Member) -> str:
+def _expected(problem: dict[str, Any], member: Member) -> str:
     if problem["type"] == "setting":
         return str(problem["ctx"]["words"])
     for mark in member.marks:
@@ -179,15 +156,15 @@ def _expected(problem: dict[str, Any], member: _Member) -> str:
     word = problem["type"].split("_")[0]
     named = {str: "string", int: "int", float: "float", bool: "bool"}
     if word not in _WORDS:
-        word = "dict" if _is_table(member.bare) else named.get(member.bare, "tuple")
+        word = "dict" if is_table(member.bare) else named.get(member.bare, "tuple")
     return _WORDS[word]
 
 
 def _unknown(loc: Sequence[Any], kind: Any, place: Place) -> str:
     name, parent = str(loc[-1]), loc[:-1]
-    allowed = _allowed_keys(kind, parent)
-    members = _members(_member(kind, parent))
-    tables = [table for table, member in members.items() if name in _members(member)]
+    allowed = allowed_keys(kind, parent)
+    members = members_of(member_at(kind, parent))
+    tables = [table for table, member in members.items() if name in members_of(member)]
     if tables and place.sections:
         do = f"Write it below {place.table((*parent, tables[0])).removeprefix(place.before)}."
     elif near := get_close_matches(name, allowed, n=1):
@@ -198,7 +175,7 @@ def _unknown(loc: Sequence[Any], kind: Any, place: Place) -> str:
     return f"{place.path(loc)}: expected {words}; got {visible(name)}. {do}"
 
 
-def _remedy(member: _Member, value: Any, loc: Sequence[Any], place: Place) -> str:
+def _remedy(member: Member, value: Any, loc: Sequence[Any], place: Place) -> str:
     """What to write instead: the value as it was probably meant, else an example."""
     if member.is_table:
         if not place.sections:
@@ -215,7 +192,7 @@ def _remedy(member: _Member, value: Any, loc: Sequence[Any], place: Place) -> st
     return "Correct it."
 
 
-def _candidates(member: _Member, value: Any) -> Iterator[Any]:
+def _candidates(member: Member, value: Any) -> Iterator[Any]:
     if isinstance(value, str):
         yield _BOOLS.get(value.lower()) if member.bare is bool else None
         for convert in (int, float):
@@ -247,64 +224,3 @@ def _fits(annotation: Any, candidate: Any) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _allowed_keys(kind: Any, loc: Sequence[Any]) -> list[str]:
-    member = _member(kind, loc)
-    hidden = {n for n, m in _members(member).items() if any(_is_elsewhere(k) for k in m.marks)}
-    keys = sorted(set(_members(member)) - (hidden if loc else set()))
-    if keys or get_origin(member.bare) is not dict:
-        return keys
-    of_key = _Member(get_args(member.bare)[0])
-    return [a for mark in of_key.marks for a in getattr(mark, "allowed", ())]
-
-
-def _member(kind: Any, loc: Sequence[Any]) -> _Member:
-    """The setting at a place of what was to be built."""
-    member = _Member(kind)
-    for part in loc:
-        members = _members(member)
-        if part in members:
-            member = members[part]
-        elif arguments := get_args(member.bare):
-            member = _Member(arguments[-1] if arguments[-1] is not Ellipsis else arguments[0])
-        else:
-            return _Member(Any)
-    return member
-
-
-def _members(member: _Member) -> dict[str, _Member]:
-    """The settings of a table; none of another value."""
-    for mark in member.marks:
-        if members := getattr(mark, "members", None):
-            return {name: _Member(kind, mark.defaults.get(name)) for name, kind in members.items()}
-    if not is_dataclass(member.bare):
-        return {}
-    hints = get_type_hints(member.bare, include_extras=True)
-    return {f.name: _Member(hints[f.name], _default(f)) for f in fields(member.bare)}
-
-
-def _default(field: Any) -> Any:
-    factory: Callable[[], Any] | Any = field.default_factory
-    if factory is not MISSING:
-        return None
-    return None if field.default is MISSING else field.default
-
-
-def _is_elsewhere(mark: Any) -> bool:
-    return bool(getattr(mark, "elsewhere", False))
-
-
-def _is_table(bare: Any) -> bool:
-    return is_dataclass(bare) or bare is dict or get_origin(bare) is dict
-
-
-def _bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without None, and what is annotated of it."""
-    if get_origin(annotation) is Annotated:
-        inner, marks = _bare(get_args(annotation)[0])
-        return inner, (*marks, *get_args(annotation)[1:])
-    if get_origin(annotation) in (Union, UnionType):
-        kept = [kind for kind in get_args(annotation) if kind is not type(None)]
-        return _bare(kept[0])
-    return annotation, ()
