@@ -90,7 +90,7 @@ def select(
     checked = [row for row in seen if row["checked"]]
     placed = {row["sha256"] for row in earlier.rows}
     ordered = sorted(checked, key=lambda row: _preference(row, placed))
-    kept, dropped = ordered, []
+    kept, dropped = ordered, list[Quarantined]()
     if max_distance >= 0:
         kept, dropped = _without_twins(ordered, max_distance, report)
     sampled = _sample(kept, seen, limit, seed)

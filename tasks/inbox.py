@@ -21,6 +21,7 @@ from storage.sources import (
     refuse_nesting,
     write_list,
 )
+from storage.visible import visible_value
 from storage.workspace import Workspace
 from tasks.archive import STATE_NAME
 from tasks.graph import ARCHIVE
@@ -112,7 +113,7 @@ def report(arrival: Arrival, result: RunResult | None = None) -> InboxReport:
         rows = [{"photo": path, "outcome": outcome} for path, outcome in outcomes.items()]
         whole, waiting = len(arrival.new), len(arrival.waiting)
         create_table_artifact(
-            rows[:_MOST_SHOWN],
+            visible_value(rows[:_MOST_SHOWN]),
             key="inbox",
             description=f"{whole} new photos, {waiting} still being written",
         )
