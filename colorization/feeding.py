@@ -66,7 +66,7 @@ def augment(batch: PhotoBatch, recipe: Recipe, rng: np.random.Generator) -> Phot
     if cut < side or recipe.horizontal_flip:
         stored = _crop_and_flip(stored, cut, recipe.horizontal_flip, rng)
     if cut != size:
-        stored = F.interpolate(stored, (size, size), mode="bilinear", antialias=True)
+        stored = _resize(stored, size)
     if recipe.lightness_jitter:
         stored = _jitter_lightness(stored, recipe.lightness_jitter, rng)
     return PhotoBatch(stored, batch.labels)
@@ -89,6 +89,15 @@ def _crop_and_flip(
         crop = stored[i, :, top : top + size, left : left + size]
         out[i] = crop.flip(-1) if mirror else crop
     return out
+
+
+def _resize(stored: Tensor, size: int) -> Tensor:
+    """uint8 (N, 3, S, S). Returns uint8 (N, 3, size, size), antialiased.
+
+    In float: CUDA has no kernel that resizes bytes with antialias.
+    """
+    resized = F.interpolate(stored.float(), (size, size), mode="bilinear", antialias=True)
+    return resized.round().clamp(0, 255).to(torch.uint8)
 
 
 def _jitter_lightness(stored: Tensor, strength: float, rng: np.random.Generator) -> Tensor:

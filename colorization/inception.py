@@ -31,7 +31,7 @@ def inception_features(
         inception(torch.cat([_input(p) for p in pictures[start : start + _BATCH]]))
         for start in range(0, len(pictures), _BATCH)
     ]
-    features: NDArray[np.float32] = torch.cat(parts).numpy()
+    features: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
     return features
 
 

@@ -120,8 +120,7 @@ class MergedColorizer:
     def _merged(self, L_11hw: Tensor, hints: Sequence[Hint]) -> Prediction:
         """What the networks say; uncertainty: how far the experts that a pixel mixes are apart."""
         padded, (height, width) = _pad(L_11hw)
-        with autocast(self.precision, self.device):
-            weight = self.segmenter(padded).float()[..., :height, :width]
+        weight = self._weight(padded)[..., :height, :width]
         weight = refine_weights(weight, L_11hw, self.merge)
         weight = drop_absent(weight, set(self.experts), self.merge.threshold)
         wanted = weight.amax(dim=(0, 2, 3)) > 0
@@ -143,6 +142,12 @@ class MergedColorizer:
             shares=dict(zip(CATEGORY_NAMES, shares, strict=True)),
             uncertainty=disagreement(experts_ab, weight, merged) if self.uncertainty else None,
         )
+
+    def _weight(self, padded: Tensor) -> Tensor:
+        """What the segmenter says; one that is no module cannot be moved, and works on the CPU."""
+        seen = padded if isinstance(self.segmenter, nn.Module) else padded.cpu()
+        with autocast(self.precision, self.device):
+            return self.segmenter(seen).float().to(self.device)
 
     def _experts_ab(
         self, L_norm: Tensor, hints_13hw: Tensor, names: Sequence[str]

@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from flows.terminal import print_json, say, say_quarantined, say_skipped
+from flows.terminal import print_json, say, say_lines, say_quarantined, say_skipped
 
 
 def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
@@ -66,7 +66,7 @@ def _say_result(result: Any) -> None:
         say(f"{stage + '/' + key:<22} {state:<14} {counts}")
     for failure in result.failures:
         if not hasattr(failure.error, "exit_code"):  # a bug of ours: say where
-            say("".join(traceback.format_exception(failure.error)).rstrip())
+            say_lines("".join(traceback.format_exception(failure.error)))
         say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     say_quarantined(result.quarantined)
     say_skipped(result.filtered)

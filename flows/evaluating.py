@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from flows.terminal import print_json, say, say_quarantined, say_skipped
+from storage.visible import visible
 
 DEFAULT_OUTPUT = Path("evaluation")
 
@@ -34,7 +35,8 @@ def evaluate_photos(
     if as_json:
         print_json(found.to_dict())
     else:
-        typer.echo(found.table)
+        for line in found.table.splitlines():
+            typer.echo(visible(line))
     say_quarantined([row for row in found.quarantined if not is_policy(row["code"])])
     say_skipped([row for row in found.quarantined if is_policy(row["code"])])
     say(f"{found.num_photos} photos; results, tables and figures in {found.output}")

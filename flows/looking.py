@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flows.terminal import DEFAULT_CONFIG, Config, Json, print_json, say
+from flows.terminal import DEFAULT_CONFIG, Config, Json, print_json, say, say_lines
 
 app = typer.Typer()
 show_app = typer.Typer(help="Look at what was made.", no_args_is_help=True)
@@ -108,7 +108,7 @@ def explain(code: Annotated[str, typer.Argument(help="e.g. TRUNCATED")]) -> None
     from storage.errors import explain_reason
 
     reason = explain_reason(code)
-    say(f"{reason.code}: {reason.meaning}\n{reason.remedy}")
+    say_lines(f"{reason.code}: {reason.meaning}\n{reason.remedy}")
 
 
 @app.command()
@@ -124,4 +124,4 @@ def formats(
         typer.echo(formats_page(), nl=False)
         return
     for format_ in FORMATS.values():
-        say(f"{format_.name:<9} read: {format_.reads}\n{'':<9} written: {format_.writes}")
+        say_lines(f"{format_.name:<9} read: {format_.reads}\n{'':<9} written: {format_.writes}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from storage.visible import ascii_json, visible
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="The chromaflow.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -23,27 +24,31 @@ _MOST_ENTRIES = 5
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    typer.echo(text, err=True)
+    """A line for people; a line break in it is an escape, as is what would act on a terminal."""
+    typer.echo(visible(text), err=True)
+
+
+def say_lines(text: str) -> None:
+    """Text of ours that has several lines."""
+    for line in text.splitlines():
+        say(line)
 
 
 def print_json(value: Any) -> None:
     """A value for programs."""
-    typer.echo(json.dumps(value, indent=1))
+    typer.echo(ascii_json(value, indent=1))
 
 
 def say_nested(value: dict[str, Any], indent: int = 0) -> None:
     """Names and values of nested JSON, a line each; of a long list its first entries."""
-    from tasks.events import visible
-
     for name, inner in value.items():
         entries = inner if isinstance(inner, list) else [inner]
         for entry in entries[:_MOST_ENTRIES]:
             if isinstance(entry, dict):
-                say(visible(f"{'':{indent}}{name}"))
+                say(f"{'':{indent}}{name}")
                 say_nested(entry, indent + 2)
             else:
-                say(visible(f"{'':{indent}}{name:<16} {entry}"))
+                say(f"{'':{indent}}{name:<16} {entry}")
         if len(entries) > _MOST_ENTRIES:
             say(f"{'':{indent}}{name:<16} … {len(entries) - _MOST_ENTRIES} more (--json)")
 

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.visible import visible
+
 
 class StorageError(Exception):
-    """Root of the tree. `exit_code` is what the `chromaflow` command returns for it."""
+    """Root of the tree. `exit_code` is what the `chromaflow` command returns for it.
+
+    As text, for terminals, logs and Prefect's page, names of files in it are visible.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
 
 
 class UsageError(StorageError, ValueError):

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,27 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the disk has none to give; durable, and whole or not there.
+
+    The file may be the same as before: whoever changes it must write another one. Raises
+    FileExistsError where there is a target, OutputError when the disk is full or read-only.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except (
+        OSError
+    ):  # FAT, exFAT, SMB, FUSE, another disk, too many links; of a full one the copy says
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+    sync_folder(target.parent)
 
 
 @contextmanager

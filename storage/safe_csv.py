@@ -1,4 +1,4 @@
-"""CSV for people: no cell that a spreadsheet would take for a formula."""
+"""CSV for people: no cell that a spreadsheet would take for a formula, or a terminal for a command."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from storage.ledger import write_bytes
+from storage.visible import visible
 
 _STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def safe_cell(value: Any) -> Any:
-    """Text with a ' before it where it would begin a formula (OWASP, CSV injection); else itself."""
-    if isinstance(value, str) and value.lstrip(" ").startswith(_STARTS_FORMULA):
-        return f"'{value}"
-    return value
+    """Text with a ' before it where it would begin a formula (OWASP, CSV injection).
+
+    Characters that act on a terminal or hide are escapes in it; other values are themselves.
+    """
+    if not isinstance(value, str):
+        return value
+    quote = "'" if value.lstrip(" ").startswith(_STARTS_FORMULA) else ""
+    return quote + visible(value)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.duplicates import near_twins
+from storage.duplicates import Report, near_twins, silent
 from storage.manifest import Quarantined, split_of
 
 POSITIONS_PER_GENERATION = 256
@@ -76,19 +76,23 @@ def select(
     limit: int,
     max_distance: int,
     seed: int,
+    report: Report = silent,
 ) -> Selected:
     """Choose among usable photos.
 
     seen: one row a usable file; rows with checked = False take part in nothing but the count.
     val_share: 0..1, for photos without an official split; None puts all into one split, `all`.
     limit: most photos to keep; 0 for all. max_distance: of near twins, in bits of 256; below 0
-    keeps them and exact duplicates too. An archive of gray photos wants None, 0 and −1.
+    keeps them and exact duplicates too. An archive of gray photos wants None, 0 and −1. report: told
+    how many photos were compared with those before them.
     """
     seen = list(seen)
     checked = [row for row in seen if row["checked"]]
     placed = {row["sha256"] for row in earlier.rows}
     ordered = sorted(checked, key=lambda row: _preference(row, placed))
-    kept, dropped = (ordered, []) if max_distance < 0 else _without_twins(ordered, max_distance)
+    kept, dropped = ordered, list[Quarantined]()
+    if max_distance >= 0:
+        kept, dropped = _without_twins(ordered, max_distance, report)
     sampled = _sample(kept, seen, limit, seed)
     official = {row["official_split"] for row in seen}
     rows, positions, generation = _place(sampled, earlier, official, val_share)
@@ -117,7 +121,9 @@ def _preference(row: Row, placed: set[str]) -> tuple[Any, ...]:
     )
 
 
-def _without_twins(ordered: list[Row], max_distance: int) -> tuple[list[Row], list[Quarantined]]:
+def _without_twins(
+    ordered: list[Row], max_distance: int, report: Report
+) -> tuple[list[Row], list[Quarantined]]:
     kept: list[Row] = []
     dropped: list[Quarantined] = []
     first_of: dict[str, str] = {}
@@ -127,7 +133,7 @@ def _without_twins(ordered: list[Row], max_distance: int) -> tuple[list[Row], li
             kept.append(row)
         else:
             dropped.append(_drop(row, "DUPLICATE", f"the same bytes as {original}"))
-    twins = near_twins(_hashes(kept, "likeness"), _hashes(kept, "mirrored"), max_distance)
+    twins = near_twins(_hashes(kept, "likeness"), _hashes(kept, "mirrored"), max_distance, report)
     for row, twin in zip(kept, twins, strict=True):
         if twin is not None:
             detail = f"looks like {kept[twin]['path']}, which stays"

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from storage.visible import visible
+
 Picture = NDArray[Any]
 _CELL, _GAP, _HEADING, _CAPTION = 224, 8, 30, 22
 _PAPER, _INK, _BOX = (250, 250, 248), (40, 40, 40), (255, 60, 0)
@@ -41,7 +43,7 @@ def contact_sheet(
                 left = _GAP + column * (_CELL + _GAP) + (_CELL - image.width) // 2
                 sheet.paste(image, (left, top + (row_height - image.height) // 2))
         text_top = top + row_height + 3
-        draw.text((_GAP, text_top), caption[: width // 8], fill=_INK, font=caption_font)
+        draw.text((_GAP, text_top), visible(caption)[: width // 8], fill=_INK, font=caption_font)
         top += row_height + _CAPTION + _GAP
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")

@@ -6,14 +6,11 @@ the shards of 2,000 others as they are (docs/decisions/005).
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from storage import ledger
-from storage.errors import OutputError
 from storage.fingerprint import hash_file, hash_value
 from tasks.hints import HINTS
 from tasks.stages import Step
@@ -69,18 +66,6 @@ def adopt(
 
 
 def _link(source: Path, target: Path) -> None:
-    """Hard-link, or copy where the disk cannot; a published file is never written to again."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """In the place of what is there; a published file is never written to again."""
     target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        try:
-            with ledger.atomic_path(target) as temporary:
-                shutil.copyfile(source, temporary)
-        except OSError as error:
-            raise OutputError(
-                f"Expected to copy {source} to {target}, got: {error.strerror}. Free or repair "
-                "the disk, then run again."
-            ) from error
-    ledger.sync_folder(target.parent)
+    ledger.link_or_copy(source, target)

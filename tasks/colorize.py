@@ -20,7 +20,7 @@ from storage.fingerprint import hash_file
 from storage.ledger import FileRecord, damage, read_json
 from storage.manifest import read_rows
 from storage.outputs import output_names
-from tasks.events import visible
+from storage.visible import visible
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.hints import read_hints, with_hints
 from tasks.ingest import MANIFEST_NAME

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from colorization.errors import ConfigError
+from storage.visible import visible
 from tasks.config_members import Member, allowed_keys, is_table, member_at, members_of
 
 _MOST_SHOWN = 80
@@ -89,11 +90,6 @@ OPTIONS = Place(options=True, assign=" ")
 def problem_lines(error: ValidationError, kind: Any, place: Place) -> list[str]:
     """A line a wrong setting. kind: what was to be built."""
     return [line for problem in error.errors() for line in _lines(dict(problem), kind, place)]
-
-
-def visible(text: str) -> str:
-    """The text with escapes for what a terminal would obey, and no line break."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: Any) -> str:

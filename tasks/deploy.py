@@ -27,7 +27,8 @@ from prefect.workers.process import ProcessWorker
 
 from colorization.errors import ConfigError
 from storage.errors import UsageError
-from tasks.config_problems import Place, visible
+from storage.visible import visible
+from tasks.config_problems import Place
 from tasks.deployments import Deployment, Schedule
 from tasks.flow_parameters import check_parameters
 from tasks.server import close_home, require_server

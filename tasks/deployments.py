@@ -12,7 +12,8 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from storage.errors import UsageError
-from tasks.config_problems import Place, visible
+from storage.visible import visible
+from tasks.config_problems import Place
 from tasks.config_types import Accepts, Each, build, checked, list_of, one_of, whole
 
 PACKAGED = Path(__file__).with_name("prefect.yaml")

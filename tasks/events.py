@@ -17,6 +17,7 @@ from typing import Any
 
 from storage.errors import OutputError, UsageError
 from storage.ledger import read_json, sync_folder
+from storage.visible import ascii_json, visible
 from storage.workspace import Workspace
 
 EVENTS_NAME, PLAN_NAME, RESULT_NAME = "events.jsonl", "plan.json", "run.json"
@@ -157,14 +158,9 @@ def describe(event: Mapping[str, Any]) -> str:
     return visible(f"{event.get('time', ''):<29} {text}")
 
 
-def visible(text: str) -> str:
-    """Control, bidirectional and other unprintable characters as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _line(event: Mapping[str, Any]) -> bytes:
     """One line of ASCII: JSON escapes all else but DEL."""
-    return json.dumps(event).replace("\x7f", "\\u007f").encode() + b"\n"
+    return ascii_json(event).encode() + b"\n"
 
 
 def _ending(folder: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from storage.sources import (
     refuse_nesting,
     write_list,
 )
+from storage.visible import visible_value
 from storage.workspace import Workspace
 from tasks.archive import STATE_NAME
 from tasks.events import EVENTS_NAME, EventLog
@@ -120,7 +121,9 @@ def report(workspace: Workspace, arrival: Arrival, result: RunResult | None = No
         rows = [{"photo": path, "outcome": outcome} for path, outcome in found.outcomes.items()]
         whole, waiting = len(arrival.new), len(arrival.waiting)
         said = f"{whole} new photos, {waiting} still being written"
-        page.show(TableArtifact(table=rows[:_MOST_SHOWN], key="inbox", description=said))
+        page.show(
+            TableArtifact(table=visible_value(rows[:_MOST_SHOWN]), key="inbox", description=said)
+        )
     if page.has_lost and result is not None:
         with EventLog(workspace.runs / result.run_id / EVENTS_NAME) as events:
             page.report_lost(events)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from storage.errors import UsageError
 from storage.fingerprint import hash_file
-from storage.ledger import sync_folder
+from storage.ledger import link_or_copy
 from storage.manifest import read_rows
 from storage.outputs import output_names
 from storage.sources import is_url
@@ -75,7 +75,7 @@ def _put_back(output: Path) -> None:
         if target.exists() and (digest := hash_file(copy)) != hash_file(target):
             target = target.with_name(_marked(target.name, digest[:_MARK_LENGTH]))
         if not target.exists():
-            _link(copy, target)
+            link_or_copy(copy, target)
         copy.unlink()
     for folder, _, _ in os.walk(kept, topdown=False):
         Path(folder).rmdir()
@@ -84,17 +84,20 @@ def _put_back(output: Path) -> None:
 def _set_aside(output: Path, new: set[str], listed: set[str]) -> None:
     manifest = _workspace(output).current("ingest", ARCHIVE) / MANIFEST_NAME
     before = [str(row["path"]) for row in read_rows(manifest)] if manifest.exists() else []
-    names = output_names(before)
+    names = output_names(before) | {path: f"{path}{_COLOR}" for path in new - set(before)}
+    known = set(names.values())
     for path in (set(before) - listed) | new:
-        name = PurePosixPath(names.get(path, f"{path}{_COLOR}"))
+        name = PurePosixPath(names[path])
         for copy in (output / name.parent).glob(f"{glob.escape(name.name)}.*"):
-            _link(copy, _kept(output) / copy.relative_to(output))
+            below = copy.relative_to(output)
+            if _owner(below.as_posix(), known) == names[path]:
+                link_or_copy(copy, _kept(output) / below)
 
 
-def _link(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(source, target)
-    sync_folder(target.parent)
+def _owner(copy: str, names: Set[str]) -> str | None:
+    """Whose copy it is: that of `a.png.color.png` is `a.png.color.png.color.png`, beside a.png's."""
+    starts = (copy[:end] for end in range(len(copy) - 1, 0, -1) if copy[end] == ".")
+    return next((start for start in starts if start in names), None)
 
 
 def _marked(name: str, mark: str) -> str:

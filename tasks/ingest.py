@@ -30,6 +30,7 @@ from storage.sources import open_source
 from tasks.execute import Published, Record, Run, Work, execute
 from tasks.jobs.ingest import IngestItem
 from tasks.jobs.items import printable
+from tasks.progress import Terminal
 from tasks.stages import StageRef, Step, same_but_for
 
 MANIFEST_NAME = "manifest.parquet"
@@ -58,7 +59,7 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
         return _items(step, folder, _photos_to_read(step, arranged(), _known(folder)))
 
     def finish(folder: Path, records: dict[str, Record]) -> Published:
-        return _finish(step, folder, arranged(), records)
+        return _finish(step, folder, arranged(), records, run.terminal)
 
     return execute(step, upstream, run, Work(items=items, finish=finish))
 
@@ -163,7 +164,13 @@ def _basis_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     return read_rows(path) if path.exists() else []
 
 
-def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Record]) -> Published:
+def _finish(
+    step: Step,
+    folder: Path,
+    arranged: Arranged,
+    records: dict[str, Record],
+    terminal: Terminal,
+) -> Published:
     known = _known(folder)
     for photo in _photos_to_read(step, arranged, known):  # what was known of these is out of date
         known.pop(printable(photo["path"]), None)
@@ -187,6 +194,7 @@ def _finish(step: Step, folder: Path, arranged: Arranged, records: dict[str, Rec
         limit=config["limit"],
         max_distance=config["twin_distance"] if config["training"] else -1,
         seed=config["seed"],
+        report=lambda done, total: terminal.update(f"{step.label} alike", done, total, ""),
     )
     write_table(folder / SEEN_NAME, seen, SEEN_COLUMNS)
     write_table(folder / MANIFEST_NAME, selected.rows, MANIFEST_COLUMNS)

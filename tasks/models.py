@@ -16,6 +16,7 @@ from colorization.segmenter_names import SEGMENTER_NAMES, is_import_path
 from storage.checkpoints import WEIGHTS_NAME, check_whole
 from storage.fingerprint import hash_file
 from storage.workspace import Workspace
+from tasks.releases import RELEASES, check_release, download
 
 IMAGENET_ENCODER = "torchvision:resnet18"
 _STARTER = Path(colorization.__file__).parent / "starter"
@@ -96,10 +97,13 @@ def imagenet_encoder() -> ModelFile:
 def require(model: ModelFile) -> Path:
     """The model's path.
 
-    Raises ModelMissingError with the command that gets it, DamagedError when it is cut short.
+    Raises ModelMissingError with the command that gets it, DamagedError when it is cut short, or a release
+    that is not as it was published.
     """
     if model.present:
         check_whole(model.path)
+        in_cache = model.path.parent == cache_folder()
+        check_release(model.path, model.name if in_cache else "")
         return model.path
     remedies = {
         "torchvision": f"`chromaflow models fetch {model.name}` downloads it",
@@ -115,25 +119,15 @@ def require(model: ModelFile) -> Path:
 def fetch(name: str) -> Path:
     """Download official torchvision weights into the cache, because the user asked.
 
-    Raises ConfigError for a name that cannot be fetched, ModelMissingError when the network fails.
+    Raises ConfigError for a name that cannot be fetched, ModelMissingError when the network fails or
+    what comes is not what was published.
     """
     segmenters = [known for known in SEGMENTER_NAMES if known.startswith("torchvision:")]
     fetchable = [*segmenters, IMAGENET_ENCODER]
     if name not in fetchable:
         raise ConfigError(f"Expected a model of {', '.join(fetchable)}; got {name!r}.")
-    import torch
-    from torchvision.models import get_model_weights
-
-    weights = get_model_weights(name.split(":")[1]).DEFAULT
     target = (imagenet_encoder() if name == IMAGENET_ENCODER else segmenter_file(name)).path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(weights.url, str(target), progress=False)
-    except OSError as error:
-        raise ModelMissingError(
-            f"Expected to download {weights.url}, got: {error}. Copy the file to {target} instead."
-        ) from error
-    return target
+    return download(RELEASES[name], target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +179,7 @@ def find_model(name: str, workspace: Workspace | None = None) -> Path:
             f"Expected a weights file, a trained category, or one of {known}; got {name}, which is "
             "no file. `chromaflow models list` lists what is here."
         )
+    check_release(path)
     return path
 
 

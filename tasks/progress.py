@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from storage.visible import visible
+
 _LINE_SECONDS = 10.0
 _ARTIFACT_SECONDS = 5.0
 
@@ -45,7 +47,7 @@ class PlainTerminal:
 
     def message(self, text: str) -> None:
         """Print a line."""
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 class RichTerminal:
@@ -56,11 +58,11 @@ class RichTerminal:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._progress = Progress(
-            TextColumn("{task.description:<22}"),
+            TextColumn("{task.description:<22}", markup=False),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[note]}", markup=False),
             TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            console=Console(stderr=True, emoji=False),
         )
         self._bars: dict[str, tuple[int, float]] = {}
         self._progress.start()
@@ -68,15 +70,15 @@ class RichTerminal:
     def update(self, label: str, done: int, total: int, note: str) -> None:
         """Move the step's bar."""
         if label not in self._bars:
-            bar = self._progress.add_task(label, total=total, note="")
+            bar = self._progress.add_task(visible(label), total=total, note="")
             self._bars[label] = (int(bar), time.monotonic())
         bar_id, started = self._bars[label]
-        pace = note or _rate(done, time.monotonic() - started)
+        pace = visible(note) or _rate(done, time.monotonic() - started)
         self._progress.update(bar_id, completed=done, total=total, note=pace)  # type: ignore[arg-type]
 
     def message(self, text: str) -> None:
         """Print a line above the bars."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the terminal clean."""

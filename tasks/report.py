@@ -7,7 +7,6 @@ Everything on the page is data that its script puts there as text; no outside st
 from __future__ import annotations
 
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typing import Any
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
 from storage.fingerprint import hash_bytes, hash_file, hash_value
-from storage.ledger import atomic_path, read_json, remove_partials, write_bytes, write_json
+from storage.ledger import link_or_copy, read_json, remove_partials, write_bytes, write_json
 from storage.page_data import write_page_data
 from storage.safe_csv import write_csv
 from storage.tables import write_typed_table
@@ -248,7 +247,7 @@ def _write_packs(archive: Archive, folder: Path) -> None:
         target = packs / f"{name}.js"
         if source.exists() and not _is_as(source, target):
             target.unlink(missing_ok=True)
-            _link(source, target)
+            link_or_copy(source, target)
 
 
 def _is_as(source: Path, target: Path) -> bool:
@@ -258,15 +257,6 @@ def _is_as(source: Path, target: Path) -> bool:
     own, other = target.stat(), source.stat()
     is_copy = own.st_size == other.st_size and own.st_mtime_ns >= other.st_mtime_ns
     return is_copy or target.samefile(source)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard-link, or copy where the disk cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
 
 
 def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> None:
@@ -283,7 +273,9 @@ def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> 
     events = archive.workspace.runs / newest / EVENTS_NAME if newest else None
     (folder / EVENTS_NAME).unlink(missing_ok=True)
     if events is not None and events.exists():
-        _link(events, folder / EVENTS_NAME)  # a run that goes on adds its last lines here too
+        link_or_copy(
+            events, folder / EVENTS_NAME
+        )  # a run that goes on adds its last lines here too
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from storage.data_urls import picture_url
 from storage.errors import is_policy
 from storage.ledger import write_json
 from storage.manifest import read_rows
+from storage.visible import visible, visible_value
 from storage.workspace import Workspace
 from tasks.archive import output_name
 from tasks.config import Workflow
@@ -268,12 +269,13 @@ def _publish_artifacts(result: RunResult, page: PrefectPage) -> None:
                 MarkdownArtifact(markdown=text, key=f"training-{ref.key}", description=f"{ref.key}")
             )
         elif ref.stage == "colorize" and result.sheet:
-            text = f"Contact sheet: `{result.sheet}`" + _picture(ref, Path(result.sheet))
+            text = f"Contact sheet: `{visible(result.sheet)}`" + _picture(ref, Path(result.sheet))
             page.show(
                 MarkdownArtifact(markdown=text, key="contact-sheet", description="Contact sheet")
             )
     if result.quarantined:
-        shown = result.quarantined[:_QUARANTINE_SHOWN]  # Prefect's page slows with long tables
+        # Prefect's page slows with long tables
+        shown = visible_value(result.quarantined[:_QUARANTINE_SHOWN])
         page.show(
             TableArtifact(table=shown, key="quarantine", description="Photos not used, and why")
         )
@@ -281,7 +283,7 @@ def _publish_artifacts(result: RunResult, page: PrefectPage) -> None:
         page.show(
             LinkArtifact(
                 link=Path(result.report).as_uri(),
-                link_text=result.report,
+                link_text=visible(result.report),
                 key="report",
                 description="Run report: failures, photos before and after, review",
             )

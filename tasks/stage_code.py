@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-_STORAGE = ("storage.errors", "storage.fingerprint", "storage.ledger", "storage.manifest")
+_STORAGE = (
+    "storage.errors",
+    "storage.fingerprint",
+    "storage.ledger",
+    "storage.manifest",
+    "storage.visible",
+)
 _PHOTOS = (
     "storage.by_pillow",
     "storage.containers",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ColorizationError
-from storage.errors import StorageError
+from storage.codecs import codec_problems
+from storage.errors import PhotoError, StorageError
 from storage.manifest import read_rows
 from storage.workspace import Workspace
 from tasks.config import Workflow
@@ -25,6 +26,7 @@ from tasks.stage_code import STAGE_NAMES
 from tasks.stages import plan_row
 from tasks.verification import read_success
 
+_GPU_SECONDS = 10
 _PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
 
 
@@ -68,12 +70,11 @@ def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:
         ("Python", platform.python_version(), sys.version_info >= (3, 11)),
         ("cores", str(os.cpu_count()), True),
         ("bf16", "native" if _cpu_has("avx512_bf16", "amx_bf16") else "no: fp32 is used", True),
-        ("GPU", _gpu(), True),
+        ("GPU", *_gpu()),
         ("disk", f"{free:.0f} GB free at {existing}", free > 5),
     ]
     checks += [_package(name) for name in _PACKAGES]
-    codecs = "JPEG, PNG, WebP, BMP, TIFF" if find_spec("imagecodecs") else "imagecodecs missing"
-    checks.append(("codecs", codecs, find_spec("imagecodecs") is not None))
+    checks += [_codec(name, problem) for name, problem in codec_problems().items()]
     checks += [_model(model) for model in known_models()]
     return checks
 
@@ -112,10 +113,32 @@ def _cpu_has(*flags: str) -> bool:
     return bool(words & set(flags))
 
 
-def _gpu() -> str:
+def _codec(name: str, problem: PhotoError | None) -> tuple[str, str, bool]:
+    """One that needs a package which nobody asked for is no fault of the machine."""
+    if problem is None:
+        return f"codec {name}", "decodes", True
+    finding = f"{problem.code}: {problem.detail}"
+    return f"codec {name}", finding, problem.code == "CODEC_MISSING"
+
+
+def _gpu() -> tuple[str, bool]:
+    """What nvidia-smi says. A driver that hangs keeps it from ending, even when it is killed."""
     command = shutil.which("nvidia-smi")
     if command is None:
-        return "none: CPU is used"
+        return "none: CPU is used", True
     query = [command, "--query-gpu=name", "--format=csv,noheader"]
-    found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=False)
-    return found.stdout.strip() or "none: CPU is used"
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    try:
+        process = subprocess.Popen(query, start_new_session=True, text=True, **options)
+    except OSError as error:
+        return f"{command} does not start: {error.strerror}", False
+    try:
+        found, _ = process.communicate(timeout=_GPU_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return (
+            f"{command} gave no answer in {_GPU_SECONDS} s: restart the machine or its driver, or "
+            'set [compute] device = "cpu"',
+            False,
+        )
+    return found.strip() or "none: CPU is used", True

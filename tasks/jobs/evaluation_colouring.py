@@ -108,7 +108,7 @@ def _colour(
 def at_size(ab_12hw: torch.Tensor, truth: Truth) -> Float:
     """ab at the photo's size, float32 (2, H, W): it differs for photos longer than 4:1 only."""
     if ab_12hw.shape[-2:] == truth.L.shape[-2:]:
-        same: Float = ab_12hw[0].float().numpy()
+        same: Float = ab_12hw[0].float().cpu().numpy()
         return same
     parts = [strip for _, strip in full_size_strips(ab_12hw, truth.L.shape[-2:])]
     return np.concatenate(parts, axis=1)

@@ -57,7 +57,7 @@ def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
     for column in item.figure.columns:
         if column == SEGMENTATION:
             assert seen is not None
-            panels.append(Panel(weight_colours(seen.weight[0].numpy())))
+            panels.append(Panel(weight_colours(seen.weight[0].cpu().numpy())))
         elif column == TRUTH:
             panels.append(Panel(_shown(truth, truth.ab), Path(photo["name"]).stem))
         else:

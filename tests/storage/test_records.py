@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import json
@@ -24,6 +25,7 @@ from storage.fingerprint import hash_file, hash_module, hash_value
 from storage.ledger import (
     atomic_path,
     damage,
+    link_or_copy,
     read_json,
     record_file,
     remove_partials,
@@ -220,3 +222,20 @@ def test_a_checkpoint_without_what_it_shares_is_refused(harm, tmp_path):
         save_checkpoint(tmp_path / "shared.safetensors", {"w": np.zeros(2)}, {}, half=False)
     with pytest.raises(DamagedError, match="shared.safetensors beside a.safetensors"):
         load_checkpoint(tmp_path / "a.safetensors")
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP])
+def test_where_a_disk_has_no_hard_links_a_file_is_copied(tmp_path, monkeypatch, code):
+    def refuse(source, target):
+        raise OSError(code, os.strerror(code), str(source))
+
+    (tmp_path / "a").write_bytes(b"content")
+    link_or_copy(tmp_path / "a", tmp_path / "linked")
+    assert (tmp_path / "linked").samefile(tmp_path / "a")
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(tmp_path / "a", tmp_path / "new" / "copy")
+    copy = tmp_path / "new" / "copy"
+    assert copy.read_bytes() == b"content" and not copy.samefile(tmp_path / "a")
+    with pytest.raises(FileExistsError):
+        link_or_copy(tmp_path / "a", copy)
+    assert [path.name for path in copy.parent.iterdir()] == ["copy"]

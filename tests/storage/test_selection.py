@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from collections import Counter
 
 import numpy as np
@@ -210,3 +211,55 @@ def test_quotas_add_up_and_exceed_no_stratum(sizes, limit):
     total = sum(sizes.values())
     assert sum(shares.values()) == (min(limit, total) if limit else total)
     assert all(0 <= shares[s] <= sizes[s] for s in sizes)
+
+
+def _seconds(hashes: np.ndarray) -> float:
+    """Processor time of a comparison of all, with mirror images that look like none of them."""
+    mirrored = RNG.integers(0, 256, hashes.shape, np.uint8)
+    started = time.process_time()
+    near_twins(hashes, mirrored, 10)
+    return time.process_time() - started
+
+
+def _shots(count: int, most_bits: int) -> np.ndarray:
+    """uint8 (count, 32): one scene, each shot of it another in up to `most_bits` bits."""
+    bits = np.repeat(RNG.integers(0, 2, (1, 256)).astype(np.uint8), count, axis=0)
+    for row_of_bits in bits:
+        row_of_bits[RNG.choice(256, RNG.integers(0, most_bits + 1), replace=False)] ^= 1
+    return np.packbits(bits, axis=1)
+
+
+@pytest.mark.parametrize("most_bits", [0, 4])
+def test_photos_of_one_scene_take_no_longer_than_as_many_of_different_ones(most_bits):
+    """All pairs of 1,000 equal photos took 300 times as long as 1,000 different ones."""
+    different = _seconds(RNG.integers(0, 256, (1000, 32), np.uint8))
+    assert _seconds(_shots(1000, most_bits)) < 30 * different
+
+
+def test_the_work_grows_as_the_number_of_equal_photos():
+    few, many = (min(_seconds(_shots(n, 0)) for _ in range(3)) for n in (500, 16000))
+    assert many < 32 * 6 * few
+
+
+def test_many_photos_without_a_picture_stay_as_comparing_all_pairs_says():
+    """Pages share most of their bands: here all are compared at once, not one by one."""
+    bits = (RNG.random((400, 256)) < 0.04).astype(np.uint8)
+    hashes, mirrored = np.packbits(bits, axis=1), np.packbits(bits[:, ::-1], axis=1)
+    expected: list[int | None] = []
+    stay: list[int] = []
+    for photo in range(len(bits)):
+        pairs = ((hashes, hashes), (mirrored, hashes), (hashes, mirrored))
+        far = [np.bitwise_count(a[stay] ^ b[photo]).sum(axis=1) for a, b in pairs]
+        close = np.flatnonzero(np.min(far, axis=0) <= 10)
+        expected.append(stay[close[0]] if len(close) else None)
+        if not len(close):
+            stay.append(photo)
+    assert 10 < len(stay) < 390 and near_twins(hashes, mirrored, 10) == expected
+
+
+def test_who_waits_for_many_photos_to_be_compared_sees_how_many_are():
+    told: list[tuple[int, int]] = []
+    choose([row(f"{i}") for i in range(5000)], report=lambda *counts: told.append(counts))
+    assert told == [(4096, 5000), (5000, 5000)]
+    choose([row(f"{i}") for i in range(50)], report=lambda *counts: told.append(counts))
+    assert len(told) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -13,6 +14,7 @@ import pytest
 
 from colorization.errors import ConfigError
 from storage.errors import LockedError, UsageError
+from storage.manifest import MANIFEST_COLUMNS, write_table
 from storage.sources import open_source
 from storage.workspace import Workspace
 from tasks.inbox import look
@@ -143,3 +145,40 @@ def test_copies_come_back_after_a_failed_run_whose_error_is_kept(tmp_path: Path)
 def test_an_inbox_is_not_coloured_into_a_url() -> None:
     with pytest.raises(UsageError, match="mirrors it"):
         inbox_output("s3://bucket/colour")
+
+
+def _published_inbox(output: Path, names: list[str]) -> Workspace:
+    """An output as a run left it: its manifest and one copy of each photo."""
+    workspace = Workspace(output / ".chromaflow")
+    workspace.create()
+    folder = workspace.stage_dir("ingest", "archive", "f" * 64)
+    rows = [dict.fromkeys(MANIFEST_COLUMNS) | {"path": name} for name in names]
+    write_table(folder / "manifest.parquet", rows, MANIFEST_COLUMNS)
+    workspace.set_current("ingest", "archive", folder)
+    for name in names:
+        (output / f"{name}.color.png").write_bytes(name.encode())
+    return workspace
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_photo_named_as_the_copy_of_another_stops_no_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Both were set aside under one name, and every later look failed on it."""
+    output, names = tmp_path / "out", ["a.png", "a.png.color.png"]
+    workspace = _published_inbox(output, names)
+    if not links:
+        monkeypatch.setattr(os, "link", _no_links)
+    for new in (names, names[:1], names[1:], ["a.png", "other.png"]):
+        with workspace.lock(), kept_copies(output, new, names):
+            (output / "a.png.color.png").unlink()
+            kept = {path.name for path in (workspace.root / "kept").iterdir()}
+            assert kept == {f"{name}.color.png" for name in new if name in names}
+            (output / "a.png.color.png").write_bytes(b"a.png")
+        assert not (workspace.root / "kept").exists()
+        for name in names:
+            assert (output / f"{name}.color.png").read_bytes() == name.encode()
+
+
+def _no_links(source: Path, target: Path) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(source))
