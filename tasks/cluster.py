@@ -132,7 +132,8 @@ def _refuse_other_versions(client: Client) -> None:
         if isinstance(found, Exception):  # Dask makes one of text of what it cannot unpickle
             raise VersionsDifferError(
                 f"Expected a Dask worker with Chromaflow at {address}, got: {found}. Install what this "
-                "machine has there too, then start its workers again."
+                "machine has there too, then start its workers again, with PYTHONSAFEPATH=1 where "
+                "their folder holds one named storage, tasks or colorization."
             ) from found
         check_versions(versions(), found, address)
 

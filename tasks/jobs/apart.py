@@ -57,9 +57,12 @@ def do_apart(job: Job, item: PhotoItem) -> ItemResult:
     ItemDiesError where it dies even then, and what the job raises.
     """
     with _process() as process:
-        with suppress(_DiedError):
+        try:
             return process.do(job, item)  # another item's death took it along
-        deaths = dict(_deaths_alone(process, job, item))
+        except _DiedError as error:
+            deaths = {photo["path"]: error.reason for photo in item.photos}
+        if len(item.photos) > 1:
+            deaths = dict(_deaths_alone(process, job, item))
         try:
             return process.do(job, replace(item, crashed={**item.crashed, **deaths}))
         except _DiedError as error:
@@ -79,7 +82,9 @@ def _deaths_alone(process: _Process, job: Job, item: PhotoItem) -> Iterator[tupl
     """Photos of which the process dies alone. What is written meanwhile is thrown away; any other
     trouble is left to the item as a whole, which says it."""
     with TemporaryDirectory(prefix="chromaflow-") as scratch:
-        elsewhere: dict[str, Any] = {"folder": scratch} | ({"output": scratch} if hasattr(item, "output") else {})
+        elsewhere: dict[str, Any] = {"folder": scratch} | (
+            {"output": scratch} if hasattr(item, "output") else {}
+        )
         for photo in item.photos:
             try:
                 process.do(job, replace(item, photos=(photo,), **elsewhere))
