@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
@@ -95,7 +96,8 @@ class _Counted:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move forward, counting what a compressed tar expands to."""
-        assert whence == 0
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("seek other than from the start")
         if not self._compressed:
             return int(self._stream.seek(offset))
         while self._stream.tell() < offset:
