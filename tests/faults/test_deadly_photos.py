@@ -11,6 +11,9 @@ import pytest
 from command import chromaflow, computed
 from PIL import Image
 
+from storage.manifest import read_rows
+from tasks.ingest import MANIFEST_NAME
+
 pytestmark = pytest.mark.timeout(900)
 HOOK = Path(__file__).parents[1] / "deadly_hook"
 SEGMENTER = """
@@ -82,15 +85,14 @@ def test_photos_that_other_work_on_an_archive_dies_of(
 def test_training_photos_that_preprocess_dies_of(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deadly = project.parent / "photos" / "people" / "03.png"
-    deadly.rename(deadly.with_name("deadly.png"))
-    monkeypatch.setenv("CHROMAFLOW_DEADLY", "preprocess_shard:deadly")
-    monkeypatch.setenv("PYTHONPATH", str(HOOK))
-    code, out, err = chromaflow(
-        "run", "--config", project, "--json", "--until", "preprocess", ahead=str(HOOK)
-    )
+    computed(project, "--until", "ingest")
+    manifest = project.parent / "workspace" / "current" / "ingest" / "people" / MANIFEST_NAME
+    deadly = read_rows(manifest)[0]["path"]
+    monkeypatch.setenv("CHROMAFLOW_DEADLY", f"preprocess_shard:{deadly}")
+    words = ["run", "--config", project, "--json", "--until", "preprocess"]
+    code, out, err = chromaflow(*words, ahead=str(HOOK))
     assert code == 6, err
-    assert quarantined(out) == {"deadly.png": "CRASHED"}
+    assert quarantined(out) == {deadly: "CRASHED"}
     monkeypatch.delenv("CHROMAFLOW_DEADLY")
     assert computed(project, "--until", "preprocess", code=6)
 

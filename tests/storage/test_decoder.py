@@ -341,11 +341,12 @@ def test_what_a_broken_decoder_says_is_not_trusted(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(DYING.replace("WAY", way))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(decoder_module, "_PATIENCE", 0.2)
+    if code == "TOO_SLOW":
+        monkeypatch.setattr(decoder_module, "_PATIENCE", 1.0)
     decoder = Decoder()
     started = time.monotonic()
     assert code_of(lambda: next(decoder.pages(PHOTO))) == code
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert decoder._process is None
 
 
