@@ -29,6 +29,7 @@ from flows.terminal import (
     Reason,
     say,
 )
+from storage.children import shut_out_working_folder
 
 app = typer.Typer(
     help="Colorize black-and-white photo archives with models that you train.",
@@ -55,6 +56,7 @@ Force = Annotated[bool, typer.Option("--force", help="Compute again what is done
 
 def main() -> None:
     """Run the command; every known error is one line on stderr and its own exit code."""
+    shut_out_working_folder()
     from tasks.streams import hold_streams
 
     hold_streams()

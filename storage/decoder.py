@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import select
 import signal
 import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
 import numpy as np
 
+from storage.child_pipes import PipeEndedError, Pipes, exit_code, exit_name
+from storage.children import child_environment, module_command
 from storage.errors import PhotoError
 from storage.extraction import Metadata
 from storage.photos import Header, Photo
@@ -47,26 +47,29 @@ class Decoder:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._pipes: Pipes | None = None
         self._lock = threading.Lock()
         self._opened = self._held = 0
 
     def inspect(self, content: bytes, *, max_megapixels: float = 500.0) -> Header:
         """`storage.photos.inspect`. Raises PhotoError, TOO_SLOW, OUT_OF_MEMORY and CRASHED too."""
         with self._lock:
-            return Header(**self._open(content, max_megapixels)["header"])
+            return self._open(content, max_megapixels)
 
     def pages(self, content: bytes, *, max_megapixels: float = 500.0) -> Iterator[Photo]:
         """`storage.photos.decode_pages`, one page at a time.
 
-        Another call ends the pages of this one. Raises PhotoError as `inspect` does.
+        Another call ends the pages of this one: ValueError. Raises PhotoError as `inspect` does.
         """
         with self._lock:
-            header = self._open(content, max_megapixels)["header"]
+            header = self._open(content, max_megapixels)
             number = self._opened
-        for _ in range(header["num_pages"]):
+        seconds = SECONDS + SECONDS_A_MEGAPIXEL * header.largest_page / 1e6
+        for _ in range(header.num_pages):
             with self._lock:
-                assert number == self._opened, "another photo was opened before this one's end"
-                photo = self._read_photo(self._ask({"op": "next"}, b"", _seconds(header)))
+                if number != self._opened:
+                    raise ValueError("Expected the pages of a photo before another one is opened.")
+                photo = self._read_photo(self._ask({"op": "next"}, b"", seconds), seconds)
             yield photo
 
     def close(self) -> None:
@@ -74,103 +77,105 @@ class Decoder:
         with self._lock:
             self._stop()
 
-    def _open(self, content: bytes, max_megapixels: float) -> dict[str, Any]:
+    def _open(self, content: bytes, max_megapixels: float) -> Header:
         self._opened += 1
         if self._held > MOST_HELD_MB * 1e6:
             self._stop()
         request = {"op": "open", "bytes": len(content), "max_megapixels": max_megapixels}
         try:
-            return self._ask(request, content, SECONDS)
+            answer = self._ask(request, content, SECONDS)
         except PhotoError as error:
             if error.code != "CRASHED":
                 raise
-        return self._ask(
-            request, content, SECONDS
-        )  # it may have died idle, of no fault of this photo
+            answer = self._ask(request, content, SECONDS)  # it may have died idle, of another photo
+        with self._trusting_nothing():
+            return Header(**answer["header"])
 
     def _ask(self, request: dict[str, Any], content: bytes, seconds: float) -> dict[str, Any]:
-        process = self._process or self._start()
-        assert process.stdin is not None and process.stdout is not None
+        pipes = self._pipes or self._start()
+        deadline = time.monotonic() + _PATIENCE * seconds
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n" + content)
-            process.stdin.flush()
-            ready, _, _ = select.select([process.stdout], [], [], _PATIENCE * seconds)
-            line = process.stdout.readline() if ready else b""
-        except (BrokenPipeError, ConnectionResetError):
-            line = b""
-        if not line:
-            raise self._died(seconds)
-        answer: dict[str, Any] = json.loads(line)
-        self._held = answer["held"]
-        if "error" in answer:
-            raise PhotoError(answer["error"]["code"], answer["error"]["detail"])
+            pipes.send(json.dumps(request).encode() + b"\n" + content, deadline)
+            line = pipes.read_line(deadline)
+        except PipeEndedError:
+            raise self._died(seconds) from None
+        with self._trusting_nothing():
+            answer: dict[str, Any] = json.loads(line)
+            self._held = answer["held"]
+            if "error" in answer:
+                raise PhotoError(answer["error"]["code"], answer["error"]["detail"])
         return answer
 
-    def _read_photo(self, answer: dict[str, Any]) -> Photo:
-        facts = answer["photo"]
-        arrays = {name: self._read_array(**form) for name, form in answer["arrays"].items()}
-        metadata = facts.pop("metadata")
-        for name in BYTES_OF_METADATA:
-            metadata[name] = base64.b64decode(metadata[name])
-        metadata["text"] = tuple((key, value) for key, value in metadata["text"])
-        metadata["lost"] = tuple(metadata["lost"])
-        metadata["dpi"] = tuple(metadata["dpi"]) if metadata["dpi"] else None
-        return Photo(
-            header=Header(**facts.pop("header")),
-            metadata=Metadata(**metadata),
-            pixels=arrays["pixels"],
-            alpha=arrays.get("alpha"),
-            **facts,
-        )
+    def _read_photo(self, answer: dict[str, Any], seconds: float) -> Photo:
+        deadline = time.monotonic() + _PATIENCE * seconds
+        with self._trusting_nothing():
+            facts = answer["photo"]
+            forms = answer["arrays"].items()
+            arrays = {name: self._read_array(**form, deadline=deadline) for name, form in forms}
+            metadata = facts.pop("metadata")
+            for name in BYTES_OF_METADATA:
+                metadata[name] = base64.b64decode(metadata[name])
+            metadata["text"] = tuple((key, value) for key, value in metadata["text"])
+            metadata["lost"] = tuple(metadata["lost"])
+            metadata["dpi"] = tuple(metadata["dpi"]) if metadata["dpi"] else None
+            return Photo(
+                header=Header(**facts.pop("header")),
+                metadata=Metadata(**metadata),
+                pixels=arrays["pixels"],
+                alpha=arrays.get("alpha"),
+                **facts,
+            )
 
-    def _read_array(self, shape: list[int], dtype: str) -> Any:
-        assert self._process is not None and self._process.stdout is not None
+    def _read_array(self, shape: list[int], dtype: str, deadline: float) -> Any:
         array = np.empty(shape, dtype)
-        view = memoryview(cast("Any", array.reshape(-1).view(np.uint8)))
-        place = 0
-        while place < len(view):
-            count = cast("Any", self._process.stdout).readinto(view[place:])
-            if not count:
-                raise self._died(SECONDS)
-            place += count
+        try:
+            pipes = self._pipes or self._start()
+            pipes.read_into(memoryview(cast("Any", array.reshape(-1).view(np.uint8))), deadline)
+        except PipeEndedError:
+            raise self._died(SECONDS) from None
         return array
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        kept = {key: v for key, v in os.environ.items() if not key.startswith("MALLOC_")}
-        environment = kept | {
-            "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # noqa: PTH109
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+    @contextmanager
+    def _trusting_nothing(self) -> Iterator[None]:
+        """What is no answer of ours comes from a process that a photo has broken."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._stop()
+            raise PhotoError("CRASHED", "the decoder gave an answer without sense") from error
+        except MemoryError:
+            self._stop()  # what it has to say yet is no answer to the next request
+            raise
+
+    def _start(self) -> Pipes:
+        environment = child_environment() | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        kept = {key: v for key, v in environment.items() if not key.startswith("MALLOC_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "storage.decoder_process"],
+            module_command("storage.decoder_process"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            bufsize=0,
+            env=kept,
         )
-        return self._process
+        self._pipes = Pipes(self._process)
+        return self._pipes
 
     def _died(self, seconds: float) -> PhotoError:
         """Why the process gave no answer; it is gone afterwards."""
-        assert self._process is not None
-        hangs = self._process.poll() is None
-        if hangs:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.2)  # it may be dying
-        code = self._process.poll()
+        code = exit_code(self._process) if self._process else None
         self._stop()
         if code is None or code == -signal.SIGXCPU:
             return PhotoError(
                 "TOO_SLOW", f"expected at most {seconds:.0f} s to decode it, got more"
             )
-        return PhotoError("CRASHED", f"the decoder died of it, with {_signal_name(code)}")
+        return PhotoError("CRASHED", f"the decoder died of it, with {exit_name(code)}")
 
     def _stop(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-            self._process = None
+        self._process = self._pipes = None
         self._held = 0
 
 
@@ -178,12 +183,3 @@ class Decoder:
 def shared_decoder() -> Decoder:
     """The decoder of this process."""
     return Decoder()
-
-
-def _seconds(header: dict[str, Any]) -> float:
-    num_pixels: int = header["largest_page"]
-    return SECONDS + SECONDS_A_MEGAPIXEL * num_pixels / 1e6
-
-
-def _signal_name(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit {code}"

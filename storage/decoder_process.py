@@ -9,7 +9,6 @@ import os
 import resource
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from storage.children import end_with_parent
 from storage.decoder import (
     BYTES_A_PIXEL,
     BYTES_OF_METADATA,
@@ -35,7 +35,7 @@ def main() -> None:
     """Answer requests until stdin ends."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not talk into the answers
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     idle = _data_bytes()
     pages: Iterator[Photo] = iter(())
     header = None
@@ -107,13 +107,6 @@ def _data_bytes() -> int:
         return int(status.partition("VmData:")[2].split(maxsplit=1)[0]) * 1024
     except (OSError, ValueError, IndexError):
         return 1 << 30
-
-
-def _end_with_parent(parent: int) -> None:
-    """The parent may be killed while a decoder is busy."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
 
 
 if __name__ == "__main__":

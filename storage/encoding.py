@@ -153,7 +153,8 @@ def _write_tiff(file: BinaryIO, pages: Iterable[ColoredPage]) -> None:
             writer = tifffile.TiffWriter(file, bigtiff=_num_bytes(page) > _CLASSIC_TIFF)
         _write_tiff_page(writer, page)
         written.append(page.metadata)
-    assert writer is not None, "a photo has a page"
+    if writer is None:
+        raise PhotoError("DAMAGED", "expected a page, got none")
     writer.close()
     embed_tiff(file, written)
 

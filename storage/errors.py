@@ -238,7 +238,8 @@ class PhotoError(StorageError):
     """One photo cannot be used; the run goes on. `code` is a key of `REASONS`."""
 
     def __init__(self, code: str, detail: str) -> None:
-        assert code in REASONS, code
+        if code not in REASONS:
+            raise ValueError(f"Expected a code of REASONS, got {code!r}.")
         super().__init__(f"{code}: {detail}")
         self.code, self.detail = code, detail
 

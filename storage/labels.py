@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from storage.errors import PhotoError
 from storage.profiles import Pixels
 
 TEXT = "AI colorized"
@@ -68,7 +69,8 @@ def _with_border(strips: Iterable[Pixels], shape: tuple[int, int]) -> Iterator[P
         if pending is not None:
             yield pending
         rows, pending = max(rows, len(strip)), strip
-    assert pending is not None, "a photo has a strip"
+    if pending is None:
+        raise PhotoError("DAMAGED", "expected rows of pixels, got none")
     rest = np.concatenate([pending, _deep(band, pending)])
     for top in range(0, len(rest), rows):
         yield rest[top : top + rows]

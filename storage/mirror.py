@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storage.errors import DamagedError
+from storage.errors import DamagedError, LockedError
 from storage.fingerprint import hash_bytes, hash_file
 from storage.ledger import atomic_path, exclusive, read_json, sync_folder, write_json
 from storage.remote import Facts, Remote, is_inside
@@ -212,7 +212,8 @@ class Mirror:
         return self._remote.put(self.local / path, path)
 
     def _commit(self) -> None:
-        assert self._lock is not None, "publish within held()"
+        if self._lock is None:
+            raise LockedError("Expected to hold the lock of the URL to publish there, got none.")
         self._lock.check()
         content = self._index.to_bytes()
         self._remote.write(INDEX_NAME, content)

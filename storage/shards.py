@@ -85,7 +85,8 @@ class ShardWriter:
 
     def add(self, row: int, photo: Stored) -> None:
         """Keep one photo. row: of the split. photo: uint8 (3, S, S). Rows left out are holes."""
-        assert self.holds(row), row
+        if not self.holds(row):
+            raise ValueError(f"Expected a row of this shard, got {row}.")
         frame = self._encoder.compress(np.ascontiguousarray(photo).data)
         self._places[row - self._first_row] = self._length, len(frame)
         self._queue(frame)

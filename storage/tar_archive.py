@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
@@ -105,7 +106,8 @@ class _Counted:
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Move forward, counting what a compressed tar expands to."""
-        assert whence == 0
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("seek other than from the start")
         if offset == self.tell():
             return offset
         self._held = b""

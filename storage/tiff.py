@@ -162,7 +162,8 @@ def _declared_range(page: Any) -> tuple[float, float] | None:
 
 def _scaled_from_range(samples: NDArray[Any], page: Any) -> NDArray[np.uint16]:
     declared = _declared_range(page)
-    assert declared is not None, "checked when the page was found"
+    if declared is None:  # the page was found with one: the tags do not say the same twice
+        raise PhotoError("RANGE", "expected samples that say which are black and white")
     black, white = declared
     shares = (samples.astype(np.float64) - black) / (white - black)
     if not np.isfinite(shares).all():

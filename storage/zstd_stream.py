@@ -41,7 +41,8 @@ class _ZstdFile(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        assert whence == 0
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("seek other than from the start")
         if offset < self._at:
             self._restart()
         while self._at < offset and self.read(min(offset - self._at, 1 << 20)):

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ from distributed import (
 from distributed.deploy import Cluster as DaskCluster
 from distributed.security import Security
 
+from storage.children import shut_out_working_folder
 from tasks.cluster_class import ClusterMissingError, start_cluster
 from tasks.config import ComputeConfig
-from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, read_photo
+from tasks.jobs.apart import do_apart
+from tasks.jobs.items import ItemResult, PhotoItem, WorkItem
 from tasks.jobs.versions import VersionsDifferError, check_versions, do_checked, versions
 from tasks.slots import Slots
 
-_MOST_DEATHS = 3
+_MOST_DEATHS = 10
+"""Of workers that an item was on, its own process apart included: neighbours may be deadly."""
 _LOG_LENGTH = 500
 """Entries of Dask's logs; by default up to 100,000, which grow with the archive."""
 WORKER_ENVIRONMENT = {
@@ -47,6 +50,12 @@ WORKER_ENVIRONMENT = {
 and takes it again page by page: preprocess took 2.1 times as long, training 1.3 times. Arenas are as
 many as threads work at a time (with two, the second process of preprocess gave a quarter less).
 Photos of many sizes would fill oneDNN's cache of 1,024 primitives with 450 MB."""
+
+
+class WorkerDiedError(Exception):
+    """A process of Dask died again and again, and no photo can be left out for it."""
+
+    exit_code = 1
 
 
 class Cluster:
@@ -123,7 +132,8 @@ def _refuse_other_versions(client: Client) -> None:
         if isinstance(found, Exception):  # Dask makes one of text of what it cannot unpickle
             raise VersionsDifferError(
                 f"Expected a Dask worker with Chromaflow at {address}, got: {found}. Install what this "
-                "machine has there too, then start its workers again."
+                "machine has there too, then start its workers again, with PYTHONSAFEPATH=1 where "
+                "their folder holds one named storage, tasks or colorization."
             ) from found
         check_versions(versions(), found, address)
 
@@ -187,11 +197,13 @@ class Clusters:
 @contextmanager
 def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
     """Clusters for the time of one run."""
+    shut_out_working_folder()
     logging.getLogger("distributed").setLevel(logging.ERROR)  # Prefect turns its INFO lines on
     settings = {
         "distributed.admin.events-log-length": _LOG_LENGTH,
         "distributed.admin.log-length": _LOG_LENGTH,
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
+        "distributed.deploy.lost-worker-timeout": "1d",  # else two deaths in 15 s take a worker away
         "distributed.scheduler.allowed-failures": 1,
         "distributed.worker.profile.enabled": False,  # it stops jobs a hundred times a second
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
@@ -223,14 +235,12 @@ def fan_out(
     job: Callable[[Any], ItemResult],
     items: Iterable[WorkItem],
     on_result: Callable[[ItemResult], None],
-    probe: Callable[[PhotoItem], None] | None = None,
 ) -> list[ItemResult]:
     """Run `job` on every item, one future each, and report each result as it comes.
 
-    An item whose worker died twice is searched for the photo that did it: each is tried alone,
-    the killers are marked, and the item runs again without them; a neighbour that died along runs
-    again as it is. Any other error stops the step.
-    probe: what is tried on one photo; default: reading and decoding it.
+    An item of photos whose worker died twice is done again by a process apart, which tells the photos
+    that it dies of from items that died with a neighbour (`tasks.jobs.apart`). Any other item raises
+    WorkerDiedError, any other error stops the step.
     """
     waiting: dict[Future, WorkItem] = {cluster.submit(job, i): i for i in items}
     results: list[ItemResult] = []
@@ -239,14 +249,12 @@ def fan_out(
     try:
         for future in completed:
             item = waiting.pop(future)
-            error = future.exception()
-            if isinstance(error, KilledWorker) and isinstance(item, PhotoItem):
-                again = _without_killers(cluster, item, probe or probe_photo)
-                if again == item:
-                    deaths[item.name] += 1
-                    _give_up_after(deaths[item.name], item)
-                retry = cluster.submit(job, again)
-                waiting[retry] = again
+            if isinstance(future.exception(), KilledWorker):
+                deaths[item.name] += 1
+                if deaths[item.name] > _MOST_DEATHS or not isinstance(item, PhotoItem):
+                    raise _worker_died(item)
+                retry = cluster.submit(partial(do_apart, job), item)
+                waiting[retry] = item
                 completed.add(retry)
                 continue
             result: ItemResult = future.result()
@@ -258,31 +266,10 @@ def fan_out(
     return results
 
 
-def probe_photo(item: PhotoItem) -> None:
-    """Read and decode the item's one photo: does this process survive it?"""
-    from storage.photos import decode  # codecs, which the process that hands work out does without
-
-    decode(read_photo(item, item.photos[0]), max_megapixels=float("inf"))
-
-
-def _without_killers(
-    cluster: Cluster, item: PhotoItem, probe: Callable[[PhotoItem], None]
-) -> PhotoItem:
-    """Mark the photos that kill a worker when tried alone; an innocent item comes back as it is."""
-    alone = [replace(item, photos=(photo,)) for photo in item.photos]
-    killers = set(item.crashed)
-    for single in alone:
-        error = cluster.submit(probe, single).exception()
-        if isinstance(error, KilledWorker):
-            killers.add(single.photos[0]["path"])
-    return replace(item, crashed=frozenset(killers))
-
-
-def _give_up_after(num_deaths: int, item: PhotoItem) -> None:
-    """An item may die with a neighbour's deadly photo, but not time after time."""
-    if num_deaths > _MOST_DEATHS:
-        raise RuntimeError(
-            f"Expected {item.name} of {Path(item.folder).parent.name} to survive or one photo to "
-            f"be the cause, but its worker died {num_deaths} times and no photo alone does it. "
-            "Give each worker more memory: use fewer --workers."
-        )
+def _worker_died(item: WorkItem) -> WorkerDiedError:
+    step = "/".join(Path(item.folder).parts[-3:-1])
+    return WorkerDiedError(
+        f"Expected the process that does {item.name} of {step} to live, but it died time after "
+        "time, as where memory ends. Give each process more by fewer --workers, then run again; what "
+        "is done is kept."
+    )

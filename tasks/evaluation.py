@@ -177,7 +177,8 @@ def evaluate_photos(config: EvaluationConfig) -> Evaluation:
         results, failed, facts = run.measure(items)
         quarantined += failed
         chosen = choose_figures(results, systems, leading_system(config.compare, systems))
-        figures = run.draw(chosen, items, config.output / "figures")
+        figures, undrawn = run.draw(chosen, items, config.output / "figures")
+        quarantined += undrawn
         features = collect_features(Path(work), items) if files.inception else None
         fid = features.distances(results) if features else {}
         scores = [replace(s, fid=fid.get((s.category, s.system))) for s in score(results)]

@@ -113,8 +113,11 @@ class Evaluating:
 
     def draw(
         self, figures: Sequence[Figure], items: Sequence[MeasureItem], folder: Path
-    ) -> list[Path]:
-        """Draw figures into a folder, one a worker at a time. Returns their paths."""
+    ) -> tuple[list[Path], list[dict[str, Any]]]:
+        """Draw figures into a folder, one a worker at a time.
+
+        Returns the paths of those that are there, and photos that failed after all.
+        """
         photos = {p["name"]: p for item in items for p in item.photos}
         draw = [
             DrawItem(
@@ -131,8 +134,10 @@ class Evaluating:
             )
             for figure in figures
         ]
-        self._run("figures", draw)
-        return [folder / figure.name for figure in figures]
+        records = self._run("figures", draw)
+        failed = {row["path"]: row for record in records for row in record["quarantined"]}
+        paths = [folder / figure.name for figure in figures]
+        return [path for path in paths if path.exists()], list(failed.values())
 
     def _common(self, source: str) -> dict[str, Any]:
         return {"folder": str(self.work), "source": source, "config": self.geometry}

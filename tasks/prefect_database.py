@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from storage.children import child_environment, module_command
 from storage.ledger import atomic_path
 from tasks.models import cache_folder
 
 DATABASE_NAME = "prefect.db"
-_UPGRADE = (sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes")
+_UPGRADE = ("server", "database", "upgrade", "--yes")
 _TIMEOUT = 180.0
 
 
@@ -52,6 +52,7 @@ def _migrate(template: Path) -> None:
     """Have Prefect migrate an empty database, and keep it. Raises OSError, SubprocessError."""
     template.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=template.parent, prefix="prefect-") as folder:
-        environment = os.environ | {"PREFECT_HOME": folder}
-        subprocess.run(_UPGRADE, env=environment, check=True, capture_output=True, timeout=_TIMEOUT)
+        command = module_command("prefect", *_UPGRADE)
+        environment = child_environment() | {"PREFECT_HOME": folder}
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=_TIMEOUT)
         (Path(folder) / DATABASE_NAME).replace(template)

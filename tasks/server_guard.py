@@ -15,6 +15,8 @@ import sys
 
 import psutil
 
+from storage.children import child_environment, module_command
+
 _TOKEN = "CHROMAFLOW_RUN_TOKEN"
 _SERVER = "prefect.server.api.server:create_app"
 _PATIENCE = 5.0
@@ -32,9 +34,10 @@ def guard_server() -> None:
         return
     token = os.environ[_TOKEN] = secrets.token_hex(16)
     subprocess.Popen(
-        [sys.executable, "-m", __name__, token],
+        module_command(__name__, token),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        env=child_environment(),
         start_new_session=True,
     )
 

@@ -24,7 +24,7 @@ _PHOTOS = (
     "storage.tiff",
     "storage.tiff_directories",
 )
-_DECODER = ("storage.decoder", "storage.decoder_process")
+_DECODER = ("storage.child_pipes", "storage.decoder", "storage.decoder_process")
 _SOURCES = (
     "storage.archive_members",
     "storage.archives",

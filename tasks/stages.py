@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import ledger
-from storage.errors import is_policy
+from storage.errors import DamagedError, is_policy
 from storage.fingerprint import hash_file, hash_module, hash_value
 from storage.manifest import QUARANTINE_COLUMNS, write_table
 from storage.workspace import Workspace
@@ -93,7 +93,8 @@ class Decision:
     @property
     def folder(self) -> Path:
         """The step's folder at this fingerprint."""
-        assert self.fingerprint is not None
+        if self.fingerprint is None:
+            raise ValueError(f"Expected a decision on {self.step.label} with a fingerprint.")
         return self.step.workspace.stage_dir(self.step.stage, self.step.key, self.fingerprint)
 
 
@@ -244,7 +245,8 @@ def publish(
 def skipped(decision: Decision) -> StageRef:
     """The reference to a step that needs no work."""
     success = read_success(decision.folder)
-    assert success is not None, "only a published step can be skipped"
+    if success is None:
+        raise _unpublished(decision.step.label)
     decision.step.workspace.set_current(decision.step.stage, decision.step.key, decision.folder)
     return _reference(decision.step, decision.folder, success, computed=0)
 
@@ -261,15 +263,23 @@ def same_but_for(step: Step, folder: Path, name: str) -> bool:
 def source_of(workspace: Workspace, key: str) -> str:
     """The folder, archive or URL that the photos of an ingested key come from."""
     ingested = ledger.read_json(workspace.current("ingest", key) / "stage.json")
-    assert ingested is not None, f"ingest/{key} is not published"
+    if ingested is None:
+        raise _unpublished(f"ingest/{key}")
     return str(ingested["parts"]["config"]["source"])
 
 
 def digest_of(workspace: Workspace, stage: str, key: str) -> str:
     """The digest of the current output of a stage × key."""
     success = read_success(workspace.current(stage, key))
-    assert success is not None, f"{stage}/{key} is not published"
+    if success is None:
+        raise _unpublished(f"{stage}/{key}")
     return str(success["digest"])
+
+
+def _unpublished(step: str) -> DamagedError:
+    return DamagedError(
+        f"Expected the output of {step}, got none that is whole. Run that step again."
+    )
 
 
 def _remove_partials(decision: Decision) -> None:

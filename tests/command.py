@@ -37,10 +37,12 @@ def start(
     )
 
 
-def chromaflow(*words: object, cwd: Path | None = None, ahead: str = "") -> tuple[int, str, str]:
-    """Run it to its end. Returns exit code, stdout, stderr."""
+def chromaflow(
+    *words: object, cwd: Path | None = None, ahead: str = "", patience: float = 240
+) -> tuple[int, str, str]:
+    """Run it to its end, for at most `patience` seconds. Returns exit code, stdout, stderr."""
     process = start(*words, cwd=cwd, ahead=ahead)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=patience)
     return process.returncode, out, err
 
 

@@ -14,6 +14,7 @@ from colorization.lab import Float, lab_to_rgb
 from colorization.measures import Truth
 from storage.figures import Panel, figure
 from storage.ledger import write_bytes
+from storage.manifest import Quarantined
 from tasks.jobs.evaluation_colouring import at_size, colour_photo, prepare, read_truth
 from tasks.jobs.evaluation_items import (
     SEGMENTATION,
@@ -24,20 +25,28 @@ from tasks.jobs.evaluation_items import (
     expert_column,
 )
 from tasks.jobs.evaluation_networks import load_systems
-from tasks.jobs.items import ItemResult, commit_item
+from tasks.jobs.items import ItemResult, commit_item, quarantine_into
 from tasks.jobs.sheet import MASK_COLOURS, weight_colours
 
 
 def draw_figure(item: DrawItem) -> ItemResult:
-    """Draw a figure as PNG."""
+    """Draw a figure as PNG, without photos that cannot be used; none where that is all of them."""
     prepare(item)
     drawn = item.figure
-    rows = {photo["name"]: _row(item, photo) for photo in item.photos}
-    groups = [(heading, [rows[name] for name in photos]) for heading, photos in drawn.groups]
+    rows: dict[str, list[Panel]] = {}
+    quarantined: list[Quarantined] = []
+    for photo in item.photos:
+        with quarantine_into(quarantined, photo["name"], "evaluate"):
+            rows[photo["name"]] = _row(item, photo)
+    named = [
+        (heading, [name for name in photos if name in rows]) for heading, photos in drawn.groups
+    ]
+    groups = [(heading, [rows[name] for name in photos]) for heading, photos in named if photos]
     legend = MASK_COLOURS if SEGMENTATION in drawn.columns else {}
-    path = Path(item.output, drawn.name)
-    write_bytes(path, figure(drawn.columns, groups, legend=legend, footer=drawn.rule))
-    return commit_item(item, files=[], num_photos=len(item.photos), quarantined=[])
+    if groups:
+        path = Path(item.output, drawn.name)
+        write_bytes(path, figure(drawn.columns, groups, legend=legend, footer=drawn.rule))
+    return commit_item(item, files=[], num_photos=len(item.photos), quarantined=quarantined)
 
 
 def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
@@ -56,7 +65,8 @@ def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
     panels = []
     for column in item.figure.columns:
         if column == SEGMENTATION:
-            assert seen is not None
+            if seen is None:
+                raise ValueError("Expected a merged system in the lead of a figure of categories.")
             panels.append(Panel(weight_colours(seen.weight[0].cpu().numpy())))
         elif column == TRUTH:
             panels.append(Panel(_shown(truth, truth.ab), Path(photo["name"]).stem))

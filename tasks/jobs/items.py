@@ -7,7 +7,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -45,8 +45,8 @@ class PhotoItem(WorkItem):
     photos: tuple[dict[str, Any], ...]
     """Manifest rows; before there is a manifest, path, offset and bytes."""
     config: dict[str, Any]
-    crashed: frozenset[str] = frozenset()
-    """Paths that killed a worker when tried alone; they go to quarantine unread."""
+    crashed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Path → reason code and detail of photos that a worker dies of; they go to quarantine unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ def spread_evenly(count: int, most: int) -> list[int]:
 
 
 def read_photo(item: PhotoItem, photo: Mapping[str, Any]) -> bytes:
-    """A photo's bytes. photo: its row. Raises PhotoError, CRASHED or UNREADABLE among others."""
+    """A photo's bytes. photo: its row. Raises PhotoError: UNREADABLE, or what a worker died of."""
     if photo["path"] in item.crashed:
-        raise PhotoError("CRASHED", "a worker died of this photo, alone with it")
+        raise PhotoError(*item.crashed[photo["path"]])
     try:
         return _source(item.source, item.folder).read(
             photo["path"], photo["offset"], photo["bytes"]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from colorization.feeding import PhotoBatch, num_steps, step_rows
+from storage.children import shut_out_working_folder
 from storage.manifest import read_table
 from storage.shard_reader import JoinedReader, ShardReader
 from tasks.jobs.preprocess import STORE_NAME
@@ -117,6 +118,8 @@ def stream_batches(
     """
     dataset = ShardBatches(split, batch, seed)
     options: dict[str, Any] = {"multiprocessing_context": start_method} if num_workers else {}
+    if num_workers:
+        shut_out_working_folder()
     return dataset, DataLoader(dataset, batch_size=None, num_workers=num_workers, **options)
 
 

@@ -11,14 +11,14 @@ import platform
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import colorization.errors
+import storage.errors
 from storage.fingerprint import hash_value
 
 _PACKAGES = ("numpy", "torch")
-_OURS = ("colorization", "storage", "tasks")
 _DIGITS, _NONE = 12, "none"
 
 
@@ -53,14 +53,21 @@ def do_checked(wanted: Mapping[str, str], job: Callable[[Any], Any], item: Any) 
 
 
 def _code() -> str:
-    """Hash of our source files, by path."""
-    files = {}
-    for package in _OURS:
-        spec = find_spec(package)
-        assert spec is not None and spec.submodule_search_locations is not None
-        root = Path(next(iter(spec.submodule_search_locations)))
-        for path in root.rglob("*.py"):
-            files[f"{package}/{path.relative_to(root).as_posix()}"] = path.read_text()
+    """Hash of our source files, by path: of the folders that this process imports from.
+
+    Not of what `find_spec` finds by a package's name: a worker's working folder, which Dask puts first
+    on `sys.path`, has a sub-folder `storage`.
+    """
+    roots = {
+        "colorization": Path(colorization.errors.__file__).parent,
+        "storage": Path(storage.errors.__file__).parent,
+        "tasks": Path(__file__).parents[1],
+    }
+    files = {
+        f"{package}/{path.relative_to(root).as_posix()}": path.read_text()
+        for package, root in roots.items()
+        for path in root.rglob("*.py")
+    }
     return hash_value(files)[:_DIGITS]
 
 

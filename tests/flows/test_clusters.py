@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 from command import chromaflow, computed, shard_hashes
 from distributed.security import Security
 from prefect_server import free_port
+from wheel_install import install_wheel
 
 from tasks.cluster import run_clusters
 from tasks.config import ComputeConfig
@@ -65,7 +68,7 @@ def worker_at(address: str, folder: Path, python: Sequence[str] = (sys.executabl
 
 def wait_for_workers(folder: Path, num_workers: int) -> None:
     """Until so many have come to the scheduler, gone ones included."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (folder / "scheduler.log").read_text().count("Register worker") < num_workers:
         assert time.monotonic() < deadline, (folder / "scheduler.log").read_text()
         time.sleep(0.2)
@@ -149,6 +152,60 @@ def write_certificates(folder: Path) -> dict[str, Path]:
     for name, path in files.items():
         path.write_text(contents[name])
     return files
+
+
+PACKAGES = ("storage", "tasks", "flows", "colorization")
+
+
+def guide_command(start: str, address: str) -> list[str]:
+    """The command of the guide that starts so, with another address in it."""
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    (line,) = re.findall(rf"^    ({start} .*)$", guide, re.MULTILINE)
+    return shlex.split(re.sub(r"tcp://\S+", address, line))
+
+
+def colorize_as_the_guide_says(folder: Path, commands: Path, path: Sequence[Path] = ()) -> str:
+    """In a folder that is empty but for folders named as our packages. Returns what was said.
+
+    commands: folder of `dask` and `chromaflow`. path: PYTHONPATH.
+    """
+    for package in PACKAGES:
+        (folder / package).mkdir(parents=True)
+        (folder / package / "__init__.py").write_text("raise RuntimeError('foreign')")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    dask_command = str(Path(sys.executable).with_name("dask"))
+    with ExitStack() as stack:
+        for start in ("dask scheduler", "dask worker"):
+            words = guide_command(start, address)[1:]
+            log = folder / f"{words[0]}.log"
+            stack.enter_context(running([dask_command, *words], log, path))
+        wait_for_workers(folder, 2)
+        _, *words = guide_command("chromaflow colorize", address)
+        names = {"IN": str(folder.parent / "in"), "OUT": str(folder.parent / "out")}
+        command = [commands / "chromaflow", *(names.get(word, word) for word in words)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr + (folder / "worker.log").read_text()
+    assert len(list((folder.parent / "out").glob("*.png"))) == 1
+    return done.stderr
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_workers_as_the_guide_starts_them(tmp_path: Path, make_photo: Callable[..., Path]) -> None:
+    make_photo(tmp_path / "in" / "a.png", gray=True)
+    colorize_as_the_guide_says(tmp_path / "empty", Path(sys.executable).parent)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_server")
+def test_workers_of_the_wheel_as_the_guide_starts_them(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    make_photo(tmp_path / "in" / "a.png", gray=True)
+    _, site = install_wheel(tmp_path)
+    colorize_as_the_guide_says(tmp_path / "empty", site / "bin", [site])
 
 
 @pytest.mark.usefixtures("shared_server")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 from conftest import draw_photo
 from PIL import Image
+from wheel_install import install_wheel
 
-ROOT = Path(__file__).parents[2]
 CUT_OFF = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 """In a network namespace that has loopback only."""
 ASK = """
@@ -32,14 +31,7 @@ except OSError:
 def test_the_wheel_colours_with_the_network_unreachable(tmp_path: Path) -> None:
     if subprocess.run([*CUT_OFF, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs unshare -rn and ip: user namespaces are not allowed here")
-    tree = tmp_path / "tree"  # setuptools leaves build/ where it builds
-    shutil.copytree(
-        ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv*", "build", "*.egg-info")
-    )
-    pip = (sys.executable, "-m", "pip")
-    build = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tree)
-    subprocess.run([*pip, *build], check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("chromaflow-*.whl")
+    wheel, site = install_wheel(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         weights = {
             i.filename: i.file_size for i in archive.infolist() if "safetensors" in i.filename
@@ -48,9 +40,6 @@ def test_the_wheel_colours_with_the_network_unreachable(tmp_path: Path) -> None:
         f"\nwheel {wheel.stat().st_size / 1e6:.1f} MB, starter weights {sum(weights.values()) / 1e6:.1f} MB"
     )
     assert sum(weights.values()) <= 60e6
-    site = tmp_path / "site"
-    install = ("install", "--no-deps", "--no-index", "--target", site, wheel)
-    subprocess.run([*pip, *install], check=True, capture_output=True)
 
     photos = tmp_path / "in"
     photos.mkdir()

@@ -12,6 +12,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -292,3 +293,66 @@ def test_the_process_ends_with_its_parent():
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, "the decoder outlives its parent"
         time.sleep(0.05)
+
+
+DYING = """
+import json, os, sys, time
+
+def half_a_line(facts):
+    os.write(answers, dumps(facts).encode()[:30])
+    os._exit(0)
+
+def no_json(facts):
+    os.write(answers, b"Killed\\n")
+    time.sleep(3600)
+
+def other_facts(facts):
+    return dumps({"header": {"width": 3}, "held": 0})
+
+def part_of_the_pixels(facts):
+    if "arrays" in facts:
+        os.write(answers, dumps(facts).encode() + b"\\n" + b"abc")
+        time.sleep(3600)
+    return dumps(facts)
+
+def pixels_without_end(facts):
+    for form in facts.get("arrays", {}).values():
+        form["dtype"] = "object"
+    return dumps(facts)
+
+if "storage.decoder_process" in sys.orig_argv:
+    answers, dumps = os.dup(1), json.dumps
+    json.dumps = WAY
+"""
+
+
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [
+        ("half_a_line", "CRASHED"),
+        ("no_json", "CRASHED"),
+        ("other_facts", "CRASHED"),
+        ("pixels_without_end", "CRASHED"),
+        ("part_of_the_pixels", "TOO_SLOW"),
+    ],
+)
+def test_what_a_broken_decoder_says_is_not_trusted(
+    way: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DYING.replace("WAY", way))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if code == "TOO_SLOW":
+        monkeypatch.setattr(decoder_module, "_PATIENCE", 1.0)
+    decoder = Decoder()
+    started = time.monotonic()
+    assert code_of(lambda: next(decoder.pages(PHOTO))) == code
+    assert time.monotonic() - started < 60
+    assert decoder._process is None
+
+
+def test_pages_of_two_photos_are_not_mixed(decoder):
+    pages = decoder.pages(pages_tiff(gray(), gray()))
+    next(pages)
+    decoder.inspect(PHOTO)
+    with pytest.raises(ValueError, match="before another one"):
+        next(pages)

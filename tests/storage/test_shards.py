@@ -67,3 +67,12 @@ def test_writing_a_shard_again_replaces_it_with_the_same_bytes(tmp_path):
     write(store, PHOTOS[30:60])
     assert write(store, PHOTOS[:30]) == before
     assert before.path == "lab.zarr/train/c/0/0/0/0"
+
+
+def test_a_row_of_another_shard_is_refused(tmp_path):
+    """Not by an assert, which `python -O` drops: it would write over other rows' places."""
+    create_array(tmp_path, "train", 2, 8)
+    writer = ShardWriter(tmp_path, "train", 1)
+    for row in (255, 512):
+        with pytest.raises(ValueError, match=str(row)):
+            writer.add(row, PHOTOS[0])

@@ -20,6 +20,7 @@ JOBS = {
 DECIDES_NOTHING = {
     "colorization.errors": "words for people",
     "storage": "a docstring",
+    "storage.children": "starts processes",
     "storage.xmp": "metadata, which training photos leave behind",
 }
 
