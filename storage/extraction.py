@@ -323,7 +323,8 @@ def _read_pillow(format_name: str, content: bytes, losses: Losses) -> Metadata:
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata
         with Image.open(io.BytesIO(content), formats=(format_name,)) as image:
             info: dict[Any, Any] = dict(image.info)
-    exif, packet, dpi = info.get("exif", b""), info.get("xmp", b""), info.get("dpi")
+    exif, packet = (info.get(name) or b"" for name in ("exif", "xmp"))  # pi-heif says None
+    dpi = info.get("dpi")
     return Metadata(
         exif=_checked_exif(bytes(exif).removeprefix(EXIF_START), losses),
         xmp=losses.part(
