@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from prefect import serve as serve_flows
 from prefect.client.orchestration import get_client
@@ -12,7 +13,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from colorization.errors import ConfigError
-from tasks.deploy import as_cron, ensure_automation, load_flow
+from tasks.deploy import as_cron, ensure_automation, load_flow, provide_inputs
 from tasks.deployments import Deployment
 from tasks.server import close_home, require_server
 
@@ -29,6 +30,7 @@ def serve(deployments: Sequence[Deployment], limit: int) -> None:
         raise ConfigError(f"Expected --limit of 1 or more, got {limit}.")
     runnable = [_runnable(deployment) for deployment in deployments]
     asyncio.run(_prepare_server())
+    provide_inputs(deployments, Path.cwd())
     serve_flows(*runnable, limit=limit, heartbeat_seconds=_HEARTBEAT_SECONDS)
 
 

@@ -168,7 +168,6 @@ def test_a_server_that_refuses_the_password_is_a_usage_error(
 
 
 def test_serve_runs_a_deployment_without_a_pool(server: str, tmp_path: Path) -> None:
-    (tmp_path / "inbox").mkdir()
     never = PACKAGED.read_text().replace("*/10 * * * *", "0 0 1 1 *")
     (tmp_path / "prefect.yaml").write_text(never)
     serving = start("serve", cwd=tmp_path)

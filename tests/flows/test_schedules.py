@@ -87,7 +87,7 @@ def test_a_schedule_fires_by_itself_and_its_run_ends(
         assert code == 0, err
         assert (tmp_path / "inbox").is_dir() and "models: starter" in err
         (deployment,) = post(address, "deployments/filter", {})  # the others were not asked for
-        soon = {"schedule": {"interval": 5}, "active": True}
+        soon = {"schedule": {"interval": 10}, "active": True, "max_scheduled_runs": 1}
         (old,) = deployment["schedules"]
         post(address, f"deployments/{deployment['id']}/schedules", [soon])  # type: ignore[arg-type]
         post(address, f"deployments/{deployment['id']}/schedules/{old['id']}", {}, "DELETE")
