@@ -126,7 +126,15 @@ def run_stages(
                     slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
                     cluster = clusters.of(slots)
                     run = Run(
-                        workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
+                        workflow,
+                        terminal,
+                        cluster,
+                        digests,
+                        force,
+                        retry,
+                        events,
+                        mirrors.publish,
+                        decisions,
                     )
                     _run_stage(ready, run, result)
             return finish_run(record, result, workflow)

@@ -35,6 +35,10 @@ class Files(Protocol):
         """The files whose names, sizes and times tell whether the listing changed."""
         ...
 
+    def local(self, path: str) -> Path | None:
+        """Where a file of `stamped` lies on this machine; None behind a URL."""
+        ...
+
     def top(self) -> list[SourceFile]:
         """Those directly in the root."""
         ...
@@ -63,6 +67,9 @@ class LocalFiles:
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
+
+    def local(self, path: str) -> Path | None:
+        return self._root / path
 
     def top(self) -> list[SourceFile]:
         paths = sorted(path for path in self._root.iterdir() if path.is_file())
@@ -161,6 +168,9 @@ class BagFiles(LocalFiles):
     def stamped(self) -> list[SourceFile]:
         return list_files(self._bag)
 
+    def local(self, path: str) -> Path | None:
+        return self._bag / path
+
     def folders(self) -> tuple[Path, ...]:
         return (self._bag.resolve(),)
 
@@ -176,6 +186,9 @@ class RemoteFiles:
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
+
+    def local(self, path: str) -> Path | None:
+        return None
 
     def top(self) -> list[SourceFile]:
         return self._source_files(self._fs.ls(self._root, detail=True))

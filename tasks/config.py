@@ -209,6 +209,10 @@ _MERGE = MergeOptions()
 """The defaults of [colorize], which are said there."""
 
 
+_PLACES = ("segmenter_weights", "hints", "certificates", "key")
+"""Fields of [colorize] that say where a file lies."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColorizeConfig:
     """[colorize]: segmenter and merge."""
@@ -290,8 +294,8 @@ class ColorizeConfig:
             _expect(code in known, "colorize.accept", ", ".join(known), code)
 
     def result_parts(self) -> dict[str, Any]:
-        """What decides the outputs, for the fingerprint; the file of hints counts by its hash."""
-        return {name: value for name, value in canonical(self).items() if name != "hints"}
+        """What decides the outputs, for the fingerprint; files count by their hash."""
+        return {name: value for name, value in canonical(self).items() if name not in _PLACES}
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""

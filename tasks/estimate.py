@@ -73,7 +73,7 @@ def forecast(decisions: Iterable[Decision]) -> dict[StepName, Estimate]:
         if decision.action == "skip" or step.stage not in _USUAL_RATES:
             continue
         if step.stage == "ingest":
-            listing = open_source(step.config["source"]).listing()
+            listing = open_source(step.place).listing()
             kept = select_files(listing, step.config["include"], step.config["exclude"])
             num_photos = len(kept.files)
             num_listed[step.key] = min(num_photos, step.config["limit"] or num_photos)
