@@ -37,7 +37,7 @@ from tasks.models import (
 )
 from tasks.retry import Retry
 from tasks.slots import Slots, plan_colorizing, plan_photos, plan_training
-from tasks.source_news import source_news
+from tasks.source_news import SourceNews
 from tasks.stage_code import STAGE_NAMES, network_modules
 from tasks.stages import Decision, Step, StepName, decide
 
@@ -225,7 +225,6 @@ def _ingest_step(
 ) -> Step:
     """training: whether photos are filtered, sampled and split for training, or all are kept."""
     location, workspace = resolve_location(dataset.path), Workspace(workflow.workspace)
-    news = source_news(open_source(location), location, workspace, key, hashes)
     own = {
         "layout": dataset.layout,
         "limit": dataset.limit,
@@ -237,9 +236,8 @@ def _ingest_step(
         key=key,
         workspace=workspace,
         config=canonical(workflow.ingest) | own | {"training": training},
-        inputs={"listing": news.digest},
         place=location,
-        news=news,
+        news=SourceNews(open_source(location), location, workspace, key, hashes),
         hashes=hashes,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,57 +29,62 @@ MOST_BYTES = 1 << 30
 _MOST_BESIDE = 256 << 20
 """What is hashed at most when a listing is kept: text and other files that are no photos."""
 _WORDS = {"new": "new", "gone": "gone", "changed": "changed", "unknown": "with another time"}
-_LISTING = "listing"
 
 
 class SourceNews:
-    """The digest of a source for ingest's fingerprint, and why it is not what it was.
+    """What a source holds, and what differs from the listing that its current ingest has kept.
 
-    A plain class, so that Prefect does not look inside.
+    Nothing is listed before it is asked for. A plain class, so that Prefect does not look inside.
+    place: where the source lies. Where that is another place than before, no time is trusted.
     """
 
     def __init__(
-        self,
-        digest: str,
-        files: list[SourceFile],
-        reasons: tuple[str, ...] = (),
-        *,
-        is_open: bool = False,
+        self, source: Source, place: str, workspace: Workspace, key: str, hashes: KnownHashes
     ) -> None:
-        self.digest, self.files = digest, files
-        self.reasons = reasons
-        """In words; none where nothing changed, or nothing is known from before."""
-        self.is_open = is_open
-        """Whether nothing is known to have changed but some files must be looked at to tell."""
+        self._source, self._place = source, place
+        self._folder = workspace.current("ingest", key)
+        self._workspace, self._hashes = workspace, hashes
 
+    @cached_property
+    def files(self) -> list[SourceFile]:
+        """The files whose names, sizes and times count."""
+        return self._source.stamped()
 
-def source_news(
-    source: Source, place: str, workspace: Workspace, key: str, hashes: KnownHashes
-) -> SourceNews:
-    """Compare a source with the listing that the current ingest of a key has kept.
+    @property
+    def digest(self) -> str:
+        """Of the source, for ingest's fingerprint: what it was, where nothing changed but times."""
+        return self._compared[0]
 
-    place: where the source lies. Where that is another place than before, no time is trusted.
-    """
-    files = source.stamped()
-    digest = listing_digest(files)
-    folder = workspace.current("ingest", key)
-    recorded, success = read_json(folder / "stage.json"), read_success(folder)
-    if recorded is None or success is None:
-        return SourceNews(digest, files)
-    before = str(recorded["parts"]["inputs"].get(_LISTING))
-    is_moved = not is_same_place(workspace, success, place)
-    if before == digest and not is_moved:
-        return SourceNews(digest, files)
-    if not (folder / LISTING_NAME).exists():
-        return SourceNews(digest, files, ("photos changed",))
-    rows = {row["path"]: row for row in read_rows(folder / LISTING_NAME)}
-    found = _compare(source, files, rows, hashes, is_moved=is_moved)
-    if not found:
-        return SourceNews(before, files)
-    is_open = set(found) == {"unknown"}
-    if before == digest:  # elsewhere, with the same names, sizes and times, but not the same files
-        digest = listing_digest([*files, SourceFile("", 0, place)])
-    return SourceNews(digest, files, _reasons(found, is_open), is_open=is_open)
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What changed, in words; none where nothing did, or nothing is known from before."""
+        found = self._compared[1]
+        text = ", ".join(f"{found[kind]} {word}" for kind, word in _WORDS.items() if found[kind])
+        return (f"{text}: to be looked at" if self.is_open else f"files: {text}",) if text else ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is known to have changed, but some files must be looked at to tell."""
+        return set(self._compared[1]) == {"unknown"}
+
+    @cached_property
+    def _compared(self) -> tuple[str, Counter[str]]:
+        """The digest, and how many files are new, gone, changed, or of unknown content."""
+        digest, nothing = listing_digest(self.files), Counter[str]()
+        recorded, success = read_json(self._folder / "stage.json"), read_success(self._folder)
+        if recorded is None or success is None or not (self._folder / LISTING_NAME).exists():
+            return digest, nothing
+        before = str(recorded["parts"]["inputs"].get("listing"))
+        is_moved = not is_same_place(self._workspace, success, self._place)
+        if before == digest and not is_moved:
+            return digest, nothing
+        rows = {row["path"]: row for row in read_rows(self._folder / LISTING_NAME)}
+        found = _compare(self._source, self.files, rows, self._hashes, is_moved=is_moved)
+        if not found:
+            return before, nothing
+        if before == digest:  # elsewhere, with the same names, sizes and times, but other files
+            digest = listing_digest([*self.files, SourceFile("", 0, self._place)])
+        return digest, found
 
 
 def listing_rows(
@@ -143,9 +149,3 @@ def _read(path: Path, file: SourceFile, hashes: KnownHashes) -> str:
         return digest if path.stat().st_size == file.bytes else ""
     except OSError:  # ingest says what is wrong with it
         return ""
-
-
-def _reasons(found: Counter[str], is_open: bool) -> tuple[str, ...]:
-    text = ", ".join(f"{found[kind]} {word}" for kind, word in _WORDS.items() if found[kind])
-    num_files = sum(found.values())
-    return (f"{text}: to be looked at" if is_open else f"files: {text}",) if num_files else ()

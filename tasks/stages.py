@@ -58,7 +58,7 @@ class Step:
     config: dict[str, Any]
     upstream: tuple[StepName, ...] = ()
     inputs: dict[str, str] = field(default_factory=dict)
-    """Hashes of what comes from outside the workspace: a source's listing, weights files."""
+    """Hashes of what comes from outside the workspace beside `news`: weights files."""
     output_root: Path | None = None
     """Where its files go, when not into its own folder (colorized photos)."""
     modules: tuple[str, ...] = ()
@@ -66,7 +66,7 @@ class Step:
     place: str = ""
     """Where its source lies; like `output_root` in no fingerprint, as both may be moved."""
     news: SourceNews | None = None
-    """What differs in its source, where it has one."""
+    """Its source and what differs in it, where it has one."""
     hashes: KnownHashes = field(default_factory=KnownHashes, compare=False, repr=False)
     """Shared by all steps of a workspace."""
 
@@ -95,7 +95,7 @@ class Step:
         return {
             "schema": schema,
             "config": self.config,
-            "inputs": self.inputs,
+            "inputs": self.inputs | ({_LISTING: self.news.digest} if self.news else {}),
             "upstream": {
                 "/".join(name): digests[name] for name in self.upstream if name in digests
             },
