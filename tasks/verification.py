@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def damage_reasons(problems: Mapping[str, list[str]]) -> tuple[str, ...]:
 
 
 def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, str]]]:
-    """The current steps, and every damaged item or output of them: step, item, problem."""
+    """The current steps, and every damaged item or output of them: step, item, problem.
+
+    Everything is read; where something is damaged, the next run reads everything too.
+    """
     rows, steps = [], []
     for folder in workspace.all_current():
         label = f"{folder.parent.name}/{folder.name}"
@@ -80,7 +84,15 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
             for item, found in sorted(problems.items())
             for problem in found
         ]
+    if rows:
+        _forget_hashes(workspace)
     return steps, rows
+
+
+def _forget_hashes(workspace: Workspace) -> None:
+    """Have the next run read everything: the stamps of what is damaged may be those of before."""
+    with suppress(OSError):  # a disk that cannot be written to: then nothing can run on it either
+        workspace.hashes.unlink(missing_ok=True)
 
 
 def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> Path:
