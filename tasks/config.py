@@ -435,15 +435,6 @@ class Workflow:
     remotes: dict[str, Path] = field(default_factory=dict)
     """URL of the workspace or the output → its working copy on this machine."""
 
-    def place_of(self, path: Path) -> str:
-        """Where a path lies for all machines: a URL, or itself."""
-        for url, local in self.remotes.items():
-            if path == local:
-                return url
-            if path.is_relative_to(local):
-                return f"{url}/{path.relative_to(local).as_posix()}"
-        return str(path)
-
     def __post_init__(self) -> None:
         for name in (*self.datasets, *self.experts):
             category_index(name)

@@ -306,12 +306,20 @@ def test_what_is_much_to_read_is_to_be_looked_at_and_what_hangs_on_it_depends(
     assert compare(project / DATA, may_look=True) == {INGEST}
 
 
-def test_a_zip_with_another_time_is_to_be_looked_at(project: Path) -> None:
+def test_a_zip_with_another_time_is_to_be_looked_at_if_it_is_large(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = project / DATA
     with zipfile.ZipFile(project / "birds.zip", "w") as archive:
         for path in sorted((project / "birds").glob("*.jpg")):
             archive.write(path, path.name)
     replace_in(config, '"birds"', '"birds.zip"')
+    assert compare(config) == {INGEST, PREPROCESS}
+    touch(project / "birds.zip")
+    assert compare(config) == set(), "its hash is known: it is small"
+    monkeypatch.setattr(tasks.source_news, "_MOST_BESIDE", 0)
+    with zipfile.ZipFile(project / "birds.zip", "a") as archive:
+        archive.write(project / "gray/1.png", "gray.png")
     assert compare(config) == {INGEST, PREPROCESS}
     touch(project / "birds.zip")
     assert decisions(config)[INGEST].action == "look"
