@@ -191,6 +191,14 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
         lambda root: replace_in(root / ARCHIVE, "sheet = 0", 'sheet = 0\ntoning = "keep"'),
         {COLOUR},
     ),
+    "a category added": (
+        lambda root: replace_in(root / DATA, "[datasets]", '[datasets]\nanimals = "birds"'),
+        {"ingest/animals", "preprocess/animals"},
+    ),
+    "a pattern without effect": (
+        lambda root: replace_in(root / ARCHIVE, "[archive]", '[archive]\nexclude = ["*.gif"]'),
+        {READ},
+    ),
     "a shard damaged": (lambda root: flip(one(root, SHARD)), {PREPROCESS}),
     "a shard lost": (lambda root: one(root, SHARD).unlink(), {PREPROCESS}),
     "a table lost": (
