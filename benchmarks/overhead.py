@@ -1,12 +1,13 @@
 """What a run costs beside its work: until the first photo, with nothing to do, and to plan.
 
-    python benchmarks/overhead.py [--photos 100000] [--rounds 3]
+    python benchmarks/overhead.py [--photos 100000] [--published 20000] [--rounds 3] [--only noop …]
+    python benchmarks/overhead.py --published 200 --rounds 1 --only published     # the smallest
 
 Times the real command, in turn, on photos drawn here: `colorize` of one photo until an event says that
 the photo was read and until its colour copy is there, with a Prefect server of its own and with one
-that runs; `run` of four categories and an archive when all is done; `plan` when a dataset of so many
-photos is ingested. Each from the start of the process. Prints the machine's load before, and last
-the medians.
+that runs; `run` of four categories and an archive, and `colorize` over so many published photos, when
+all is done, from their second time on; `plan` when a dataset of so many photos is ingested. Each from
+the start of the process. Prints the machine's load before, and last the medians.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -61,14 +63,22 @@ def main() -> None:
     """Draw the photos, take the times, print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=100_000, help="rows of the large manifest")
+    parser.add_argument("--published", type=int, default=20_000, help="photos of a published OUT")
     parser.add_argument("--rounds", type=int, default=3)
+    parts = ("first", "noop", "published", "large")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="chromaflow-bench-"))
     print(f"load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores")
     try:
-        found = first_photo(work / "first", arguments.rounds)
-        found |= nothing_to_do(work / "noop", arguments.rounds)
-        found |= large_plan(work / "large", arguments.photos, arguments.rounds)
+        rounds, only = arguments.rounds, arguments.only
+        found = first_photo(work / "first", rounds) if "first" in only else {}
+        if "noop" in only:
+            found |= nothing_to_do(work / "noop", rounds)
+        if "published" in only:
+            found |= nothing_to_colour(work / "published", arguments.published, rounds)
+        if "large" in only:
+            found |= large_plan(work / "large", arguments.photos, rounds)
         for name, (seconds, limit) in found.items():
             print(f"{name:<52} {seconds:6.2f} s   (to be under {limit:g} s)")
     finally:
@@ -109,13 +119,36 @@ def nothing_to_do(folder: Path, rounds: int) -> dict[str, tuple[float, float]]:
     (folder / "chromaflow.toml").write_text(_CONFIG.format(datasets=datasets))
     words = ("run", "--config", folder / "chromaflow.toml", "--json")
     _run(*words)
+    seconds = _time_idle(words, rounds)
+    return {"run of four categories with nothing to do": (seconds, 8)}
+
+
+def nothing_to_colour(folder: Path, count: int, rounds: int) -> dict[str, tuple[float, float]]:
+    """Seconds of a `colorize` that finds so many photos in colour."""
+    from published_out import publish_out
+
+    publish_out(folder / "in", folder / "out", count)
+    seconds = _time_idle(("colorize", folder / "in", folder / "out", "--json"), rounds)
+    return {f"colorize over {count:,} published photos": (seconds, 8)}
+
+
+def _time_idle(words: tuple[object, ...], rounds: int) -> float:
+    """Median seconds of a command that computes nothing, without its first time, which reads all."""
     times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
+    for number in range(rounds + 1):
+        started, cpu = time.perf_counter(), _cpu_seconds()
         assert json.loads(_run(*words))["computed"] == 0
         times.append(time.perf_counter() - started)
-        print(f"run with nothing to do {times[-1]:.2f} s")
-    return {"run of four categories with nothing to do": (statistics.median(times), 15)}
+        cpu = _cpu_seconds() - cpu
+        first = "" if number else ", the first time"
+        print(f"{words[0]} with nothing to do {times[-1]:.2f} s, {cpu:.2f} s of processors{first}")
+    return statistics.median(times[1:])
+
+
+def _cpu_seconds() -> float:
+    """Of all commands so far, user and system."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def large_plan(folder: Path, num_photos: int, rounds: int) -> dict[str, tuple[float, float]]:

@@ -90,7 +90,7 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
         counts = " ".join(f"{name} {count}" for name, count in row["counts"].items())
         say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
     for row in plan:
-        say(f"`run` would {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+        say(f"`run`: {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
     if problem:
         say(f"What `run` would do is not known: {problem}")
     say_quarantined(quarantined)

@@ -144,6 +144,7 @@ def run_stages(
                         events,
                         mirrors.publish,
                         page,
+                        decisions,
                     )
                     _run_stage(ready, run, result)
             return finish_run(record, result, workflow, page)

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,11 +167,16 @@ def record_file(root: Path, path: Path) -> FileRecord:
     return FileRecord(relative, path.stat().st_size, hash_file(path))
 
 
-def damage(root: Path, record: dict[str, Any]) -> str | None:
-    """What is wrong with a recorded file: None, or 'PATH is missing' or 'PATH has changed'."""
+def damage(
+    root: Path, record: dict[str, Any], hash_of: Callable[[Path], str] = hash_file
+) -> str | None:
+    """What is wrong with a recorded file: None, or 'PATH is missing' or 'PATH has changed'.
+
+    hash_of: how its SHA-256 is found; by default it is read.
+    """
     path = root / record["path"]
     try:
-        if path.stat().st_size == record["bytes"] and hash_file(path) == record["sha256"]:
+        if path.stat().st_size == record["bytes"] and hash_of(path) == record["sha256"]:
             return None
     except (FileNotFoundError, NotADirectoryError):
         return f"{record['path']} is missing"

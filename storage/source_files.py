@@ -57,6 +57,10 @@ class Files(Protocol):
         """The files whose names, sizes and times tell whether the listing changed."""
         ...
 
+    def local(self, path: str) -> Path | None:
+        """Where a file of `stamped` lies on this machine; None behind a URL."""
+        ...
+
     def top(self) -> list[SourceFile]:
         """Those directly in the root."""
         ...
@@ -88,6 +92,9 @@ class LocalFiles:
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
+
+    def local(self, path: str) -> Path | None:
+        return self._root / path
 
     def top(self) -> list[SourceFile]:
         paths = sorted(path for path in self._root.iterdir() if path.is_file())
@@ -190,6 +197,9 @@ class BagFiles(LocalFiles):
     def stamped(self) -> list[SourceFile]:
         return list_files(self._bag)
 
+    def local(self, path: str) -> Path | None:
+        return self._bag / path
+
     def folders(self) -> tuple[Path, ...]:
         return (self._bag.resolve(),)
 
@@ -207,6 +217,9 @@ class RemoteFiles:
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
+
+    def local(self, path: str) -> Path | None:
+        return None
 
     def top(self) -> list[SourceFile]:
         with reaching(self._url):

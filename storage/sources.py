@@ -124,14 +124,22 @@ class Source:
         return [file for file in self._files.top() if file.path.endswith(_LIST_SUFFIXES)]
 
     def digest(self) -> str:
-        """A hash of names, sizes and times: it changes when the source must be read again.
+        """A hash of names, sizes and times: it changes when the source may have to be read again.
 
         What is read is then identified by content, so a mere new time changes nothing further on.
         """
+        return listing_digest(self.stamped())
+
+    def stamped(self) -> list[SourceFile]:
+        """The files whose names, sizes and times `digest` is of: an archive, not its members."""
         if self._archive:
             files = [file for file in self._files.top() if file.path == self._archive]
-            return listing_digest([*files, *self.beside()])
-        return listing_digest(self._files.stamped())
+            return [*files, *self.beside()]
+        return self._files.stamped()
+
+    def local(self, path: str) -> Path | None:
+        """Where a file of `stamped` lies on this machine; None behind a URL."""
+        return self._files.local(path)
 
     def read(self, path: str, offset: int = -1, size: int = -1) -> bytes:
         """One file, or an archive's member as listed. Raises PhotoError or OSError."""

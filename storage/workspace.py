@@ -44,6 +44,11 @@ class Workspace:
         """The ephemeral Prefect server's database and settings."""
         return self.root / ".prefect"
 
+    @property
+    def hashes(self) -> Path:
+        """What is known of files' hashes (`storage.known_hashes`); it may be deleted at any time."""
+        return self.root / "hashes.bin"
+
     def stage_dir(self, stage: str, key: str, fingerprint: str) -> Path:
         """The folder of one stage × key at one fingerprint."""
         return self.stages / stage / key / fingerprint[:12]

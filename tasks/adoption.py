@@ -13,18 +13,22 @@ from typing import Any
 from storage import ledger
 from storage.fingerprint import hash_file, hash_value
 from tasks.hints import HINTS
+from tasks.jobs.stage_items import TRUTH
 from tasks.stages import Step
 from tasks.verification import read_success
+
+_OF_ALL = (HINTS, TRUTH)
+"""Files that say something of many photos: an item counts what they say of its own."""
 
 
 def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
     """A hash of all that decides one item's output.
 
-    parts: of the step's fingerprint. identity: what the item is made of, its photos by content and
-    their hints among it; so what ingest and the file of hints say of all photos does not count.
+    parts: of the step's fingerprint. identity: what the item is made of, its photos by content, their
+    hints and colour originals among it; so what ingest and these files say of all photos does not count.
     """
     upstream = {n: d for n, d in parts["upstream"].items() if not n.startswith("ingest/")}
-    inputs = {name: digest for name, digest in parts["inputs"].items() if name != HINTS}
+    inputs = {name: digest for name, digest in parts["inputs"].items() if name not in _OF_ALL}
     own = {**parts, "upstream": upstream, "inputs": inputs}
     return hash_value([step.stage, own, identity])
 
@@ -35,12 +39,14 @@ def adopt(
     root: Path | None,
     keys: Mapping[str, str],
     again: Callable[[str], bool],
+    hash_of: Callable[[Path], str] = hash_file,
 ) -> set[str]:
     """Take over whole items of an earlier, published folder.
 
     root: where the items' files lie, if not in the step's own folder; such files stay in place.
     keys: of the items wanted, by name. again: whether an item that holds a photo with this reason
-    code is computed all the same. Returns the names that are now done.
+    code is computed all the same. hash_of: how a file's SHA-256 is found. Returns the names that are
+    now done.
     """
     wanted = {key: name for name, key in keys.items()}
     published = (read_success(earlier) or {"items": {}})["items"]
@@ -49,14 +55,14 @@ def adopt(
         path = ledger.record_path(earlier, item)
         record = ledger.read_json(path)
         name = wanted.get(record["key"]) if record else None
-        if record is None or name is None or hash_file(path) != digest:
+        if record is None or name is None or hash_of(path) != digest:
             continue
         if any(again(row["code"]) for row in record["quarantined"]):
             continue
         files = record["files"]
-        if any(ledger.damage(root or earlier, file) for file in files):
+        if any(ledger.damage(root or earlier, file, hash_of) for file in files):
             continue
-        if any(ledger.damage(earlier, file) for file in record["extras"]):
+        if any(ledger.damage(earlier, file, hash_of) for file in record["extras"]):
             continue
         for file in [*([] if root else files), *record["extras"]]:
             _link(earlier / file["path"], folder / file["path"])

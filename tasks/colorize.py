@@ -25,7 +25,7 @@ from tasks.execute import Published, Record, Run, Work, execute
 from tasks.hints import read_hints, with_hints
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.items import spread_evenly
-from tasks.jobs.stage_items import ColorizeItem, ModelSpec, SheetItem
+from tasks.jobs.stage_items import TRUTH, ColorizeItem, ModelSpec, SheetItem
 from tasks.models import expert_files, require, segmenter_file
 from tasks.stages import StageRef, Step, source_of
 from tasks.verification import read_success, root_of
@@ -99,7 +99,11 @@ def _items(
     if not photos:
         return list(chunks)
     truth = str(archive.truth) if archive.truth else None
-    return [*chunks, SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, **common)]
+    digest = step.inputs.get(TRUTH, "")
+    return [
+        *chunks,
+        SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, truth_digest=digest, **common),
+    ]
 
 
 def _chunks(
@@ -157,7 +161,7 @@ def _identity(item: ColorizeItem) -> list[Any]:
         [photo["path"], photo["sha256"], photo["output"], photo.get("hints")]
         for photo in item.photos
     ]
-    return [isinstance(item, SheetItem), photos]
+    return [item.truth_digest if isinstance(item, SheetItem) else None, photos]
 
 
 def _finish(step: Step, run: Run, folder: Path, records: dict[str, Record]) -> Published:

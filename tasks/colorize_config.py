@@ -31,6 +31,8 @@ LABELS = ("corner", "border")
 _ACCEPTABLE = tuple(code for code, reason in REASONS.items() if reason.acceptable)
 _MERGE = MergeOptions()
 """The defaults of [colorize], which are said there."""
+_PLACES = ("segmenter_weights", "hints", "certificates", "key")
+"""Fields of [colorize] that say where a file lies."""
 _URL = Accepts(
     "an http:// or https:// URL, or nothing",
     lambda value: value == "" or value.startswith(("http://", "https://")),
@@ -112,8 +114,8 @@ class ColorizeConfig:
         _ = self.merge_options  # raises for a wrong one
 
     def result_parts(self) -> dict[str, Any]:
-        """What decides the outputs, for the fingerprint; the file of hints counts by its hash."""
-        return {name: value for name, value in canonical(self).items() if name != "hints"}
+        """What decides the outputs, for the fingerprint; files count by their hash."""
+        return {name: value for name, value in canonical(self).items() if name not in _PLACES}
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""

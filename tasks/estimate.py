@@ -74,7 +74,7 @@ def forecast(decisions: Iterable[Decision]) -> dict[StepName, Estimate]:
         if decision.action == "skip" or step.stage not in _USUAL_RATES:
             continue
         if step.stage == "ingest":
-            source = open_source(step.config["source"], follow=step.config["follow"])
+            source = open_source(step.place, follow=step.config["follow"])
             chosen = step.config["include"], step.config["exclude"]
             kept = without_twins(select_files(source.listing(), *chosen))
             num_photos = len(kept.files)

@@ -43,6 +43,7 @@ class Run:
         events: EventLog | None = None,
         publish: Callable[[Step, StageRef], None] = lambda step, ref: None,
         page: Page | None = None,
+        planned: Mapping[StepName, Decision] | None = None,
     ) -> None:
         self.workflow, self.terminal, self.cluster = workflow, terminal, cluster
         self.digests = digests
@@ -56,6 +57,8 @@ class Run:
         """What else is done with a step that is up to date: it is put to a URL."""
         self.page = page
         """Prefect's, of this run; None outside of a flow run."""
+        self.planned = dict(planned or {})
+        """What was decided when the run began; only what hung on other steps is decided later."""
 
     def tries_again(self, code: str) -> bool:
         """Whether an item that holds a photo with this reason code is computed, not adopted."""
@@ -106,7 +109,7 @@ def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> S
 
 def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> StageRef:
     digests = run.digests | {(ref.stage, ref.key): ref.digest for ref in upstream}
-    decision = decide(step, digests, run.retry)
+    decision = _decide_once(step, digests, run)
     forced = step.stage in run.force
     run.events.write(
         "step_decided",
@@ -134,7 +137,9 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
         items = _keyed(step, digests, work.identity, items)
         if not forced and earlier != folder.resolve():
             keys = {item.name: item.key for item in items if item.name not in done}
-            done |= adopt(earlier, folder, step.output_root, keys, run.tries_again)
+            done |= adopt(
+                earlier, folder, step.output_root, keys, run.tries_again, step.hashes.hash
+            )
     left = [item for item in items if item.name not in done]
     if work.num_bytes is not None and left:
         announce(step, run.terminal, _num_photos(left), sum(work.num_bytes(item) for item in left))
@@ -153,6 +158,14 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
     )
     run.publish(step, ref)
     return ref
+
+
+def _decide_once(step: Step, digests: Mapping[StepName, str], run: Run) -> Decision:
+    """What was decided when the run began, if it was decided for the same inputs."""
+    planned = run.planned.get(step.name)
+    if planned is not None and planned.fingerprint == hash_value(step.parts(digests)):
+        return planned
+    return decide(step, digests, run.retry)
 
 
 def _clear_output(decision: Decision) -> None:

@@ -12,12 +12,12 @@ from colorization.segmenter_names import is_import_path
 from storage.checkpoints import check_whole
 from storage.content_credentials import Signing, check_signing
 from storage.errors import CodecMissingError, PhotoError, UsageError
-from storage.fingerprint import hash_file
+from storage.fingerprint import hash_value
+from storage.known_hashes import KnownHashes
 from storage.remote import refuse_url_nesting
 from storage.sources import (
     check_folder,
     list_files,
-    listing_digest,
     open_source,
     refuse_nesting,
     resolve_location,
@@ -27,6 +27,7 @@ from tasks.cluster_class import check_cluster
 from tasks.config import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
 from tasks.config_types import changed
 from tasks.hints import HINTS, read_hints
+from tasks.jobs.stage_items import TRUTH
 from tasks.models import (
     expert_files,
     imagenet_encoder,
@@ -37,6 +38,7 @@ from tasks.models import (
 )
 from tasks.retry import Retry
 from tasks.slots import Slots, plan_colorizing, plan_photos, plan_training
+from tasks.source_news import SourceNews
 from tasks.stage_code import STAGE_NAMES, network_modules
 from tasks.stages import Decision, Step, StepName, decide
 
@@ -55,13 +57,14 @@ def build_steps(workflow: Workflow) -> list[Step]:
     if not workflow.datasets and workflow.archive is None:
         raise UsageError("Expected [datasets] or [archive] in the config, got neither.")
     check_cluster(workflow.compute)
+    hashes = KnownHashes(Workspace(workflow.workspace).hashes)
     steps: list[Step] = []
     for category, dataset in workflow.datasets.items():
-        steps += _category_steps(workflow, category, dataset)
+        steps += _category_steps(workflow, category, dataset, hashes)
     if workflow.pretrain is not None and workflow.datasets:
-        steps.append(_pretrain_step(workflow, workflow.pretrain))
+        steps.append(_pretrain_step(workflow, workflow.pretrain, hashes))
     if workflow.archive is not None:
-        steps += _archive_steps(workflow, workflow.archive)
+        steps += _archive_steps(workflow, workflow.archive, hashes)
     return sorted(steps, key=lambda step: STAGE_NAMES.index(step.stage))
 
 
@@ -95,11 +98,14 @@ def plan(steps: Iterable[Step], retry: Retry | None = None) -> dict[StepName, De
 
     retry: for what `chromaflow retry` would do; without it, `run`.
     """
+    steps = list(steps)
     digests: dict[StepName, str | None] = {}
     decisions: dict[StepName, Decision] = {}
     for step in steps:
         decision = decide(step, digests, retry)
         decisions[step.name], digests[step.name] = decision, decision.digest
+    for hashes in {id(step.hashes): step.hashes for step in steps}.values():
+        hashes.save()
     return decisions
 
 
@@ -124,15 +130,18 @@ def left_out(
     return found
 
 
-def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -> list[Step]:
+def _category_steps(
+    workflow: Workflow, category: str, dataset: DatasetConfig, hashes: KnownHashes
+) -> list[Step]:
     workspace = Workspace(workflow.workspace)
-    ingest = _ingest_step(workflow, category, dataset, training=True)
+    ingest = _ingest_step(workflow, category, dataset, hashes, training=True)
     preprocess = Step(
         stage="preprocess",
         key=category,
         workspace=workspace,
         config=canonical(workflow.preprocess),
         upstream=(ingest.name,),
+        hashes=hashes,
     )
     shared = (("pretrain", SHARED),) if workflow.pretrain is not None else ()
     config = workflow.train.of(category)
@@ -142,7 +151,8 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         workspace=workspace,
         config=config.result_parts(),
         upstream=(preprocess.name, *shared),
-        inputs=_hashes(training_files(config, category)),
+        inputs=_hashes(training_files(config, category), hashes),
+        hashes=hashes,
         modules=network_modules(config.build_recipe().network),
     )
     evaluate = Step(
@@ -152,23 +162,25 @@ def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -
         config={},
         upstream=(preprocess.name, train.name),
         modules=train.modules,
+        hashes=hashes,
     )
     return [ingest, preprocess, train, evaluate]
 
 
-def _pretrain_step(workflow: Workflow, pretrain: TrainConfig) -> Step:
+def _pretrain_step(workflow: Workflow, pretrain: TrainConfig, hashes: KnownHashes) -> Step:
     return Step(
         stage="pretrain",
         key=SHARED,
         workspace=Workspace(workflow.workspace),
         config=pretrain.result_parts(),
         upstream=tuple(("preprocess", category) for category in workflow.datasets),
-        inputs=_hashes(training_files(pretrain, SHARED)),
+        inputs=_hashes(training_files(pretrain, SHARED), hashes),
+        hashes=hashes,
         modules=network_modules(pretrain.build_recipe().network),
     )
 
 
-def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
+def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHashes) -> list[Step]:
     archive_source = DatasetConfig(
         path=archive.path,
         layout="plain",
@@ -176,33 +188,35 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         exclude=archive.exclude,
         follow=archive.follow,
     )
-    ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
+    ingest = _ingest_step(workflow, ARCHIVE, archive_source, hashes, training=False)
     refuse_nesting(archive.path, archive.output)
     refuse_url_nesting(archive.path, workflow.remotes)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
-    inputs = _hashes({model.name: require(model) for model in [*others, segmenter]})
+    inputs = _hashes({model.name: require(model) for model in [*others, segmenter]}, hashes)
     if is_import_path(workflow.colorize.segmenter):
-        inputs |= _hashes({"segmenter code": segmenter_code(workflow.colorize.segmenter)})
+        code = segmenter_code(workflow.colorize.segmenter)
+        inputs |= _hashes({"segmenter code": code}, hashes)
     if workflow.colorize.hints:
         read_hints(Path(workflow.colorize.hints))
-        inputs |= _hashes({HINTS: Path(workflow.colorize.hints)})
+        inputs |= _hashes({HINTS: Path(workflow.colorize.hints)}, hashes)
     if (signing := workflow.colorize.signing) is not None:
         _check_signing(signing)
-        inputs |= _hashes({"certificates": signing.certificates})
+        inputs |= _hashes({"certificates": signing.certificates}, hashes)
     if archive.truth is not None:
         truth = check_folder(archive.truth, "colour originals")
-        inputs["truth"] = listing_digest(list_files(truth, follow=True))
+        names = sorted(file.path for file in list_files(truth, follow=True))
+        inputs[TRUTH] = hash_value(_hashes({name: truth / name for name in names}, hashes))
     colorize = Step(
         stage="colorize",
         key=ARCHIVE,
         workspace=ingest.workspace,
-        config=workflow.colorize.result_parts()
-        | {"output": workflow.place_of(archive.output), "bag": archive.bag},
+        config=workflow.colorize.result_parts() | {"bag": archive.bag},
         upstream=(ingest.name, *(("train", name) for name in trained)),
         inputs=inputs,
         output_root=archive.photos_root,
+        hashes=hashes,
     )
     return [ingest, colorize]
 
@@ -215,11 +229,12 @@ def _check_signing(signing: Signing) -> None:
         raise CodecMissingError(f"Expected to sign outputs, but {error.detail}.") from error
 
 
-def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, training: bool) -> Step:
+def _ingest_step(
+    workflow: Workflow, key: str, dataset: DatasetConfig, hashes: KnownHashes, *, training: bool
+) -> Step:
     """training: whether photos are filtered, sampled and split for training, or all are kept."""
-    location = resolve_location(dataset.path)
+    location, workspace = resolve_location(dataset.path), Workspace(workflow.workspace)
     own = {
-        "source": location,
         "layout": dataset.layout,
         "limit": dataset.limit,
         "include": list(dataset.include),
@@ -230,9 +245,11 @@ def _ingest_step(workflow: Workflow, key: str, dataset: DatasetConfig, *, traini
     return Step(
         stage="ingest",
         key=key,
-        workspace=Workspace(workflow.workspace),
+        workspace=workspace,
         config=canonical(workflow.ingest) | own | {"training": training},
-        inputs={"listing": source.digest()},
+        place=location,
+        news=SourceNews(source, location, workspace, key, hashes),
+        hashes=hashes,
     )
 
 
@@ -264,8 +281,8 @@ def _named_file(key: str, value: str) -> Path:
     return path
 
 
-def _hashes(files: Mapping[str, Path]) -> dict[str, str]:
-    return {name: hash_file(path) for name, path in files.items()}
+def _hashes(files: Mapping[str, Path], hashes: KnownHashes) -> dict[str, str]:
+    return {name: hashes.hash(path) for name, path in files.items()}
 
 
 def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:

@@ -31,7 +31,9 @@ from tasks.execute import Published, Record, Run, Work, execute
 from tasks.jobs.ingest import IngestItem
 from tasks.jobs.items import printable
 from tasks.progress import Terminal
+from tasks.source_news import LISTING_COLUMNS, LISTING_NAME, listing_rows
 from tasks.stages import StageRef, Step, same_but_for
+from tasks.verification import is_same_place, read_success
 
 MANIFEST_NAME = "manifest.parquet"
 SEEN_NAME = "seen.parquet"
@@ -51,7 +53,7 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def arranged() -> Arranged:
         config = step.config
         written = run.workflow.written_folders
-        source = open_source(config["source"], follow=config["follow"], avoid=written)
+        source = open_source(step.place, follow=config["follow"], avoid=written)
         return arrange(source, config["layout"], config["include"], config["exclude"])
 
     def items(folder: Path) -> list[IngestItem]:
@@ -109,7 +111,7 @@ def _items(step: Step, folder: Path, photos: list[dict[str, Any]]) -> list[Inges
         IngestItem(
             name=f"{number:06d}-{_chunk_hash(photos[start : start + _PHOTOS_PER_CHUNK])}",
             folder=str(folder),
-            source=step.config["source"],
+            source=step.place,
             photos=tuple(photos[start : start + _PHOTOS_PER_CHUNK]),
             config=step.config,
         )
@@ -135,8 +137,11 @@ def _keep_basis(step: Step, folder: Path) -> None:
     if earlier == folder.resolve() or not same_but_for(step, earlier, "listing"):
         write_json(basis / GENERATION_NAME, {"generation": 0, "positions": {}})
         return
-    for name, columns in ((SEEN_NAME, SEEN_COLUMNS), (MANIFEST_NAME, MANIFEST_COLUMNS)):
-        write_table(basis / name, read_rows(earlier / name), columns)
+    seen = read_rows(earlier / SEEN_NAME)
+    if not is_same_place(step.workspace, read_success(earlier) or {}, step.place):
+        seen = [row | {"stamp": ""} for row in seen]  # of other files, until they have been read
+    write_table(basis / SEEN_NAME, seen, SEEN_COLUMNS)
+    write_table(basis / MANIFEST_NAME, read_rows(earlier / MANIFEST_NAME), MANIFEST_COLUMNS)
     write_json(basis / GENERATION_NAME, read_json(earlier / GENERATION_NAME))
 
 
@@ -197,6 +202,9 @@ def _finish(
         report=lambda done, total: terminal.update(f"{step.label} alike", done, total, ""),
     )
     write_table(folder / SEEN_NAME, seen, SEEN_COLUMNS)
+    if step.news is not None:
+        rows = listing_rows(step.news.source, step.news.files, seen, step.hashes)
+        write_table(folder / LISTING_NAME, rows, LISTING_COLUMNS)
     write_table(folder / MANIFEST_NAME, selected.rows, MANIFEST_COLUMNS)
     write_json(
         folder / GENERATION_NAME,
@@ -207,6 +215,7 @@ def _finish(
     return Published(
         outputs=[
             *(folder / name for name in (MANIFEST_NAME, SEEN_NAME, GENERATION_NAME)),
+            *([folder / LISTING_NAME] if step.news is not None else []),
             *sorted((folder / _BASIS_NAME).iterdir()),
         ],
         identity=[

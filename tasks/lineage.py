@@ -78,8 +78,7 @@ def _looked_in(workspace: Workspace) -> list[str]:
         for step in current_steps(workspace, "colorize")
     ]
     photos = [
-        f"photos of {step.label} in {step.config['source']}"
-        for step in current_steps(workspace, "ingest")
+        f"photos of {step.label} in {step.source}" for step in current_steps(workspace, "ingest")
     ]
     return [*outputs, *photos, f"weights of {workspace.root}"]
 
@@ -105,7 +104,7 @@ def _output(step: PublishedStep, path: Path, known: dict[str, Path]) -> Found | 
             "source": {
                 "path": row["photo"],
                 "sha256": row["sha256"],
-                "location": ingested.config["source"] if ingested else None,
+                "location": ingested.source if ingested else None,
                 "manifest": _row_of(ingested, row["photo"]) if ingested else None,
             },
             "chunk": {
@@ -135,7 +134,7 @@ def _row_of(ingested: PublishedStep, path: str) -> Found | None:
 
 def _photos(ingested: PublishedStep, what: str, places: Sequence[Workspace]) -> list[Found]:
     """Forward from a source photo: its place, its shards, what learned from it, what it became."""
-    is_it = _matcher(str(ingested.config["source"]), what)
+    is_it = _matcher(ingested.source, what)
     rows = {row["path"]: row for row in read_rows(ingested.folder / _MANIFEST)}
     refused = read_rows(ingested.folder / _QUARANTINE)
     found = []
@@ -148,7 +147,7 @@ def _photos(ingested: PublishedStep, what: str, places: Sequence[Workspace]) -> 
             {
                 "kind": "photo",
                 "path": path,
-                "location": ingested.config["source"],
+                "location": ingested.source,
                 "stage": ingested.to_dict(),
                 "manifest": row,
                 "quarantine": [r for r in refused if r["path"] == path],

@@ -10,7 +10,7 @@ from typing import Any
 from storage.ledger import read_json, record_path
 from storage.workspace import Workspace
 from tasks.stages import StepName
-from tasks.verification import SUCCESS_NAME, read_success
+from tasks.verification import SUCCESS_NAME, read_success, source_at
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,13 @@ class PublishedStep:
     def config(self) -> dict[str, Any]:
         """Of its stage."""
         return dict(self.recorded["parts"]["config"])
+
+    @property
+    def source(self) -> str:
+        """Where an ingest's photos come from."""
+        if "source" in self.success:
+            return source_at(self.workspace, self.success)
+        return str(self.config["source"])  # of a version that hashed it
 
     def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Name and record of every item."""

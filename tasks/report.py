@@ -184,7 +184,7 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
         "state": _state(workspace),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": run_summary(workspace),
-        "source": str(archive.ingested.config["source"]),
+        "source": archive.ingested.source,
         "output": output or (str(archive.root) if archive.root else ""),
         "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
@@ -212,7 +212,7 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
 def _folder(archive: Archive) -> Path | None:
     """The folder that holds the originals; None where they are in an archive, a list or a URL."""
     assert archive.ingested is not None
-    path = Path(archive.ingested.config["source"])
+    path = Path(archive.ingested.source)
     return path if path.is_dir() else None
 
 

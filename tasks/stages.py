@@ -1,6 +1,6 @@
 """The stage engine: fingerprint, decision with reasons, skip rule, publish.
 
-`plan` and `run` ask the same `decide`, so what `plan` says is what `run` does. Prefect's own cache
+`plan` and `run` ask the same `decide`, so what `plan` says is what `run` does (decision 024). Prefect's own cache
 stays "Cached" after a helper changed or an output was deleted (facts/pipeline.md), so files and
 fingerprints decide and Prefect runs every task.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +19,23 @@ from typing import Any
 from storage import ledger
 from storage.errors import DamagedError, is_policy
 from storage.fingerprint import hash_file, hash_module, hash_value
+from storage.known_hashes import KnownHashes
 from storage.manifest import QUARANTINE_COLUMNS, write_table
 from storage.workspace import Workspace
+from tasks.changes import as_json, changes
 from tasks.retry import Retry, find_again
+from tasks.source_news import SourceNews
 from tasks.stage_code import STAGES
 from tasks.superseded import set_aside
-from tasks.verification import damage_reasons, find_damage, read_success, write_success
+from tasks.verification import (
+    SUCCESS_NAME,
+    damage_reasons,
+    find_damage,
+    places,
+    read_success,
+    source_at,
+    write_success,
+)
 
 StepName = tuple[str, str]
 """(stage, key), e.g. ("train", "birds")."""
@@ -32,6 +43,8 @@ StepName = tuple[str, str]
 _PARSING = threading.Lock()
 """Python 3.11 counts the depth of syntax trees for all threads together: two that parse at a time may
 raise SystemError, "AST constructor recursion depth mismatch" (python/cpython#106905)."""
+_LISTING = "listing"
+"""Among a step's inputs: names, sizes and times of its source's files."""
 _VERSIONS = ("numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "zarr")
 
 
@@ -45,11 +58,17 @@ class Step:
     config: dict[str, Any]
     upstream: tuple[StepName, ...] = ()
     inputs: dict[str, str] = field(default_factory=dict)
-    """Hashes of what comes from outside the workspace: a source's listing, weights files."""
+    """Hashes of what comes from outside the workspace beside `news`: weights files."""
     output_root: Path | None = None
     """Where its files go, when not into its own folder (colorized photos)."""
     modules: tuple[str, ...] = ()
     """Code that decides its output beside that of its stage: the network's."""
+    place: str = ""
+    """Where its source lies; like `output_root` in no fingerprint, as both may be moved."""
+    news: SourceNews | None = None
+    """Its source and what differs in it, where it has one."""
+    hashes: KnownHashes = field(default_factory=KnownHashes, compare=False, repr=False)
+    """Shared by all steps of a workspace."""
 
     @property
     def name(self) -> StepName:
@@ -61,16 +80,25 @@ class Step:
         """stage/key."""
         return f"{self.stage}/{self.key}"
 
+    def places(self) -> dict[str, str]:
+        """Where its source and its outputs lie, kept in _SUCCESS.json."""
+        return places(self.workspace, self.place, self.output_root)
+
     def parts(self, digests: Mapping[StepName, str]) -> dict[str, Any]:
-        """What the fingerprint is made of, kept in stage.json so that `plan` can name a change."""
+        """What the fingerprint is made of, kept in stage.json so that `plan` can name a change.
+
+        digests: of its upstream outputs, as far as they are known.
+        """
         schema, modules = STAGES[self.stage]
         with _PARSING:
             hashes = {name: hash_module(name) for name in (*modules, *self.modules)}
         return {
             "schema": schema,
             "config": self.config,
-            "inputs": self.inputs,
-            "upstream": {"/".join(name): digests[name] for name in self.upstream},
+            "inputs": self.inputs | ({_LISTING: self.news.digest} if self.news else {}),
+            "upstream": {
+                "/".join(name): digests[name] for name in self.upstream if name in digests
+            },
             "modules": hashes,
         }
 
@@ -81,10 +109,11 @@ class Decision:
 
     step: Step
     action: str
-    """skip, partial (some items are left, damaged or tried again) or run."""
+    """skip; partial (some items are left, damaged or tried again); run; look (only reading the source
+    tells whether anything changed); or depends (on what a step before it gives)."""
     reasons: tuple[str, ...]
     fingerprint: str | None = None
-    """None while an upstream step must run first."""
+    """None while an upstream step must be run or looked at first."""
     digest: str | None = None
     """Of the output, when it is known already."""
     published: bool = False
@@ -122,17 +151,16 @@ def decide(
     digests: of its upstream outputs; None for one that must run. retry: photos to try again in a
     step that would be skipped.
     """
+    parts = step.parts({name: digest for name, digest in digests.items() if digest})
     waiting = [name for name in step.upstream if digests.get(name) is None]
     if waiting:
-        reasons = tuple(f"upstream {'/'.join(name)} will run" for name in waiting)
-        return Decision(step=step, action="run", reasons=reasons)
-    parts = step.parts({name: digest for name, digest in digests.items() if digest})
+        return _decide_waiting(step, parts, waiting)
     fingerprint = hash_value(parts)
     folder = step.workspace.stage_dir(step.stage, step.key, fingerprint)
     success = read_success(folder)
     published = False
     if success is not None:
-        reasons = damage_reasons(find_damage(folder, success, step.output_root or folder))
+        reasons = _damage(step, folder, success)
         published, digest = not reasons, success["digest"]
         if published and retry is not None and (reasons := find_again(folder, retry)):
             digest = None  # a photo that can be used now changes it
@@ -143,7 +171,12 @@ def decide(
         action, digest = "partial", None
         reasons = (f"interrupted; {num_done} items are done",)
     else:
-        action, digest, reasons = "run", None, _changes(step, parts)
+        current = step.workspace.current(step.stage, step.key)
+        is_open = (
+            step.news is not None and step.news.is_open and same_but_for(step, current, _LISTING)
+        )
+        action, digest = "look" if is_open else "run", None
+        reasons = changes(parts, _parts_of(current), step.news)
     return Decision(
         step=step,
         action=action,
@@ -174,15 +207,16 @@ def prepare(decision: Decision) -> set[str]:
     success = read_success(folder)
     if success is not None:
         outputs = {output["path"] for output in success["outputs"]}
-        for name in find_damage(folder, success, step.output_root or folder):
+        for name in find_damage(folder, success, step.output_root or folder, step.hashes.hash):
             if name in outputs:
                 (folder / name).unlink(missing_ok=True)
             else:
                 set_aside(folder, name)
     else:
-        _drop_broken_records(folder, step.output_root or folder)
+        _drop_broken_records(folder, step.output_root or folder, step.hashes.hash)
     (folder / "_SUCCESS.json").unlink(missing_ok=True)
-    if ledger.read_json(folder / "stage.json") is None:
+    root = step.places()["root"]
+    if (ledger.read_json(folder / "stage.json") or {}).get("root") != root:
         digests = {name: digest_of(step.workspace, *name) for name in step.upstream}
         ledger.write_json(
             folder / "stage.json",
@@ -191,6 +225,7 @@ def prepare(decision: Decision) -> set[str]:
                 "key": step.key,
                 "fingerprint": decision.fingerprint,
                 "parts": step.parts(digests),
+                "root": root,
                 "versions": {name: version(name) for name in _VERSIONS},
                 "host": platform.node(),
                 "platform": platform.platform(),
@@ -227,7 +262,7 @@ def publish(
     write_table(folder / "quarantine.parquet", quarantined, QUARANTINE_COLUMNS)
     recorded = [*outputs, folder / "quarantine.parquet", folder / "stage.json"]
     success = {
-        "root": os.path.relpath(step.output_root, step.workspace.root) if step.output_root else "",
+        **step.places(),
         "fingerprint": decision.fingerprint,
         "digest": hash_value(list(identity)),
         "items": {name: hash_file(ledger.record_path(folder, name)) for name in sorted(items)},
@@ -243,10 +278,12 @@ def publish(
 
 
 def skipped(decision: Decision) -> StageRef:
-    """The reference to a step that needs no work."""
+    """The reference to a step that needs no work; where it was moved to is noted."""
     success = read_success(decision.folder)
     if success is None:
         raise _unpublished(decision.step.label)
+    if success | decision.step.places() != success:
+        write_success(decision.folder, success | decision.step.places())
     decision.step.workspace.set_current(decision.step.stage, decision.step.key, decision.folder)
     return _reference(decision.step, decision.folder, success, computed=0)
 
@@ -254,18 +291,20 @@ def skipped(decision: Decision) -> StageRef:
 def same_but_for(step: Step, folder: Path, name: str) -> bool:
     """Whether a published, whole folder of a step without upstream differs in one input at most."""
     recorded, success = ledger.read_json(folder / "stage.json"), read_success(folder)
-    if recorded is None or success is None or find_damage(folder, success, folder):
+    if recorded is None or success is None:
         return False
-    before, now = recorded["parts"], step.parts({})
+    if find_damage(folder, success, folder, step.hashes.hash):
+        return False
+    before, now = recorded["parts"], as_json(step.parts({}))
     return _without(before, name) == _without(now, name)
 
 
 def source_of(workspace: Workspace, key: str) -> str:
     """The folder, archive or URL that the photos of an ingested key come from."""
-    ingested = ledger.read_json(workspace.current("ingest", key) / "stage.json")
-    if ingested is None:
+    success = read_success(workspace.current("ingest", key))
+    if success is None:
         raise _unpublished(f"ingest/{key}")
-    return str(ingested["parts"]["config"]["source"])
+    return source_at(workspace, success)
 
 
 def digest_of(workspace: Workspace, stage: str, key: str) -> str:
@@ -290,14 +329,14 @@ def _remove_partials(decision: Decision) -> None:
         ledger.remove_partials(decision.step.output_root)
 
 
-def _drop_broken_records(folder: Path, root: Path) -> None:
+def _drop_broken_records(folder: Path, root: Path, hash_of: Callable[[Path], str]) -> None:
     """Of an unpublished folder: another config may have written to the same output since."""
     for path in (folder / "done").glob("*.json"):
         record = ledger.read_json(path)
         if (
             record is None
-            or any(ledger.damage(root, file) for file in record["files"])
-            or any(ledger.damage(folder, file) for file in record["extras"])
+            or any(ledger.damage(root, file, hash_of) for file in record["files"])
+            or any(ledger.damage(folder, file, hash_of) for file in record["extras"])
         ):
             set_aside(folder, path.stem)
 
@@ -319,24 +358,45 @@ def _reference(step: Step, folder: Path, success: Mapping[str, Any], computed: i
     )
 
 
-def _changes(step: Step, parts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why the current output no longer counts, by comparing what its fingerprint was made of."""
-    current = ledger.read_json(step.workspace.current(step.stage, step.key) / "stage.json")
-    if current is None:
-        return ("no record",)
-    before, reasons = current["parts"], []
-    for kind, word in (("config", "config"), ("inputs", "input"), ("upstream", "upstream")):
-        old, new = before[kind], parts[kind]
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key):
-                change = f": {old.get(key)} → {new.get(key)}" if kind == "config" else ""
-                reasons.append(f"{word} changed: {key}{change}")
-    modules = sorted(before["modules"].keys() | parts["modules"].keys())
-    reasons += [
-        f"code changed: {name}"
-        for name in modules
-        if before["modules"].get(name) != parts["modules"].get(name)
-    ]
-    if before["schema"] != parts["schema"]:
-        reasons.append(f"schema changed: {before['schema']} → {parts['schema']}")
-    return tuple(reasons) or ("no record",)
+def _decide_waiting(step: Step, parts: dict[str, Any], waiting: Sequence[StepName]) -> Decision:
+    """Of a step that hangs on one that must run first: what is known of it already.
+
+    It will run where nothing that was published is made of what is known by now (its config, say);
+    else what the others give decides.
+    """
+    names = {"/".join(name) for name in waiting}
+    folders = [p.parent for p in _publications(step)]
+    known = [_known_parts(folder, names) for folder in folders]
+    if as_json(parts) in known:
+        reasons = tuple(f"depends on {name}" for name in sorted(names))
+        return Decision(step=step, action="depends", reasons=reasons)
+    current = _known_parts(step.workspace.current(step.stage, step.key), names)
+    return Decision(step=step, action="run", reasons=changes(parts, current, step.news))
+
+
+def _publications(step: Step) -> list[Path]:
+    return list((step.workspace.stages / step.stage / step.key).glob(f"*/{SUCCESS_NAME}"))
+
+
+def _parts_of(folder: Path) -> dict[str, Any] | None:
+    """What the fingerprint of a published folder was made of."""
+    recorded: dict[str, Any] | None = (ledger.read_json(folder / "stage.json") or {}).get("parts")
+    return recorded
+
+
+def _known_parts(folder: Path, waiting: set[str]) -> dict[str, Any] | None:
+    """`_parts_of` without the outputs of these upstream steps."""
+    parts = _parts_of(folder)
+    if parts is None:
+        return None
+    upstream = {name: digest for name, digest in parts["upstream"].items() if name not in waiting}
+    return parts | {"upstream": upstream}
+
+
+def _damage(step: Step, folder: Path, success: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why a published step is not whole; of one whose output tree lies elsewhere now, in one line."""
+    found = find_damage(folder, success, step.output_root or folder, step.hashes.hash)
+    if found and step.output_root is not None and success["root"] != step.places()["root"]:
+        place = os.path.normpath(step.workspace.root / success["root"])
+        return (f"its output was at {place}; {len(found)} items are not in {step.output_root}",)
+    return damage_reasons(found)

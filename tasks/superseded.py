@@ -81,11 +81,8 @@ def remove_abandoned(folder: Path, root: Path) -> None:
 
 def _same_place(other: Path, folder: Path) -> bool:
     """Whether two steps write to one output tree."""
-    places = []
-    for stage_file in (other / "stage.json", folder / "stage.json"):
-        config = (ledger.read_json(stage_file) or {"parts": {"config": {}}})["parts"]["config"]
-        places.append((config.get("output"), config.get("bag")))
-    return places[0] == places[1]
+    own, others = (ledger.read_json(one / "stage.json") or {} for one in (folder, other))
+    return own.get("root") == others.get("root")
 
 
 def _files_of(records: Iterable[Mapping[str, Any]]) -> set[str]:

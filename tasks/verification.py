@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from storage import ledger
 from storage.fingerprint import hash_file, hash_value
+from storage.source_files import LIST_PREFIX
+from storage.sources import is_url
 from storage.workspace import Workspace
 
 SUCCESS_NAME = "_SUCCESS.json"
@@ -28,18 +32,24 @@ def read_success(folder: Path) -> dict[str, Any] | None:
     return success
 
 
-def find_damage(folder: Path, success: Mapping[str, Any], root: Path) -> dict[str, list[str]]:
+def find_damage(
+    folder: Path,
+    success: Mapping[str, Any],
+    root: Path,
+    hash_of: Callable[[Path], str] = hash_file,
+) -> dict[str, list[str]]:
     """Verify a published step. Returns what is damaged: item or output name → all that is wrong.
 
-    root: where the items' files lie.
+    root: where the items' files lie. hash_of: how a file's SHA-256 is found; by default it is read.
     """
     problems: dict[str, list[str]] = {}
     for output in success["outputs"]:
-        if problem := ledger.damage(folder, output):
+        if problem := ledger.damage(folder, output, hash_of):
             problems[output["path"]] = [problem]
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         checks = pool.map(
-            lambda pair: _item_damage(folder, root, *pair), list(success["items"].items())
+            lambda pair: _item_damage(folder, root, pair[0], pair[1], hash_of),
+            list(success["items"].items()),
         )
         problems |= {name: found for name, found in checks if found}
     return problems
@@ -54,7 +64,10 @@ def damage_reasons(problems: Mapping[str, list[str]]) -> tuple[str, ...]:
 
 
 def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, str]]]:
-    """The current steps, and every damaged item or output of them: step, item, problem."""
+    """The current steps, and every damaged item or output of them: step, item, problem.
+
+    Everything is read; where something is damaged, the next run reads everything too.
+    """
     rows, steps = [], []
     for folder in workspace.all_current():
         label = f"{folder.parent.name}/{folder.name}"
@@ -71,7 +84,15 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
             for item, found in sorted(problems.items())
             for problem in found
         ]
+    if rows:
+        _forget_hashes(workspace)
     return steps, rows
+
+
+def _forget_hashes(workspace: Workspace) -> None:
+    """Have the next run read everything: the stamps of what is damaged may be those of before."""
+    with suppress(OSError):  # a disk that cannot be written to: then nothing can run on it either
+        workspace.hashes.unlink(missing_ok=True)
 
 
 def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> Path:
@@ -79,15 +100,57 @@ def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> P
     return (workspace.root / success["root"]).resolve() if success.get("root") else folder
 
 
-def _item_damage(folder: Path, root: Path, name: str, digest: str) -> tuple[str, list[str]]:
+def places(workspace: Workspace, source: str, output_root: Path | None) -> dict[str, str]:
+    """Where a step's source and outputs lie, for `_SUCCESS.json`: in no fingerprint, as all may move.
+
+    source: a location; empty where the step has none of its own.
+    """
+    root = os.path.relpath(output_root, workspace.root) if output_root else ""
+    found = {"root": root, "source": source}
+    return found | {"source_from_here": _from_here(workspace, source)} if source else {"root": root}
+
+
+def source_at(workspace: Workspace, success: Mapping[str, Any]) -> str:
+    """Where the source of an ingested key lies: it may have been moved together with the workspace."""
+    beside = _at_here(workspace, success["source_from_here"])
+    if is_url(beside) or Path(beside.removeprefix(LIST_PREFIX)).exists():
+        return beside
+    return str(success["source"])
+
+
+def is_same_place(workspace: Workspace, success: Mapping[str, Any], source: str) -> bool:
+    """Whether a source lies where it did, by itself or seen from the workspace."""
+    beside = success.get("source_from_here")
+    return source == success.get("source") or _from_here(workspace, source) == beside
+
+
+def _from_here(workspace: Workspace, location: str) -> str:
+    """A location as seen from the workspace, so that it holds where both are moved."""
+    if is_url(location):
+        return location
+    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
+    return prefix + os.path.relpath(location.removeprefix(prefix), workspace.root.resolve())
+
+
+def _at_here(workspace: Workspace, beside: str) -> str:
+    """What `_from_here` was given, where the workspace is now."""
+    if is_url(beside):
+        return beside
+    prefix = LIST_PREFIX if beside.startswith(LIST_PREFIX) else ""
+    return prefix + os.path.normpath(workspace.root.resolve() / beside.removeprefix(prefix))
+
+
+def _item_damage(
+    folder: Path, root: Path, name: str, digest: str, hash_of: Callable[[Path], str]
+) -> tuple[str, list[str]]:
     """The item's name, and all that is wrong with its record and files."""
     path = ledger.record_path(folder, name)
     record = ledger.read_json(path)
     if record is None:
         return name, [f"record of {name} is missing"]
-    if hash_file(path) != digest:
+    if hash_of(path) != digest:
         return name, [f"record of {name} has changed"]
     files = [(root, file) for file in record["files"]]
     files += [(folder, file) for file in record["extras"]]
-    found = (ledger.damage(base, file) for base, file in files)
+    found = (ledger.damage(base, file, hash_of) for base, file in files)
     return name, [f"{name}: {problem}" for problem in found if problem]

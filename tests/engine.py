@@ -158,3 +158,16 @@ def run_workflow(
         found = [event for event in read_events(folder) if event["event"] == "step_decided"]
         outcome.decided = {e["step"]: (e["action"], e["reasons"]) for e in found}
     return outcome
+
+
+def write_expert(path: Path, seed: int = 0) -> None:
+    """Weights of the smallest network, untrained."""
+    import torch  # seconds, for tests without networks
+
+    from colorization.networks import build_network
+    from storage.checkpoints import save_checkpoint
+
+    torch.manual_seed(seed)
+    network = build_network("resnet18-trunk", num_classes=0)
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    save_checkpoint(path, weights, {"network": "resnet18-trunk", "num_classes": 0}, half=False)

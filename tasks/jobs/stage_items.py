@@ -58,6 +58,10 @@ class EvaluateItem(WorkItem):
     num_threads: int
 
 
+TRUTH = "truth"
+"""Among a step's inputs: the colour originals of an archive."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Which models colorize an archive, and how they are merged."""
@@ -98,3 +102,5 @@ class SheetItem(ColorizeItem):
     job: ClassVar[str] = "tasks.jobs.sheet:draw_sheet"
     truth: str | None
     """Folder of colour originals under the same names."""
+    truth_digest: str = ""
+    """Of what is in it."""

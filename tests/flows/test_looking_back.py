@@ -65,7 +65,7 @@ def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     assert [row["action"] for row in status["plan"]] == ["skip", "skip"]
     assert planned_actions(out) == {"ingest/archive": "skip", "colorize/archive": "skip"}
     again = planned_actions(out, "--retry")
-    assert again == {"ingest/archive": "partial", "colorize/archive": "run"}
+    assert again == {"ingest/archive": "partial", "colorize/archive": "depends"}
     assert run_json(*words, code=6)["computed"] == 0, "run does not try it again"
     code, lines, err = chromaflow("log", first["run_id"], "--output", out, "--json")
     events = [json.loads(line) for line in lines.splitlines()]
@@ -116,7 +116,7 @@ def test_what_plan_says_retry_does_and_only_the_shard_of_the_photo_is_made_again
     assert rows["ingest/people"]["action"] == "skip"
     assert rows["preprocess/people"]["action"] == "partial"
     assert rows["preprocess/people"]["reasons"] == ["to try again: UNREADABLE 1"]
-    assert rows["train/people"]["reasons"] == ["upstream preprocess/people will run"]
+    assert rows["train/people"]["reasons"] == ["not made yet"]
     rows = {r["step"]: r for r in run_json("plan", "--config", project, "--reason", "CRASHED")}
     assert rows["preprocess/people"]["action"] == "skip"
     code, _, err = chromaflow("retry", "--config", project, "--reason", "BAD")

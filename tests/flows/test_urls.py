@@ -19,7 +19,14 @@ from storage.mirror import INDEX_NAME
 from storage.remote_lock import LOCK_FOLDER
 
 STARTER = Path(__file__).parents[2] / "colorization" / "starter"
-OF_THIS_RUN = {"stage.json", "_SUCCESS.json", "seen.parquet", "generation.json", "card.md"}
+OF_THIS_RUN = {
+    "stage.json",
+    "_SUCCESS.json",
+    "seen.parquet",
+    "listing.parquet",
+    "generation.json",
+    "card.md",
+}
 """They say when, where, how fast or from which address."""
 
 
