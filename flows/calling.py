@@ -16,8 +16,10 @@ def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool)
     """Check the config before anything slow is imported, then run the flow."""
     from tasks.config_file import load_workflow
     from tasks.graph import build_steps, select, with_cluster
+    from tasks.ownership import claimed
 
     workflow = with_cluster(load_workflow(config), parameters.get("cluster", ""))
+    workflow = claimed(workflow, add=parameters.get("add", False))
     stages = {
         "from_stage": parameters.get("from_stage"),
         "until_stage": parameters.get("until_stage"),
@@ -69,6 +71,10 @@ def _say_result(result: Any) -> None:
         say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     say_quarantined(result.quarantined)
     say_skipped(result.filtered)
+    for line in result.kept.lines():
+        say(line)
+    if result.deleted:
+        say(f"{result.deleted} outputs without an original deleted")
     say(f"{result.computed} computed in run {result.run_id}")
     if result.sheet:
         say(f"Contact sheet: {result.sheet}")

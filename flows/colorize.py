@@ -26,6 +26,8 @@ def colorize_flow(
     workers: int = 0,
     cluster: str = "",
     retry: list[str] | None = None,
+    delete: bool = False,
+    add: bool = False,
 ) -> RunResult:
     """Colour every photo of an archive.
 
@@ -42,6 +44,8 @@ def colorize_flow(
         workers: Dask processes; 0 for the config's number, or one a core.
         cluster: Address of a running Dask scheduler; without it, processes of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
+        delete: Remove outputs whose originals are gone or left out.
+        add: Keep the archive beside another one in output.
     """
     request = archive_request(
         archive,
@@ -59,4 +63,6 @@ def colorize_flow(
         force=["colorize"] if force else [],
         retry=None if retry is None else Retry.of(retry),
         request=request,
+        delete=delete,
+        add=add,
     )

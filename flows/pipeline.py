@@ -33,6 +33,7 @@ from tasks.graph import (
 )
 from tasks.ingest import ingest
 from tasks.mirrors import held_mirrors
+from tasks.ownership import claim
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
@@ -61,6 +62,8 @@ def pipeline_flow(
     workers: int = 0,
     cluster: str = "",
     retry: list[str] | None = None,
+    delete: bool = False,
+    add: bool = False,
 ) -> RunResult:
     """Bring every stage of a chromaflow.toml up to date.
 
@@ -73,10 +76,21 @@ def pipeline_flow(
         workers: Dask processes; 0 for the config's number.
         cluster: Address of a running Dask scheduler; without it, the config's cluster.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
+        delete: Remove outputs of the archive whose originals are gone or left out.
+        add: Keep the archive beside another one in the output folder.
     """
     workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
     again = None if retry is None else Retry.of(retry)
-    return run_stages(workflow, from_stage, until_stage, only or [], force or [], retry=again)
+    return run_stages(
+        workflow,
+        from_stage,
+        until_stage,
+        only or [],
+        force or [],
+        retry=again,
+        delete=delete,
+        add=add,
+    )
 
 
 def run_stages(
@@ -89,12 +103,15 @@ def run_stages(
     retry: Retry | None = None,
     request: Mapping[str, Any] | None = None,
     around: AbstractContextManager[None] | None = None,
+    delete: bool = False,
+    add: bool = False,
 ) -> RunResult:
     """Run the stages between two in order; within a stage all categories side by side.
 
     A category that fails stops its own later stages only. retry: photos in quarantine to try again.
     request: what was asked for, as JSON, to be kept with the plan. around: entered once the workspace
-    is held, left before it is let go. Raises RunFailedError at the end if any step failed.
+    is held, left before it is let go. delete: remove outputs without an original. add: the archive is
+    meant beside another one in its output folder. Raises RunFailedError at the end if any step failed.
     """
     workspace = Workspace(workflow.workspace)
     workspace.create()
@@ -104,6 +121,10 @@ def run_stages(
         open_terminal() as terminal,
         held_mirrors(workflow, terminal) as mirrors,
     ):
+        claimed = claim(workflow, add=add)
+        for notice in claimed.notices:
+            terminal.message(notice)
+        workflow = claimed.workflow
         every_step = build_steps(workflow)
         steps = select(every_step, from_stage=from_stage, until_stage=until_stage, only=only)
         decisions = plan(every_step, retry)
@@ -113,6 +134,8 @@ def run_stages(
         for name, ref in before.items():
             mirrors.publish(upstream[name].step, ref)
         digests = {name: ref.digest for name, ref in before.items()}
+        if any(step.output_root is not None for step in steps):
+            claimed.write()
         record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
         with (
@@ -126,7 +149,15 @@ def run_stages(
                     slots = training.get(stage) or stage_slots(workflow, stage, len(ready))
                     cluster = clusters.of(slots)
                     run = Run(
-                        workflow, terminal, cluster, digests, force, retry, events, mirrors.publish
+                        workflow,
+                        terminal,
+                        cluster,
+                        digests,
+                        force,
+                        retry,
+                        events,
+                        mirrors.publish,
+                        delete=delete,
                     )
                     _run_stage(ready, run, result)
             return finish_run(record, result, workflow)

@@ -12,6 +12,7 @@ from tasks.archive import archive_workflow
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
 from tasks.inbox_copies import inbox_output, kept_copies
+from tasks.ownership import claimed, refuse_others
 from tasks.results import RunFailedError
 
 
@@ -38,6 +39,7 @@ def watch_inbox_flow(
         workers: Dask processes; 0 for the config's number, or one a core.
     """
     folder = inbox_output(output)
+    refuse_others(folder)
     arrival = look(Path(inbox), folder, settle_seconds)
     if not arrival.location:
         return report(arrival)
@@ -47,7 +49,7 @@ def watch_inbox_flow(
         models=Path(models) if models else None,
         settings=settings,
     )
-    workflow = with_workers(workflow, workers)
+    workflow = claimed(with_workers(workflow, workers))
     if is_published(build_steps(workflow)):
         return report(arrival)
     try:

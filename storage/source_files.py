@@ -51,6 +51,10 @@ class Files(Protocol):
         """The local folders that hold them."""
         ...
 
+    def root(self) -> Path:
+        """What their paths start from, absolute; of a bag the bag."""
+        ...
+
 
 class LocalFiles:
     """All files below a folder."""
@@ -78,13 +82,20 @@ class LocalFiles:
     def folders(self) -> tuple[Path, ...]:
         return (self._root.resolve(),)
 
+    def root(self) -> Path:
+        return self._root.resolve()
+
 
 class GlobFiles(LocalFiles):
     """The files that a shell pattern names, below its longest leading folder without magic."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, root: Path | None = None) -> None:
+        """root: what paths start from instead; the pattern lies below it."""
         parts = Path(pattern).parts
-        fixed = list(takewhile(lambda part: not has_magic(part), parts))
+        if root is not None:
+            fixed = list(root.parts)
+        else:
+            fixed = list(takewhile(lambda part: not has_magic(part), parts))
         super().__init__(Path(*fixed))
         self._globs = parts[len(fixed) :] + (("*",) if parts[-1] == "**" else ())
         if not self._root.is_dir() or next(self._found(), None) is None:
@@ -110,8 +121,9 @@ class GlobFiles(LocalFiles):
 class ListedFiles(LocalFiles):
     """The files that a list names."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, root: Path | None = None) -> None:
+        """root: what paths start from instead of the list's own root; it lies in that one."""
+        self._path, self._given = path, root
         root, names = self._read_list()
         if not names:
             raise _empty_list(str(path))
@@ -138,7 +150,11 @@ class ListedFiles(LocalFiles):
 
     def _read_list(self) -> tuple[Path, list[str]]:
         try:
-            return _parse_list(self._path.read_bytes(), self._path.parent)
+            root, names = _parse_list(self._path.read_bytes(), self._path.parent)
+            if self._given is None or not names:
+                return root, names
+            base = str(self._given)
+            return self._given, [posixpath.relpath(root / name, base) for name in names]
         except OSError as error:
             raise UsageError(
                 f"Expected a list of photos at {self._path}, got: {error.strerror}. Check the path."
@@ -163,6 +179,9 @@ class BagFiles(LocalFiles):
 
     def folders(self) -> tuple[Path, ...]:
         return (self._bag.resolve(),)
+
+    def root(self) -> Path:
+        return self._bag.resolve()
 
 
 class RemoteFiles:
@@ -189,6 +208,9 @@ class RemoteFiles:
 
     def folders(self) -> tuple[Path, ...]:
         return ()
+
+    def root(self) -> Path:
+        return Path(self._root)
 
     def _source_files(self, found: Iterable[dict[str, Any]]) -> list[SourceFile]:
         files = []

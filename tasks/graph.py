@@ -13,13 +13,12 @@ from storage.checkpoints import check_whole
 from storage.content_credentials import Signing, check_signing
 from storage.errors import CodecMissingError, PhotoError, UsageError
 from storage.fingerprint import hash_file
-from storage.remote import refuse_url_nesting
+from storage.nesting import refuse_nesting
 from storage.sources import (
     check_folder,
     list_files,
     listing_digest,
     open_source,
-    refuse_nesting,
     resolve_location,
 )
 from storage.workspace import Workspace
@@ -122,6 +121,7 @@ def left_out(
 def _category_steps(workflow: Workflow, category: str, dataset: DatasetConfig) -> list[Step]:
     workspace = Workspace(workflow.workspace)
     ingest = _ingest_step(workflow, category, dataset, training=True)
+    refuse_nesting(dataset.path, *_written(workflow))
     preprocess = Step(
         stage="preprocess",
         key=category,
@@ -168,8 +168,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         path=archive.path, layout="plain", include=archive.include, exclude=archive.exclude
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, training=False)
-    refuse_nesting(archive.path, archive.output)
-    refuse_url_nesting(archive.path, workflow.remotes)
+    refuse_nesting(archive.path, archive.output, *_written(workflow), *workflow.remotes)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
@@ -196,6 +195,12 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig) -> list[Step]:
         output_root=archive.photos_root,
     )
     return [ingest, colorize]
+
+
+def _written(workflow: Workflow) -> list[Path]:
+    """The folders of the workspace that are written to; others in it are its user's."""
+    workspace = Workspace(workflow.workspace)
+    return [workspace.stages, workspace.runs, workspace.report, workspace.prefect_home]
 
 
 def _check_signing(signing: Signing) -> None:

@@ -16,9 +16,10 @@ from storage.manifest import read_rows
 from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.shard_file import PHOTOS_PER_SHARD
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME, models_config
+from tasks.archive import models_config
 from tasks.experts import coloured_by, describe_weights, known_weights, models_of, weights_hash
 from tasks.mirrors import load_fetched
+from tasks.ownership import STATE_NAME
 from tasks.published import PublishedStep, current_steps, find_step, made_from, published_steps
 from tasks.verification import root_of
 

@@ -10,8 +10,11 @@ from typing import Any
 from storage import ledger
 from storage.fingerprint import hash_file, hash_value
 from storage.workspace import Workspace
+from tasks.kept import damaged_kept
 
 SUCCESS_NAME = "_SUCCESS.json"
+KEPT_LABEL = "colorize/kept"
+"""Of outputs that no current step names."""
 _SELF = "self"
 
 
@@ -71,6 +74,10 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
             for item, found in sorted(problems.items())
             for problem in found
         ]
+    rows += [
+        {"step": KEPT_LABEL, "item": name, "problem": problem}
+        for name, problem in damaged_kept(workspace)
+    ]
     return steps, rows
 
 
