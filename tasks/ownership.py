@@ -18,7 +18,7 @@ from storage.entries import SourceFile
 from storage.errors import DamagedError, UsageError
 from storage.fingerprint import hash_bytes
 from storage.ledger import read_json, write_json
-from storage.nesting import is_inside
+from storage.nesting import is_inside, refuse_nesting
 from storage.outputs import output_names, plain_name
 from storage.sources import Source, open_source, rooted, source_root
 from storage.workspace import Workspace
@@ -114,6 +114,7 @@ def claim(workflow: Workflow, *, add: bool = False) -> Claim:
     archive = workflow.archive
     if archive is None:
         return Claim(workflow=workflow)
+    refuse_nesting(archive.path, archive.output, *workflow.remotes)
     workspace = Workspace(workflow.workspace)
     mine = _relative(workspace.root, archive.output)
     owner = read_owner(archive.output) or _unwritten_owner(workspace, archive, mine)
