@@ -51,12 +51,13 @@ def plan(
     from tasks.retry import Retry
     from tasks.stages import plan_row
 
-    workflow = claim(_workflow(output, config) if output else load_fetched(config)).workflow
+    claimed = claim(_workflow(output, config) if output else load_fetched(config))
+    workflow = claimed.workflow
     again = Retry.of(reason or ()) if retry or reason else None
     decisions = plan_steps(build_steps(workflow), again)
     estimates = forecast(decisions.values())
     slots = training_slots(workflow, decisions.values())
-    orphans = planned_orphans(workflow, decisions)
+    orphans = planned_orphans(claimed, decisions)
     if as_json:
         known = {name: estimate.to_dict() for name, estimate in estimates.items()}
         shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}

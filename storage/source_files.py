@@ -153,8 +153,8 @@ class ListedFiles(LocalFiles):
             root, names = _parse_list(self._path.read_bytes(), self._path.parent)
             if self._given is None or not names:
                 return root, names
-            base = str(self._given)
-            return self._given, [posixpath.relpath(root / name, base) for name in names]
+            own, base = os.path.realpath(root), os.path.realpath(self._given)
+            return self._given, [posixpath.relpath(f"{own}/{name}", base) for name in names]
         except OSError as error:
             raise UsageError(
                 f"Expected a list of photos at {self._path}, got: {error.strerror}. Check the path."

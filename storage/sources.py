@@ -205,9 +205,9 @@ def rooted(location: str, root: str) -> str:
     own = source_root(location)
     if own == root:
         return location
-    below = _below_root(own, root)
     if location.startswith(LIST_PREFIX):
-        return location if below == "." else f"{location}{ROOT_MARK}{root.lstrip('/')}"
+        return f"{location}{ROOT_MARK}{root.lstrip('/')}"
+    below = _below_root(own, root)
     if below == ".":  # the same folder under another name
         return location
     pattern = location.removeprefix(own).strip("/") if has_magic(location) else "**"

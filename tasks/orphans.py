@@ -9,12 +9,11 @@ from pathlib import Path
 from storage.datasets import arrange
 from storage.sources import open_source
 from storage.workspace import Workspace
-from tasks.config import Workflow
 from tasks.events import visible
 from tasks.graph import ARCHIVE
 from tasks.jobs.items import printable
 from tasks.kept import GONE, ORPHANS, UNUSABLE, Output, recorded_kept
-from tasks.ownership import known_outputs, place_of
+from tasks.ownership import Claim, known_outputs
 from tasks.stages import Decision, StepName
 
 _NAMED = 5
@@ -49,8 +48,9 @@ def kept_now(workspace: Workspace) -> Orphans:
     return _of(recorded_kept(workspace))
 
 
-def planned_orphans(workflow: Workflow, decisions: Mapping[StepName, Decision]) -> Orphans:
+def planned_orphans(claimed: Claim, decisions: Mapping[StepName, Decision]) -> Orphans:
     """What a run would find without an original: its archive is listed, no photo is read."""
+    workflow, number = claimed.workflow, claimed.number
     workspace = Workspace(workflow.workspace)
     archive, decision = workflow.archive, decisions.get(("ingest", ARCHIVE))
     if archive is None or decision is None:
@@ -60,7 +60,6 @@ def planned_orphans(workflow: Workflow, decisions: Mapping[StepName, Decision]) 
     listed = arrange(open_source(archive.path), "plain", archive.include, archive.exclude)
     present = {printable(entry.file.path) for entry in listed.entries}
     present |= {printable(problem.path) for problem in listed.problems}
-    number = place_of(workflow).number
     mine = [output for output in known_outputs(workspace) if output.photo[0] == number]
     orphans, unusable = [], []
     for output in mine:

@@ -20,6 +20,7 @@ from storage.fingerprint import hash_bytes
 from storage.ledger import read_json, write_json
 from storage.nesting import is_inside, refuse_nesting
 from storage.outputs import output_names, plain_name
+from storage.source_files import LIST_PREFIX
 from storage.sources import Source, open_source, rooted, source_root
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, Workflow
@@ -68,6 +69,8 @@ class Claim:
 
     workflow: Workflow
     owner: Owner | None = None
+    number: int = 0
+    """Of the archive among those of the output folder."""
     notices: tuple[str, ...] = field(default=())
     """For people."""
 
@@ -101,7 +104,7 @@ def place_of(workflow: Workflow) -> Place:
     owner = read_owner(archive.output) if archive is not None else None
     if archive is None or owner is None:
         return Place()
-    number = _find(owner, source_root(archive.path))
+    number = _find(owner, _common_root(archive.path))
     return Place() if number is None else Place(number=number, folder=_folder_of(owner, number))
 
 
@@ -121,21 +124,22 @@ def claim(workflow: Workflow, *, add: bool = False) -> Claim:
     if owner.workspace != mine:
         raise _is_anothers(archive.output, owner)
     root = source_root(archive.path)
-    number = _find(owner, root)
+    number = _find(owner, _common_root(archive.path))
     if number is not None:
         path = rooted(archive.path, owner.archives[number]["where"])
-        return Claim(workflow=_with_path(workflow, archive, path), owner=owner)
+        return Claim(workflow=_with_path(workflow, archive, path), owner=owner, number=number)
     for number, known in enumerate(owner.archives):
         if not add and _is_same_archive(workspace, archive, number):
             said = f"{root} holds the photos of {known['where']}: the same archive, elsewhere now."
             moved = _with_archive(owner, number, known | {"where": root})
-            return Claim(workflow=workflow, owner=moved, notices=(said,))
+            return Claim(workflow=workflow, owner=moved, number=number, notices=(said,))
     if owner.archives and not add:
         raise _has_another(workflow, owner, root)
     folder = _free_folder(workspace, archive, owner, root) if owner.archives else ""
     return Claim(
         workflow=workflow,
         owner=replace(owner, archives=(*owner.archives, {"where": root, "folder": folder})),
+        number=len(owner.archives),
     )
 
 
@@ -170,6 +174,13 @@ def _find(owner: Owner, root: str) -> int | None:
     if root in known:
         return known.index(root)
     return next((n for n, where in enumerate(known) if _is_within(root, where)), None)
+
+
+def _common_root(location: str) -> str:
+    """Of a list the folder that all listed files lie in, which may be below its root."""
+    if not location.startswith(LIST_PREFIX):
+        return source_root(location)
+    return os.path.commonpath([str(folder) for folder in open_source(location).folders()])
 
 
 def _is_within(root: str, where: str) -> bool:

@@ -128,7 +128,7 @@ class Out:
         """What `chromaflow colorize ARCHIVE OUT` does."""
         claimed = claim(self.workflow(archive, **options), add=add)
         steps = build_steps(claimed.workflow)
-        planned = planned_orphans(claimed.workflow, plan(steps)).lines(delete=delete)
+        planned = planned_orphans(claimed, plan(steps)).lines(delete=delete)
         claimed.write()
         self.num_coloured = 0
         outcome = run_workflow(claimed.workflow, delete=delete)
@@ -274,9 +274,7 @@ def test_an_edited_original_leaves_its_earlier_output_aside(photos: Path, out: O
     assert out.hashes() == before
 
 
-def test_other_settings_replace_an_output_and_keep_those_of_others(
-    photos: Path, out: Out
-) -> None:
+def test_other_settings_replace_an_output_and_keep_those_of_others(photos: Path, out: Out) -> None:
     out.run(photos)
     (photos / "1931/00.png").unlink()
     ran = out.run(photos, settings={"format": "webp"})
