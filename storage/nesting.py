@@ -108,7 +108,8 @@ def _places_of(location: str) -> tuple[Path | str, ...]:
     local = _local(location)
     if isinstance(local, str):
         return (location.rstrip("/"),)
-    return open_source(resolve_location(str(local))).folders()
+    where = str(local) if is_url(location) else location  # a Path would spell a list's root anew
+    return open_source(resolve_location(where)).folders()
 
 
 def _local(place: Path | str) -> Path | str:

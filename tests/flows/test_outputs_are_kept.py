@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from tasks.archive import archive_workflow
 from tasks.config import Workflow
 from tasks.graph import build_steps, plan
 from tasks.kept import read_kept
+from tasks.lineage import trace
 from tasks.orphans import kept_now, planned_orphans
 from tasks.outputs_check import verify_outputs
 from tasks.ownership import claim, known_outputs
@@ -393,11 +395,8 @@ def test_records_and_outputs_agree_after_a_kill_at_any_moment_of_delete(
         shutil.rmtree(out.path)
         shutil.copytree(start, out.path, symlinks=True)
         workflow = claim(out.workflow(photos, settings=settings)).workflow
-        with disk.after(moment, out.path):
-            try:
-                run_workflow(workflow, delete=True)
-            except Killed:
-                pass
+        with disk.after(moment, out.path), suppress(Killed):
+            run_workflow(workflow, delete=True)
         struck = disk.struck
         files = {file for o in known_outputs(out.workspace) for file in _names(o)}
         files |= {file for o in read_kept(out.workspace) for file in _names(o)}
@@ -429,6 +428,8 @@ def test_report_names_kept_outputs(photos: Path, out: Out) -> None:
     kept = [row for row in read_archive(out.workspace).rows if row["status"] == "kept"]
     assert len(kept) == 10 and all(row["detail"] == "no original" for row in kept)
     assert all(row["pack"] for row in kept), "with their small pictures"
+    answers = trace(str(out.path / kept[0]["output"]), [])
+    assert answers[0]["kept"] == "no original" and answers[0]["stage"]["step"] == "colorize/archive"
 
 
 @pytest.mark.slow
