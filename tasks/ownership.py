@@ -157,6 +157,9 @@ def refuse_others(output: Path) -> None:
 
 def _unwritten_owner(workspace: Workspace, archive: ArchiveConfig, mine: str) -> Owner:
     """Of a folder that nobody owns yet, or that was made before folders were owned."""
+    state = Workspace(archive.output / STATE_NAME)
+    if mine != STATE_NAME and state.stages.is_dir():
+        workspace, mine = state, STATE_NAME
     ingested = read_step(workspace.current("ingest", _ARCHIVE).resolve())
     coloured = read_step(workspace.current("colorize", _ARCHIVE).resolve())
     if ingested is None or coloured is None:

@@ -363,8 +363,10 @@ def test_one_owner_an_output_folder(photos: Path, out: Out, models: Path) -> Non
     out.run(photos)
     assert out.workspace.root.is_dir()
     config = replace(out.workflow(photos), workspace=photos.parent / "workspace")
-    with pytest.raises(UsageError, match=rf"belongs to `chromaflow colorize` of {photos}"):
-        claim(config)
+    for _ in range(2):  # also where the folder was made before folders were owned
+        with pytest.raises(UsageError, match=rf"belongs to `chromaflow colorize` of {photos}"):
+            claim(config)
+        (out.workspace.root / "owner.json").unlink(missing_ok=True)
     claimed = claim(
         replace(
             config,
