@@ -32,8 +32,8 @@ from storage.ledger import record_path, write_json
 from storage.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, write_table
 from storage.thumbnails import small_jpeg, write_pack
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
 from tasks.models import segmenter_file, starter_file
+from tasks.ownership import STATE_NAME
 from tasks.verification import write_success
 
 _CHUNK = 32

@@ -16,9 +16,11 @@ def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool)
     """Check the config before anything slow is imported, then run the flow."""
     from tasks.config_file import load_workflow
     from tasks.graph import build_steps, select, with_cluster, with_workers
+    from tasks.ownership import claimed
 
     workflow = with_workers(load_workflow(config), parameters.get("workers"))
     workflow = with_cluster(workflow, parameters.get("cluster"))
+    workflow = claimed(workflow, add=parameters.get("add", False))
     asked = ("from_stage", "until_stage", "only")
     chosen = {key: parameters[key] for key in asked if parameters.get(key) is not None}
     force = parameters.get("force")
@@ -70,6 +72,10 @@ def _say_result(result: Any) -> None:
         say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     say_quarantined(result.quarantined)
     say_skipped(result.filtered)
+    for line in result.kept.lines():
+        say(line)
+    if result.deleted:
+        say(f"{result.deleted} outputs without an original deleted")
     say(f"{result.computed} computed in run {result.run_id}")
     if result.sheet:
         say(f"Contact sheet: {result.sheet}")

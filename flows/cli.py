@@ -52,6 +52,12 @@ Cluster = Annotated[
     typer.Option(metavar="ADDRESS", help='A Dask scheduler, tcp:// or tls://; "": none.'),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
+Delete = Annotated[
+    bool, typer.Option("--delete", help="Remove outputs whose originals are gone or left out.")
+]
+Add = Annotated[
+    bool, typer.Option("--add", help="Keep this archive beside another one in the output folder.")
+]
 
 
 def main() -> None:
@@ -95,6 +101,8 @@ def run(
     until_stage: Annotated[str, typer.Option("--until", help="Last stage.")] = "colorize",
     only: Only = None,
     force: Annotated[list[str] | None, typer.Option(help="A stage to compute again.")] = None,
+    delete: Delete = False,
+    add: Add = False,
     workers: Workers = None,
     cluster: Cluster = None,
     as_json: Json = False,
@@ -106,6 +114,8 @@ def run(
         "until_stage": until_stage,
         "only": only,
         "force": force,
+        "delete": delete,
+        "add": add,
         "workers": workers,
         "cluster": cluster,
     }
@@ -127,6 +137,7 @@ def retry(
     from storage.errors import UsageError
     from tasks.archive import archive_workflow, last_request
     from tasks.graph import build_steps, with_cluster, with_workers
+    from tasks.ownership import claimed
     from tasks.retry import Retry
 
     Retry.of(reason or ())
@@ -140,7 +151,7 @@ def retry(
         raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
     request = last_request(output)
     workflow = archive_workflow(output=output, **request)
-    build_steps(with_cluster(with_workers(workflow, workers), cluster))
+    build_steps(with_cluster(with_workers(claimed(workflow), workers), cluster))
     parameters = {**request, "output": output, **again}
     call_flow("colorize", workflow.workspace, parameters, as_json)
 
@@ -292,6 +303,8 @@ def colorize(
         typer.Option(metavar="CERT KEY", help="PEM files: sign a C2PA manifest into each."),
     ] = None,
     bag: Annotated[bool, typer.Option("--bag", help="Make OUT a BagIt bag.")] = False,
+    delete: Delete = False,
+    add: Add = False,
     force: Force = False,
     workers: Workers = None,
     cluster: Cluster = None,
@@ -300,6 +313,7 @@ def colorize(
     """Colour every photo of an archive; originals are never touched."""
     from tasks.archive import archive_location, archive_workflow
     from tasks.graph import build_steps, with_cluster, with_workers
+    from tasks.ownership import claimed
 
     settings = {
         "segmenter": segmenter,
@@ -333,9 +347,11 @@ def colorize(
         bag=bag,
         settings=settings,
     )
-    build_steps(with_cluster(with_workers(workflow, workers), cluster))
+    build_steps(with_cluster(with_workers(claimed(workflow, add=add), workers), cluster))
     parameters |= {
         "output": output,
+        "delete": delete,
+        "add": add,
         "models": str(models) if models else None,
         "force": force,
         "workers": workers,

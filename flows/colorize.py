@@ -29,6 +29,8 @@ def colorize_flow(
     workers: int | None = None,
     cluster: str | None = None,
     retry: list[str] | None = None,
+    delete: bool = False,
+    add: bool = False,
 ) -> RunResult:
     """Colour every photo of an archive.
 
@@ -47,6 +49,8 @@ def colorize_flow(
         cluster: Address of a running Dask scheduler; without it, the cluster of the models' config.
             Empty: processes of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
+        delete: Remove outputs whose originals are gone or left out.
+        add: Keep the archive beside another one in output.
     """
     say_known_errors_in_one_line()
     check_parameters(colorize_flow.fn, locals())
@@ -67,4 +71,6 @@ def colorize_flow(
         force=["colorize"] if force else [],
         retry=None if retry is None else Retry.of(retry),
         request=request,
+        delete=delete,
+        add=add,
     )

@@ -36,6 +36,9 @@ def plan(
         bool, typer.Option("--retry", help="What `retry` would do, instead of `run`.")
     ] = False,
     reason: Reason = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Say what `--delete` would remove.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Say what a run would do and why, without doing it; of OUT the same `colorize` once more."""
@@ -43,24 +46,34 @@ def plan(
     from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
     from tasks.mirrors import load_fetched
+    from tasks.orphans import planned_orphans
+    from tasks.ownership import claim
     from tasks.retry import Retry
     from tasks.stages import plan_row
 
-    workflow = _workflow(output, config) if output else load_fetched(config)
+    claimed = claim(_workflow(output, config) if output else load_fetched(config))
+    workflow = claimed.workflow
     again = Retry.of(reason or ()) if retry or reason else None
     decisions = plan_steps(build_steps(workflow), again)
     estimates = forecast(decisions.values())
     slots = training_slots(workflow, decisions.values())
+    orphans = planned_orphans(claimed, decisions)
     if as_json:
         known = {name: estimate.to_dict() for name, estimate in estimates.items()}
         shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}
-        rows = [plan_row(d) | known.get(n, {}) | shared.get(n, {}) for n, d in decisions.items()]
+        kept = {("colorize", "archive"): {"outputs": orphans.to_dict()}}
+        rows = [
+            plan_row(d) | known.get(n, {}) | shared.get(n, {}) | kept.get(n, {})
+            for n, d in decisions.items()
+        ]
         print_json(rows)
         return
     for name, decision in decisions.items():
         reasons = "; ".join(decision.reasons)
         estimate = f" ({estimates[name]})" if name in estimates else ""
         say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
+    for line in orphans.lines(delete=delete):
+        say(line)
     for stage, of_stage in slots.items():
         say(f"{stage}: {of_stage}")
 
@@ -69,12 +82,14 @@ def plan(
 def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
     from tasks.events import run_summary
+    from tasks.orphans import kept_now
     from tasks.status import planned, quarantine_rows, stage_status
 
     workspace = _workspace(output, config)
     steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
     plan, problem = planned(lambda: _workflow(output, config))
     run_record = run_summary(workspace)
+    kept = kept_now(workspace)
     if as_json:
         print_json(
             {
@@ -82,6 +97,7 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
                 "plan": plan,
                 "plan_error": problem or None,
                 "quarantined": quarantined,
+                "outputs": kept.to_dict(),
                 "last_run": run_record,
             }
         )
@@ -94,6 +110,8 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
     if problem:
         say(f"What `run` would do is not known: {problem}")
     say_quarantined(quarantined)
+    for line in kept.lines():
+        say(line)
     if run_record:
         code = run_record["exit_code"]
         ending = f", exit {code}" if code is not None else ""

@@ -35,6 +35,7 @@ from tasks.graph import (
 from tasks.ingest import ingest
 from tasks.known_errors import say_known_errors_in_one_line
 from tasks.mirrors import held_mirrors
+from tasks.ownership import claim
 from tasks.prefect_page import open_page
 from tasks.preprocess import preprocess
 from tasks.progress import open_terminal
@@ -64,6 +65,8 @@ def pipeline_flow(
     workers: int | None = None,
     cluster: str | None = None,
     retry: list[str] | None = None,
+    delete: bool = False,
+    add: bool = False,
 ) -> RunResult:
     """Bring every stage of a chromaflow.toml up to date.
 
@@ -77,12 +80,23 @@ def pipeline_flow(
         cluster: Address of a running Dask scheduler; without it, the config's cluster. Empty: processes
             of this machine.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
+        delete: Remove outputs of the archive whose originals are gone or left out.
+        add: Keep the archive beside another one in the output folder.
     """
     say_known_errors_in_one_line()
     check_parameters(pipeline_flow.fn, locals())
     workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
     again = None if retry is None else Retry.of(retry)
-    return run_stages(workflow, from_stage, until_stage, only or [], force or [], retry=again)
+    return run_stages(
+        workflow,
+        from_stage,
+        until_stage,
+        only or [],
+        force or [],
+        retry=again,
+        delete=delete,
+        add=add,
+    )
 
 
 def run_stages(
@@ -95,12 +109,15 @@ def run_stages(
     retry: Retry | None = None,
     request: Mapping[str, Any] | None = None,
     around: AbstractContextManager[None] | None = None,
+    delete: bool = False,
+    add: bool = False,
 ) -> RunResult:
     """Run the stages between two in order; within a stage all categories side by side.
 
     A category that fails stops its own later stages only. retry: photos in quarantine to try again.
     request: what was asked for, as JSON, to be kept with the plan. around: entered once the workspace
-    is held, left before it is let go. Raises RunFailedError at the end if any step failed.
+    is held, left before it is let go. delete: remove outputs without an original. add: the archive is
+    meant beside another one in its output folder. Raises RunFailedError at the end if any step failed.
     """
     workspace = Workspace(workflow.workspace)
     workspace.create()
@@ -111,6 +128,10 @@ def run_stages(
         open_terminal() as terminal,
         held_mirrors(workflow, terminal) as mirrors,
     ):
+        claimed = claim(workflow, add=add)
+        for notice in claimed.notices:
+            terminal.message(notice)
+        workflow = claimed.workflow
         every_step = build_steps(workflow)
         steps = select(
             every_step, from_stage=from_stage, until_stage=until_stage, only=only, force=force
@@ -122,6 +143,8 @@ def run_stages(
         for name, ref in before.items():
             mirrors.publish(upstream[name].step, ref)
         digests = {name: ref.digest for name, ref in before.items()}
+        if any(step.output_root is not None for step in steps):
+            claimed.write()
         record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
         with (
@@ -145,6 +168,7 @@ def run_stages(
                         mirrors.publish,
                         page,
                         decisions,
+                        delete=delete,
                     )
                     _run_stage(ready, run, result)
             return finish_run(record, result, workflow, page)

@@ -9,12 +9,13 @@ from prefect import flow
 
 from flows.pipeline import run_stages
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME, archive_workflow
+from tasks.archive import archive_workflow
 from tasks.flow_parameters import check_parameters
 from tasks.graph import build_steps, with_workers
 from tasks.inbox import InboxReport, is_published, look, report
 from tasks.inbox_copies import inbox_output, kept_copies
 from tasks.known_errors import say_known_errors_in_one_line
+from tasks.ownership import STATE_NAME, claimed, refuse_others
 from tasks.results import RunFailedError
 
 
@@ -43,6 +44,7 @@ def watch_inbox_flow(
     say_known_errors_in_one_line()
     check_parameters(watch_inbox_flow.fn, locals())
     folder = inbox_output(output)
+    refuse_others(folder)
     arrival = look(Path(inbox), folder, settle_seconds)
     workspace = Workspace(folder / STATE_NAME)
     if not arrival.location:
@@ -53,7 +55,7 @@ def watch_inbox_flow(
         models=Path(models) if models else None,
         settings=settings,
     )
-    workflow = with_workers(workflow, workers)
+    workflow = claimed(with_workers(workflow, workers))
     if is_published(build_steps(workflow)):
         return report(workspace, arrival)
     try:

@@ -174,6 +174,8 @@ class Mirror:
         wanted = [path for path in index.files if self._is_wanted(path) and path not in self._lost]
         with ThreadPoolExecutor(_CONNECTIONS) as pool:
             num_fetched = sum(pool.map(lambda path: self._bring(path, keep=is_ours), wanted))
+        if content is None and self._known:
+            is_ours = True  # the index is lost, not the files: they are put again from here
         if not is_ours:
             for path in self._known.keys() - index.files.keys():  # another run removed them
                 (self.local / path).unlink(missing_ok=True)

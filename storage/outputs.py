@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -14,30 +14,69 @@ from storage.ledger import FileRecord, atomic_path, record_file
 SIDECAR_SUFFIX = ".xmp"
 MAP_SUFFIX = ".uncertainty.png"
 """After a name of `output_names`: no output ends so."""
+_COLOR = ".color"
 _MOST_NAME_BYTES = 240
 """Most file systems take 255; a sidecar adds its suffix."""
 _MOST_DEPTH, _MOST_PATH = 64, 2000
 
 
-def output_names(paths: Iterable[str]) -> dict[str, str]:
+def output_names(
+    paths: Iterable[str],
+    known: Mapping[str, str] | None = None,
+    others: Iterable[str] = (),
+) -> dict[str, str]:
     """Photo path → output path without suffix: `a/1.tif` → `a/1.tif.color`.
 
     So `1.jpg` beside `1.tif` cannot collide. Of names that some disks take for one (they differ in
     case or Unicode form only) all but the first in order get `~` and eight digits of the path's
     SHA-256. So do names that are too long or too deep for some disks; they go to the tree's root.
+    known: names that photos bear already; they keep them. others: names of outputs that are none of
+    these photos', which nothing may be written over.
     """
+    known = known or {}
+    paths = sorted(set(paths))
     names: dict[str, str] = {}
-    taken: set[str] = set()
-    for path in sorted(set(paths)):
+    taken = {plain_name(name) for name in others}
+    for path in paths:
+        name = known.get(path)
+        if name is not None and plain_name(name) not in taken:
+            taken.add(plain_name(name))
+            names[path] = name
+    for path in paths:
+        if path in names:
+            continue
         name = f"{path}.color"
-        plain = unicodedata.normalize("NFC", name).casefold()
         if _too_long(name):
             name = _marked(path, PurePosixPath())
-        elif plain in taken:
+        elif plain_name(name) in taken:
             name = _marked(path, PurePosixPath(path).parent)
-        taken.add(unicodedata.normalize("NFC", name).casefold())
+        taken.add(plain_name(name))
         names[path] = name
-    return names
+    return {path: names[path] for path in paths}
+
+
+def plain_name(name: str) -> str:
+    """What some disks take a name for: without case, in one Unicode form."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def stem_of(output: str) -> str:
+    """The name that `output_names` gave, of an output: `a/1.tif.color.png` → `a/1.tif.color`."""
+    return output.rpartition(".")[0]
+
+
+def aside_name(stem: str, mark: str) -> str:
+    """Where an earlier output goes whose name another photo's takes: `a/1.tif~MARK.color`."""
+    folder, name = PurePosixPath(stem).parent, PurePosixPath(stem).name.removesuffix(_COLOR)
+    room = _MOST_NAME_BYTES - len(f"~{mark}{_COLOR}")
+    kept = name.encode()[:room].decode(errors="ignore")
+    return str(folder / f"{kept}~{mark}{_COLOR}")
+
+
+def files_of(output: str, names: Iterable[str]) -> list[str]:
+    """Of file names those that belong to an output: itself, its sidecar, its map."""
+    wanted = {output, output + SIDECAR_SUFFIX, stem_of(output) + MAP_SUFFIX}
+    return [name for name in names if name in wanted]
 
 
 def output_suffix(path: str, source_format: str, output_format: str) -> str:

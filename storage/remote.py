@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -164,16 +164,6 @@ def fetch_folder(url: str, scratch: Path) -> Path:
     remote, target = Remote(url), working_copy(scratch, url)
     _fetch(remote, remote.files(), target, url)
     return target
-
-
-def refuse_url_nesting(source: str, outputs: Iterable[str]) -> None:
-    """Raise UsageError where an output URL lies inside the URL of its source."""
-    for url in outputs:
-        if f"{url.rstrip('/')}/".startswith(f"{source.rstrip('/')}/"):
-            raise UsageError(
-                f"Expected an output outside the archive {source}, got {url}. Originals are never "
-                "written beside: choose another folder."
-            )
 
 
 def _fetch(remote: Remote, listed: Mapping[str, Facts], target: Path, url: str) -> None:

@@ -77,6 +77,10 @@ class Files(Protocol):
         """The local folders that hold them."""
         ...
 
+    def root(self) -> Path:
+        """What their paths start from, absolute; of a bag the bag."""
+        ...
+
 
 class LocalFiles:
     """All files below a folder, those that links lead to included."""
@@ -110,13 +114,20 @@ class LocalFiles:
     def folders(self) -> tuple[Path, ...]:
         return (self._root.resolve(),)
 
+    def root(self) -> Path:
+        return self._root.resolve()
+
 
 class GlobFiles(LocalFiles):
     """The files that a shell pattern names, below its longest leading folder without magic."""
 
-    def __init__(self, pattern: str, links: Links = FOLLOWED) -> None:
+    def __init__(self, pattern: str, links: Links = FOLLOWED, root: Path | None = None) -> None:
+        """root: what paths start from instead; the pattern lies below it."""
         parts = Path(pattern).parts
-        fixed = list(takewhile(lambda part: not has_magic(part), parts))
+        if root is not None:
+            fixed = list(root.parts)
+        else:
+            fixed = list(takewhile(lambda part: not has_magic(part), parts))
         super().__init__(Path(*fixed), links)
         self._globs = parts[len(fixed) :] + (("*",) if parts[-1] == "**" else ())
         if not self._root.is_dir() or next(self._walk().found(), None) is None:
@@ -144,8 +155,9 @@ class GlobFiles(LocalFiles):
 class ListedFiles(LocalFiles):
     """The files that a list names."""
 
-    def __init__(self, path: Path, links: Links = FOLLOWED) -> None:
-        self._path = path
+    def __init__(self, path: Path, links: Links = FOLLOWED, root: Path | None = None) -> None:
+        """root: what paths start from instead of the list's own root; it lies in that one."""
+        self._path, self._given = path, root
         root, names = self._read_list()
         if not names:
             raise _empty_list(str(path))
@@ -174,7 +186,11 @@ class ListedFiles(LocalFiles):
 
     def _read_list(self) -> tuple[Path, list[str]]:
         try:
-            return _parse_list(self._path.read_bytes(), self._path.parent)
+            root, names = _parse_list(self._path.read_bytes(), self._path.parent)
+            if self._given is None or not names:
+                return root, names
+            own, base = os.path.realpath(root), os.path.realpath(self._given)
+            return self._given, [posixpath.relpath(f"{own}/{name}", base) for name in names]
         except OSError as error:
             raise UsageError(
                 f"Expected a list of photos at {self._path}, got: {error.strerror}. Check the path."
@@ -202,6 +218,9 @@ class BagFiles(LocalFiles):
 
     def folders(self) -> tuple[Path, ...]:
         return (self._bag.resolve(),)
+
+    def root(self) -> Path:
+        return self._bag.resolve()
 
 
 class RemoteFiles:
@@ -236,6 +255,9 @@ class RemoteFiles:
 
     def folders(self) -> tuple[Path, ...]:
         return ()
+
+    def root(self) -> Path:
+        return Path(self._root)
 
     def _listed(self, found: Iterable[dict[str, Any]]) -> Listing:
         listing, left_out = Listing([]), Counter[str]()

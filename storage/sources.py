@@ -45,9 +45,10 @@ __all__ = [
     "list_files",
     "listing_digest",
     "open_source",
-    "refuse_nesting",
     "resolve_location",
+    "rooted",
     "select_files",
+    "source_root",
     "write_list",
 ]
 
@@ -77,6 +78,8 @@ _COMPANION_SUFFIXES = frozenset(
 )
 NOT_CHOSEN = "left out by include and exclude"
 _LOOKED_AT = 1 << 16
+ROOT_MARK = "//./"
+"""In a location of ours: what comes before it is the folder that photos' paths start from."""
 _LIST_SUFFIXES = (".txt", ".csv")
 
 
@@ -157,6 +160,10 @@ class Source:
             raise PhotoError("UNREADABLE", str(error)) from error
         return opened.read(path[len(archive) + 1 :], offset, size)
 
+    def root(self) -> Path:
+        """What its paths start from: a local folder, or the archive itself."""
+        return self._files.root() / self._archive
+
     def folders(self) -> tuple[Path, ...]:
         """The local folders, or the archive, that it reads, absolute; none of a URL.
 
@@ -180,9 +187,15 @@ def open_source(location: str, *, follow: bool = True, avoid: Sequence[Path] = (
     """
     links = Links(follow=follow, avoid=tuple(folder.resolve() for folder in avoid))
     if location.startswith(LIST_PREFIX):
-        return Source(ListedFiles(Path(location.removeprefix(LIST_PREFIX)), links))
+        list_file, _, root = location.removeprefix(LIST_PREFIX).partition(ROOT_MARK)
+        return Source(ListedFiles(Path(list_file), links, Path(f"/{root}") if root else None))
     if is_url(location):
         return _open_remote(location)
+    if ROOT_MARK in location:
+        root, _, pattern = location.partition(ROOT_MARK)
+        if Path(root, pattern).is_dir():
+            pattern += "/**"
+        return Source(GlobFiles(f"{root}/{pattern}", links, Path(root)))
     path = Path(location)
     if path.is_dir():
         return Source(BagFiles(path) if is_bag(path) else LocalFiles(path, links))
@@ -205,21 +218,52 @@ def resolve_location(location: str) -> str:
     if is_url(location):
         return location
     prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
-    path = Path(location.removeprefix(prefix))
+    name, mark, rest = location.removeprefix(prefix).partition(ROOT_MARK)
+    path = Path(name)
     if path.is_file():  # a link's own name says what it is, and outputs bear it
-        return f"{prefix}{path.parent.resolve() / path.name}"
-    return f"{prefix}{path.resolve()}"
+        return f"{prefix}{path.parent.resolve() / path.name}{mark}{rest}"
+    return f"{prefix}{path.resolve()}{mark}{rest}"
 
 
-def refuse_nesting(location: str, output: Path) -> None:
-    """Raise UsageError where an output would lie inside its source."""
-    output = output.resolve()
-    for source in open_source(resolve_location(location)).folders():
-        if output == source or source in output.parents:
-            raise UsageError(
-                f"Expected an output outside the archive {source}, got {output}. Originals are never "
-                "written beside: choose another folder."
-            )
+def source_root(location: str) -> str:
+    """What the paths of a source start from: a folder, an archive or a URL, absolute.
+
+    Of a pattern the folders ahead of its first wildcard, of a list its root. Raises UsageError.
+    """
+    if is_url(location):
+        return location.rstrip("/")
+    location = resolve_location(location)
+    if ROOT_MARK in location:
+        return location.partition(ROOT_MARK)[0]
+    source = open_source(location)
+    return str(source.root())
+
+
+def rooted(location: str, root: str) -> str:
+    """A source whose photos bear their paths from a folder above it: `root//./below/*.jpg`.
+
+    location: as `open_source` takes it, absolute; root: a folder that holds it, or its own root.
+    """
+    if is_url(location) or ROOT_MARK in location or not Path(root).is_dir():
+        return location
+    own = source_root(location)
+    if own == root:
+        return location
+    if location.startswith(LIST_PREFIX):
+        return f"{location}{ROOT_MARK}{root.lstrip('/')}"
+    below = _below_root(own, root)
+    if below == ".":  # the same folder under another name
+        return location
+    pattern = location.removeprefix(own).strip("/") if has_magic(location) else "**"
+    return f"{root}{ROOT_MARK}{below}/{pattern}"
+
+
+def _below_root(own: str, root: str) -> str:
+    """The path of a folder from another one that holds it, through links and mounts."""
+    for folder in (Path(own), *Path(own).parents):
+        if folder.exists() and folder.samefile(root):
+            return Path(own).relative_to(folder).as_posix()
+    return Path(own).resolve().relative_to(Path(root).resolve()).as_posix()
 
 
 def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:

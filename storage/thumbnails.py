@@ -66,6 +66,16 @@ def write_pack(folder: Path, pictures: Sequence[Mapping[str, bytes]]) -> FileRec
     return write_recorded(folder, folder / PACKS_FOLDER / f"{name}.js", script.encode())
 
 
+def is_whole_pack(path: Path) -> bool:
+    """Whether a file of small pictures is as it was written: its name is of its contents."""
+    try:
+        text = path.read_text("ascii")
+        start, end = text.index("["), text.rindex("]") + 1
+    except (OSError, ValueError):
+        return False
+    return hash_bytes(text[start:end].encode())[:16] == path.stem
+
+
 def read_pack(path: Path) -> list[dict[str, bytes]]:
     """The pictures of a file that `write_pack` wrote. Raises OSError, ValueError."""
     text = path.read_text("ascii")

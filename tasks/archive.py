@@ -11,15 +11,15 @@ from typing import Any
 from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import UsageError
 from storage.ledger import read_json
-from storage.sources import refuse_nesting, resolve_location, write_list
+from storage.nesting import refuse_nesting
+from storage.sources import resolve_location, write_list
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
 from tasks.config_types import changed
 from tasks.events import PLAN_NAME, find_run, run_ids
 from tasks.mirrors import fetched, load_fetched, output_folder, with_output_url
+from tasks.ownership import STATE_NAME, refuse_others
 
-STATE_NAME = ".chromaflow"
-"""Folder in the output tree that holds the archive's manifest, records and Prefect state."""
 STDIN = "-"
 _LIST_NAME = "inputs.txt"
 
@@ -29,6 +29,7 @@ def archive_location(archive: str, output: Path | str) -> str:
     if archive != STDIN:
         return resolve_location(archive)
     output = output_folder(output)
+    refuse_others(output)
     lines = sys.stdin.buffer.read()
     with TemporaryDirectory() as folder:  # nothing is written before OUT is known to lie elsewhere
         refuse_nesting(write_list(lines, Path.cwd(), Path(folder, _LIST_NAME)), output)
@@ -114,6 +115,7 @@ def output_workspace(output: Path | str) -> Workspace:
     """
     workspace = Workspace(output_folder(output) / STATE_NAME)
     fetched(with_output_url(Workflow(workspace=workspace.root), output))
+    refuse_others(workspace.root.parent)
     if not workspace.root.is_dir():
         raise UsageError(
             f"Expected {output} to be an OUT of `chromaflow colorize`, found no {STATE_NAME} in it. "

@@ -17,7 +17,7 @@ from storage.bags import write_bag
 from storage.checkpoints import WEIGHTS_NAME
 from storage.errors import NoInputError
 from storage.fingerprint import hash_file
-from storage.ledger import FileRecord, damage, read_json
+from storage.ledger import FileRecord, read_json, record_file, record_path
 from storage.manifest import read_rows
 from storage.outputs import output_names
 from storage.visible import visible
@@ -27,10 +27,16 @@ from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.items import spread_evenly
 from tasks.jobs.stage_items import TRUTH, ColorizeItem, ModelSpec, SheetItem
 from tasks.models import expert_files, require, segmenter_file
+from tasks.ownership import place_of
+from tasks.reuse import photo_key, take_over
 from tasks.stages import StageRef, Step, source_of
-from tasks.verification import read_success, root_of
+from tasks.sweep import OutputTree
+from tasks.verification import read_success, write_success
 
 SHEET_ITEM = "sheet"
+QUARANTINE_NAME = "quarantine.parquet"
+_NAMED = 100
+"""Outputs that an event names at most."""
 _CHUNK_PIXELS = 12e6
 """Of a chunk: one more photo begins the next one. What a kill loses stays at about a second of work,
 and an archive of small photos costs no future for every few of them."""
@@ -40,18 +46,115 @@ and an archive of small photos costs no future for every few of them."""
 def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Colour every photo of an archive, one future a chunk, and draw its contact sheet."""
 
-    def items(folder: Path) -> list[ColorizeItem]:
-        ingested = step.workspace.current("ingest", step.key)
-        manifest = read_rows(ingested / MANIFEST_NAME)
-        if not manifest:
-            raise NoInputError(_nothing(step, ingested))
-        return _items(step, run, folder, manifest)
-
-    def finish(folder: Path, records: dict[str, Record]) -> Published:
-        return _finish(step, run, folder, records)
-
-    work = Work(items=items, finish=finish, identity=_identity)
+    photos = _Photos(step, run)
+    work = Work(
+        items=photos.items,
+        finish=photos.finish,
+        identity=_identity,
+        reuse=photos.reuse,
+        settle=photos.settle,
+        sweep=photos.sweep,
+    )
     return execute(step, upstream, run, work)
+
+
+class _Photos:
+    """The photos of one archive, and the tree that they are coloured into."""
+
+    def __init__(self, step: Step, run: Run) -> None:
+        assert run.workflow.archive is not None
+        self._step, self._run, self._archive = step, run, run.workflow.archive
+        self._place = place_of(run.workflow)
+        self._tree = OutputTree(
+            step.workspace,
+            root=self._archive.photos_root,
+            output=self._archive.output,
+            earlier=step.workspace.current(step.stage, step.key).resolve(),
+            archive=self._place.number,
+            delete=run.delete,
+        )
+
+    @property
+    def _ingested(self) -> Path:
+        return self._step.workspace.current("ingest", self._step.key).resolve()
+
+    def items(self, folder: Path) -> list[ColorizeItem]:
+        """All items; outputs whose names other photos take are out of the way."""
+        manifest = read_rows(self._ingested / MANIFEST_NAME)
+        if not manifest:
+            raise NoInputError(_nothing(self._step, self._ingested))
+        parts = (read_json(folder / "stage.json") or {})["parts"]
+        manifest = self._named(folder, manifest)
+        config = self._run.workflow.colorize
+        if config.hints:
+            refused = read_rows(self._ingested / QUARANTINE_NAME)
+            unusable = [row["path"] for row in refused]
+            manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
+        manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
+        number = self._place.number
+        self._tree.set_aside(
+            folder, {row["output"]: (number, row["path"], row["sha256"]) for row in manifest}
+        )
+        return _items(self._step, self._run, folder, manifest, number)
+
+    def reuse(self, folder: Path, items: list[Any]) -> tuple[list[Any], set[str]]:
+        """See `Work.reuse`."""
+        known = self._tree.known(folder)
+        return take_over(self._step.workspace, self._archive.photos_root, items, known)
+
+    def finish(self, folder: Path, records: dict[str, Record]) -> Published:
+        """Settle what other outputs the tree holds, and make it a bag."""
+        quarantined = [row for record in records.values() for row in record["quarantined"]]
+        self._tree.journal(records.values(), folder, self._ingested, quarantined)
+        tags = self._write_bag(records) if self._archive.bag else []
+        done = sum(len(record["outputs"]) for name, record in records.items() if name != SHEET_ITEM)
+        return Published(outputs=tags, counts={"done": done})
+
+    def settle(self, folder: Path) -> None:
+        """As `finish`, of a step that is published as it is."""
+        success = read_success(folder)
+        assert success is not None, "only a published step is settled"
+        found = {name: read_json(record_path(folder, name)) for name in success["items"]}
+        records = {name: record for name, record in found.items() if record is not None}
+        quarantined = read_rows(folder / QUARANTINE_NAME)
+        self._tree.journal(records.values(), folder, self._ingested, quarantined)
+        if self._archive.bag and self._tree.is_mixed:
+            tags = [record_file(folder, path).to_dict() for path in self._write_bag(records)]
+            names = {tag["path"] for tag in tags}
+            kept = [file for file in success["outputs"] if file["path"] not in names]
+            write_success(folder, success | {"outputs": [*kept, *tags]})
+
+    def sweep(self) -> dict[str, int]:
+        """Remove what is replaced or asked to go, and say what is kept."""
+        swept = self._tree.sweep()
+        label = self._step.label
+        facts = {"kept": swept.orphans, "unusable": swept.unusable}
+        for event, names in (*facts.items(), ("deleted", swept.deleted), ("theirs", swept.theirs)):
+            if names:
+                self._run.events.write(
+                    f"outputs_{event}", step=label, count=len(names), outputs=names[:_NAMED]
+                )
+        counts = {"kept": len(swept.orphans) + len(swept.unusable), "deleted": len(swept.deleted)}
+        return {name: count for name, count in counts.items() if count}
+
+    def _named(self, folder: Path, manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows with the names of their outputs; a photo that has one keeps it."""
+        number = self._place.number
+        paths = {row["path"] for row in manifest}
+        outputs = [*self._tree.known(folder), *self._tree.done(folder)]
+        own = [o for o in outputs if o.photo[0] == number and not o.aside and o.photo[1] in paths]
+        rest = {o.stem for o in outputs} - {o.stem for o in own}
+        inside = self._place.folder
+        known = {o.photo[1]: o.stem for o in own}
+        names = output_names(
+            (inside + path for path in paths), {inside + p: stem for p, stem in known.items()}, rest
+        )
+        return [row | {"output": names[inside + row["path"]]} for row in manifest]
+
+    def _write_bag(self, records: dict[str, Record]) -> list[Path]:
+        files = [file for record in records.values() for file in record["files"]]
+        payload = [FileRecord(**file) for file in [*files, *self._tree.payload()]]
+        return write_bag(self._archive.output, payload, {})
 
 
 def _nothing(step: Step, ingested: Path) -> str:
@@ -74,22 +177,18 @@ def _nothing(step: Step, ingested: Path) -> str:
 
 
 def _items(
-    step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]]
+    step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]], number: int
 ) -> list[ColorizeItem]:
+    """number: of the archive in its output folder."""
     assert run.workflow.archive is not None
     archive, config = run.workflow.archive, run.workflow.colorize
-    names = output_names(row["path"] for row in manifest)
-    manifest = [row | {"output": names[row["path"]]} for row in manifest]
-    if config.hints:
-        refused = read_rows(step.workspace.current("ingest", step.key) / "quarantine.parquet")
-        unusable = [row["path"] for row in refused]
-        manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
     common: dict[str, Any] = {
         "folder": str(folder),
         "source": source_of(step.workspace, step.key),
         "config": config.output_parts() | {"version": version("chromaflow")},
         "models": _models(step, run),
         "output": str(archive.photos_root),
+        "archive": number,
     }
     chunks = [
         ColorizeItem(name=name, photos=tuple(rows), **common)
@@ -162,28 +261,3 @@ def _identity(item: ColorizeItem) -> list[Any]:
         for photo in item.photos
     ]
     return [item.truth_digest if isinstance(item, SheetItem) else None, photos]
-
-
-def _finish(step: Step, run: Run, folder: Path, records: dict[str, Record]) -> Published:
-    archive = run.workflow.archive
-    assert archive is not None
-    files = [FileRecord(**file) for record in records.values() for file in record["files"]]
-    _remove_superseded(step, folder, {file.path for file in files})
-    tags = write_bag(archive.output, files, {}) if archive.bag else []
-    done = sum(len(record["outputs"]) for name, record in records.items() if name != SHEET_ITEM)
-    return Published(outputs=tags, counts={"done": done})
-
-
-def _remove_superseded(step: Step, folder: Path, kept: set[str]) -> None:
-    """Delete what the run before wrote and this one does not: of photos that are gone, of other
-    settings. What was changed since is somebody's, and stays."""
-    earlier = step.workspace.current(step.stage, step.key).resolve()
-    success = read_success(earlier)
-    if success is None or earlier == folder.resolve():
-        return
-    root = root_of(step.workspace, earlier, success)
-    same_root = step.output_root is not None and root == step.output_root.resolve()
-    for path in (earlier / "done").glob("*.json"):
-        for file in (read_json(path) or {"files": []})["files"]:
-            if (file["path"] not in kept or not same_root) and damage(root, file) is None:
-                (root / file["path"]).unlink()

@@ -169,6 +169,15 @@ class Workflow:
         own = (self.archive.output,) if self.archive else ()
         return (self.workspace, *own)
 
+    def place_of(self, path: Path) -> str:
+        """Where a path lies for all machines: a URL, or itself."""
+        for url, local in self.remotes.items():
+            if path == local:
+                return url
+            if path.is_relative_to(local):
+                return f"{url}/{path.relative_to(local).as_posix()}"
+        return str(path)
+
     def __post_init__(self) -> None:
         for name in (*self.datasets, *self.experts):
             category_index(name)

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from storage.errors import OutputError, is_policy
 from storage.ledger import write_bytes, write_json
 from storage.manifest import write_table
-from storage.sources import refuse_nesting
+from storage.nesting import refuse_nesting
 from tasks.cluster import run_clusters
 from tasks.config import ComputeConfig
 from tasks.config_problems import Rule

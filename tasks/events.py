@@ -183,6 +183,12 @@ def _of_item(event: Mapping[str, Any]) -> str:
     return f"{event['step']} item {event['item']}: {photos}"
 
 
+def _of_outputs(event: Mapping[str, Any], what: str) -> str:
+    more = event["count"] - len(event["outputs"])
+    names = ", ".join(event["outputs"]) + (f", and {more} more" if more else "")
+    return f"{event['step']} {event['count']} {what}: {names}"
+
+
 _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "run_begun": lambda e: f"run {e['run']} begun by process {e['pid']} on {e['host']}",
     "step_decided": lambda e: f"{e['step']} {e['action']}: {_reasons(e)}",
@@ -195,6 +201,10 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         f"{e['step']} published: {e['computed']} computed in {e['seconds']:.1f} s, "
         f"{_counts(e['counts'])}"
     ),
+    "outputs_kept": lambda e: _of_outputs(e, "outputs without an original now, kept"),
+    "outputs_unusable": lambda e: _of_outputs(e, "outputs whose original is of no use now, kept"),
+    "outputs_deleted": lambda e: _of_outputs(e, "outputs without an original deleted"),
+    "outputs_theirs": lambda e: _of_outputs(e, "outputs kept, as somebody wrote to them"),
     "step_failed": lambda e: f"{e['step']} FAILED: {e['error']}",
     "page_incomplete": lambda e: (
         f"Prefect's page lacks {', '.join(e['lost'])}: {e['error']}; the run is none the worse"

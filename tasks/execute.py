@@ -23,7 +23,7 @@ from tasks.jobs.timing import TimedResult, do_timed
 from tasks.progress import Page, StepProgress, Terminal
 from tasks.retry import Retry, forget
 from tasks.stages import Decision, StageRef, Step, StepName, decide, prepare, publish, skipped
-from tasks.superseded import remove_abandoned, remove_superseded, set_all_aside
+from tasks.superseded import drop_records_aside, remove_superseded, set_all_aside
 
 Record = dict[str, Any]
 OnResult = Callable[[ItemResult], None]
@@ -44,6 +44,8 @@ class Run:
         publish: Callable[[Step, StageRef], None] = lambda step, ref: None,
         page: Page | None = None,
         planned: Mapping[StepName, Decision] | None = None,
+        *,
+        delete: bool = False,
     ) -> None:
         self.workflow, self.terminal, self.cluster = workflow, terminal, cluster
         self.digests = digests
@@ -59,6 +61,8 @@ class Run:
         """Prefect's, of this run; None outside of a flow run."""
         self.planned = dict(planned or {})
         """What was decided when the run began; only what hung on other steps is decided later."""
+        self.delete = delete
+        """Whether outputs without an original are removed."""
 
     def tries_again(self, code: str) -> bool:
         """Whether an item that holds a photo with this reason code is computed, not adopted."""
@@ -90,6 +94,13 @@ class Work:
     """Whether progress counts photos; else it counts items."""
     identity: Callable[[Any], Any] | None = None
     """What an item is made of, as JSON; whole items of the folder before are then adopted."""
+    reuse: Callable[[Path, list[Any]], tuple[list[Any], set[str]]] | None = None
+    """Of the items that are left, given the folder: the same with what is known of their photos, and
+    the names of those that are done by that."""
+    settle: Callable[[Path], None] | None = None
+    """Given the folder of a step that is up to date: note what becomes of other outputs in its tree."""
+    sweep: Callable[[], dict[str, int]] | None = None
+    """Once the step is current: remove what was noted. Returns counts for the reference."""
     num_bytes: Callable[[Any], int] | None = None
     """What an item will write to the disk, for the estimate before the work."""
     watch: Callable[[Path, StepProgress], AbstractContextManager[OnResult]] | None = None
@@ -123,8 +134,9 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
         step.workspace.unset_current(step.stage, step.key)
         set_all_aside(decision.folder)
     elif decision.action == "skip":
-        ref = skipped(decision)
-        _clear_output(decision)
+        if work.settle is not None:
+            work.settle(decision.folder)
+        ref = _swept(decision, work, skipped(decision))
         run.publish(step, ref)
         return ref
     started = time.monotonic()
@@ -141,12 +153,15 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
                 earlier, folder, step.output_root, keys, run.tries_again, step.hashes.hash
             )
     left = [item for item in items if item.name not in done]
+    if work.reuse is not None and not forced:
+        left, ready = work.reuse(folder, left)
+        left = [item for item in left if item.name not in ready]
     if work.num_bytes is not None and left:
         announce(step, run.terminal, _num_photos(left), sum(work.num_bytes(item) for item in left))
     run.events.write("step_begun", step=step.label, items=len(left), photos=_num_photos(left))
     results = _compute(step, run, work, folder, left) if left else []
     ref = _publish(decision, run, work, items, left, results, time.monotonic() - started)
-    _clear_output(decision)
+    ref = _swept(decision, work, ref)
     run.events.write(
         "step_published",
         step=step.label,
@@ -168,10 +183,11 @@ def _decide_once(step: Step, digests: Mapping[StepName, str], run: Run) -> Decis
     return decide(step, digests, run.retry)
 
 
-def _clear_output(decision: Decision) -> None:
-    """Leave nothing in the output tree of steps that were given up before they were finished."""
-    if decision.step.output_root is not None:
-        remove_abandoned(decision.folder, decision.step.output_root)
+def _swept(decision: Decision, work: Work, ref: StageRef) -> StageRef:
+    """The reference, after what the published step replaced is removed."""
+    counts = work.sweep() if work.sweep is not None else {}
+    drop_records_aside(decision.folder)
+    return replace(ref, counts=ref.counts | counts)
 
 
 def _publish(
@@ -187,7 +203,8 @@ def _publish(
     folder = decision.folder
     records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
     published = work.finish(folder, records)
-    remove_superseded(folder, decision.step.output_root or folder, records.values())
+    if decision.step.output_root is None:
+        remove_superseded(folder, records.values())
     quarantined = [row for record in records.values() for row in record["quarantined"]]
     of_step = [row.to_dict() for row in published.quarantined]
     failed = [row for row in of_step if not is_policy(row["code"])]

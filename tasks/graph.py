@@ -14,12 +14,11 @@ from storage.content_credentials import Signing, check_signing
 from storage.errors import CodecMissingError, PhotoError, UsageError
 from storage.fingerprint import hash_value
 from storage.known_hashes import KnownHashes
-from storage.remote import refuse_url_nesting
+from storage.nesting import refuse_nesting
 from storage.sources import (
     check_folder,
     list_files,
     open_source,
-    refuse_nesting,
     resolve_location,
 )
 from storage.workspace import Workspace
@@ -135,6 +134,7 @@ def _category_steps(
 ) -> list[Step]:
     workspace = Workspace(workflow.workspace)
     ingest = _ingest_step(workflow, category, dataset, hashes, training=True)
+    refuse_nesting(dataset.path, *_written(workflow))
     preprocess = Step(
         stage="preprocess",
         key=category,
@@ -189,8 +189,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         follow=archive.follow,
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, hashes, training=False)
-    refuse_nesting(archive.path, archive.output)
-    refuse_url_nesting(archive.path, workflow.remotes)
+    refuse_nesting(archive.path, archive.output, *_written(workflow), *workflow.remotes)
     trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
     others = expert_files(workflow.datasets, workflow.experts).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
@@ -219,6 +218,12 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         hashes=hashes,
     )
     return [ingest, colorize]
+
+
+def _written(workflow: Workflow) -> list[Path]:
+    """The folders of the workspace that are written to; others in it are its user's."""
+    workspace = Workspace(workflow.workspace)
+    return [workspace.stages, workspace.runs, workspace.report, workspace.prefect_home]
 
 
 def _check_signing(signing: Signing) -> None:

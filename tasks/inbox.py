@@ -14,20 +14,20 @@ from colorization.errors import ConfigError
 from storage.entries import SourceFile
 from storage.fingerprint import hash_value
 from storage.manifest import read_rows
+from storage.nesting import refuse_nesting
 from storage.sources import (
     check_folder,
     has_companion_name,
     list_files,
-    refuse_nesting,
     write_list,
 )
 from storage.visible import visible_value
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
 from tasks.events import EVENTS_NAME, EventLog
 from tasks.graph import ARCHIVE
 from tasks.ingest import SEEN_NAME
 from tasks.jobs.items import printable
+from tasks.ownership import STATE_NAME
 from tasks.prefect_page import PrefectPage
 from tasks.results import RunResult
 from tasks.stages import Step, StepName

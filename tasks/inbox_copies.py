@@ -20,9 +20,9 @@ from storage.manifest import read_rows
 from storage.outputs import output_names
 from storage.sources import is_url
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
 from tasks.graph import ARCHIVE
 from tasks.ingest import MANIFEST_NAME
+from tasks.ownership import STATE_NAME
 
 _KEPT, _COLOR = "kept", ".color"
 _MARK_LENGTH = 8

@@ -5,7 +5,7 @@ All answers come from records on disk: stage.json, _SUCCESS.json, done/ and the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,19 @@ from storage.manifest import read_rows
 from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.shard_file import PHOTOS_PER_SHARD
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME, models_config
+from tasks.archive import models_config
 from tasks.experts import coloured_by, describe_weights, known_weights, models_of, weights_hash
+from tasks.kept import recorded_kept
 from tasks.mirrors import load_fetched
-from tasks.published import PublishedStep, current_steps, find_step, made_from, published_steps
+from tasks.ownership import STATE_NAME
+from tasks.published import (
+    PublishedStep,
+    current_steps,
+    find_step,
+    made_from,
+    published_steps,
+    read_step,
+)
 from tasks.verification import root_of
 
 Found = dict[str, Any]
@@ -43,6 +52,8 @@ def trace(what: str, workspaces: Sequence[Workspace], experts: Iterable[Path] = 
     known = known_weights(places, named)
     answers = [_output(step, path.resolve(), known) for step in _all_current(places, "colorize")]
     found = [answer for answer in answers if answer is not None]
+    if not found:
+        found = [a for place in places for a in _kept_output(place, path.resolve(), known)]
     for step in _all_current(places, "ingest"):
         found += _photos(step, what, places)
     if path.is_file() and (digest := hash_file(path)) in known:
@@ -118,6 +129,23 @@ def _output(step: PublishedStep, path: Path, known: dict[str, Path]) -> Found | 
             "made_from": made_from(step),
         }
     return None
+
+
+def _kept_output(workspace: Workspace, path: Path, known: dict[str, Path]) -> Iterator[Found]:
+    """Backwards from an output that no current step names, as far as what made it is still there."""
+    for output in recorded_kept(workspace):
+        place = output.place(workspace)
+        file = next((f for f in output.files if place / f["path"] == path), None)
+        if file is None:
+            continue
+        step = read_step((workspace.root / output.step).resolve())
+        yield {
+            "kind": "output",
+            "output": {**file, "root": str(place), "damage": damage(place, file)},
+            "kept": output.why,
+            "source": {"path": output.facts["photo"], "sha256": output.facts["sha256"]},
+            **({"stage": step.to_dict(), **models_of(step, known)} if step else {}),
+        }
 
 
 def _belongs(name: str, output: str) -> bool:

@@ -21,7 +21,9 @@ from storage.sources import is_url
 from storage.workspace import Workspace
 from tasks.config import ArchiveConfig, Workflow
 from tasks.config_file import load_workflow
+from tasks.kept import STORE_NAME, recorded_kept, store_files
 from tasks.models import scratch_folder
+from tasks.ownership import OWNER_NAME, STATE_NAME
 from tasks.progress import Terminal
 from tasks.stages import StageRef, Step
 from tasks.verification import read_success
@@ -47,7 +49,9 @@ class Mirrors:
             files = _files_within(outputs, mirror.local)
             gone: set[str] = set()
             if step.output_root is not None and self._archive is not None:
+                files += self._kept_files(mirror, self._archive)
                 gone = self._published_outputs(mirror, self._archive) - set(files)
+                gone |= mirror.published(self._store_of(mirror)) - set(files)
             if folder.is_relative_to(mirror.local):
                 files += _files_within(_files_below(folder), mirror.local)
                 link = self._workspace.current(step.stage, step.key)
@@ -64,15 +68,32 @@ class Mirrors:
                 gone = mirror.published(_below(_relative(report, mirror.local))) - set(shown)
                 mirror.publish([*runs, *shown], {}, gone)
 
+    def _kept_files(self, mirror: Mirror, archive: ArchiveConfig) -> list[str]:
+        """Outputs that no step names, what is recorded of them, and whose the folder is."""
+        outputs = {
+            output.place(self._workspace) / file["path"]
+            for output in recorded_kept(self._workspace)
+            for file in output.files
+        }
+        owner = archive.output / STATE_NAME / OWNER_NAME
+        files = [*outputs, *store_files(self._workspace), owner]
+        found = (path.resolve() for path in files if path.is_file())
+        return _files_within(found, mirror.local.resolve())
+
+    def _store_of(self, mirror: Mirror) -> str:
+        """Where the records of such outputs lie; of a workspace elsewhere a path that nothing has."""
+        store = self._workspace.root / STORE_NAME
+        is_here = store.is_relative_to(mirror.local)
+        return _below(_relative(store, mirror.local)) if is_here else "\0"
+
     def _published_outputs(self, mirror: Mirror, archive: ArchiveConfig) -> set[str]:
         """What earlier runs put into the output tree; the workspace is none of it."""
         if not archive.output.is_relative_to(mirror.local):
             return set()
         prefix = _below(_relative(archive.output, mirror.local))
         found = mirror.published(prefix)
-        if self._workspace.root.is_relative_to(archive.output):
-            found -= mirror.published(_below(_relative(self._workspace.root, mirror.local)))
-        return found
+        state = archive.output / STATE_NAME
+        return found - mirror.published(_below(_relative(state, mirror.local)))
 
     def _say(self, num_files: int, label: str, mirror: Mirror) -> None:
         if num_files:

@@ -26,6 +26,7 @@ from storage.photos import Photo
 from storage.sources import Source, open_source, resolve_location
 from storage.workspace import Workspace
 from tasks.archive import output_workspace
+from tasks.kept import recorded_kept
 from tasks.slots import available_cores
 from tasks.verification import read_success, root_of, verify_workspace
 
@@ -82,6 +83,10 @@ def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsR
     steps, damaged = verify_workspace(workspace)
     facts = list(_outputs(workspace))
     findings = _Checker(root, source).check_all(facts)
+    kept = list(_kept(workspace, facts))
+    for place in {place for place, _ in kept}:  # their originals are gone, or lie elsewhere
+        of_place = [one for folder, one in kept if folder == place]
+        findings += _Checker(place, None).check_all(of_place)
     damaged += [
         {"step": _STEP, "item": finding.output, "problem": problem}
         for finding in findings
@@ -91,7 +96,7 @@ def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsR
     return OutputsReport(
         steps=steps,
         damaged=damaged,
-        num_outputs=len(facts),
+        num_outputs=len(facts) + len(kept),
         num_compared=len(facts) if source else 0,
         max_codes=max((finding.max_codes for finding in findings), default=0),
         mean_L=sum(lossy) / len(lossy) if lossy else 0.0,
@@ -101,6 +106,16 @@ def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsR
 def _outputs(workspace: Workspace) -> Iterator[dict[str, Any]]:
     for path in sorted((workspace.current("colorize", "archive") / "done").glob("*.json")):
         yield from (read_json(path) or {}).get("outputs", [])
+
+
+def _kept(
+    workspace: Workspace, own: Iterable[dict[str, Any]]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Folder and facts of outputs that no current record names."""
+    names = {facts["output"] for facts in own}
+    for output in recorded_kept(workspace):
+        if output.name not in names:
+            yield output.place(workspace), output.facts
 
 
 class _Checker:

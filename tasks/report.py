@@ -30,9 +30,10 @@ from tasks.archive import newest_request
 from tasks.events import EVENTS_NAME, run_ids, run_summary
 from tasks.experts import known_weights, models_of
 from tasks.graph import ARCHIVE
+from tasks.kept import store_files
 from tasks.report_changes import CHANGES_NAME, CHANGES_TABLE, Changes
 from tasks.report_commands import reproduce_command, retry_command
-from tasks.report_rows import COLUMNS, FAILED, STATUSES, Archive, Row, read_archive
+from tasks.report_rows import COLUMNS, FAILED, KEPT, STATUSES, Archive, Row, read_archive
 from tasks.verification import SUCCESS_NAME
 
 PAGE_NAME = "index.html"
@@ -168,6 +169,8 @@ def _state(workspace: Workspace) -> dict[str, str]:
         for stage in ("ingest", "colorize")
     }
     known = {name: hash_file(path) for name, path in published.items() if path.exists()}
+    kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
+    known |= {"kept": hash_value(kept)} if kept else {}
     return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
 
 
@@ -188,7 +191,7 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
         "output": output or (str(archive.root) if archive.root else ""),
         "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
-        "counts": {status: statuses[status] for status in STATUSES},
+        "counts": {s: statuses[s] for s in STATUSES if s != KEPT or statuses[s]},
         "bytes": {
             "photos": sum(row.get("bytes") or 0 for row in archive.rows),
             "outputs": sum(row.get("output_bytes") or 0 for row in archive.rows),

@@ -20,7 +20,7 @@ from storage.reduced import decode_rgb
 from storage.safe_csv import write_csv
 from storage.thumbnails import reduce_to, small_jpeg
 from storage.workspace import Workspace
-from tasks.report_rows import COLOURED, Archive, Row, read_archive
+from tasks.report_rows import COLOURED, KEPT, Archive, Row, read_archive
 from tasks.slots import available_cores
 
 CHANGES_NAME, CHANGES_TABLE = "changes.js", "changes.csv"
@@ -114,6 +114,8 @@ def _by_path(archive: Archive) -> dict[str, Row]:
     """One row a path: what became of the photo, rather than of its double in the archive."""
     rows: dict[str, Row] = {}
     for row in archive.rows:
+        if row["status"] == KEPT:  # not of this run
+            continue
         if rows.get(row["path"], {}).get("status") != COLOURED:
             rows[row["path"]] = row
     return rows

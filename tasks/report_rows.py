@@ -18,11 +18,19 @@ from storage.tables import REAL, TEXT, WHOLE
 from storage.thumbnails import PACKS_FOLDER
 from storage.workspace import Workspace
 from tasks.graph import ARCHIVE
+from tasks.kept import recorded_kept
 from tasks.published import PublishedStep, read_step
 from tasks.verification import root_of
 
-COLOURED, FAILED, SKIPPED, WAITING = STATUSES = ("coloured", "failed", "skipped", "waiting")
-"""skipped: on purpose, by a policy. waiting: ingested, but not coloured yet."""
+COLOURED, FAILED, SKIPPED, WAITING, KEPT = STATUSES = (
+    "coloured",
+    "failed",
+    "skipped",
+    "waiting",
+    "kept",
+)
+"""skipped: on purpose, by a policy. waiting: ingested, but not coloured yet. kept: coloured by an
+earlier run, and `detail` says why not by this one (`tasks.kept.WHY`)."""
 SHARES = tuple(f"share_{name}" for name in CATEGORY_NAMES)
 MEASURES = ("colourfulness", "uncertainty", "max_dL", "seconds")
 SAID = ("description", "date", "artist", "copyright")
@@ -89,8 +97,22 @@ def read_archive(workspace: Workspace) -> Archive:
         row = rows.get(output["path"], {})
         if row.get("sha256", output["sha256"]) == output["sha256"]:  # else it is of an older file
             rows[output["path"]] = row | output
-    archive.rows.extend([*rows.values(), *beside])
+    archive.rows.extend([*rows.values(), *beside, *_kept(archive)])
     return archive
+
+
+def _kept(archive: Archive) -> Iterator[Row]:
+    """A row an output that no current record names, where it lies in the same tree."""
+    current = {row.get("output") for row in _outputs(archive)}
+    for output in recorded_kept(archive.workspace):
+        if output.place(archive.workspace) != archive.root or output.name in current:
+            continue
+        pack = Path(output.pack).stem if output.pack else ""
+        if pack:
+            archive.packs[pack] = archive.workspace.root / output.pack
+        files = {file["path"]: file for file in output.files}
+        row = _coloured(output.facts, files, pack, output.picture)
+        yield row | {"status": KEPT, "detail": output.why}
 
 
 def _quarantined(step: PublishedStep | None) -> list[Row]:

@@ -34,6 +34,7 @@ from tasks.events import (
 )
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
+from tasks.orphans import Orphans, kept_now
 from tasks.prefect_page import PrefectPage, ServerGoneError, how_ended, keep_result
 from tasks.report import renew_report
 from tasks.server import ServerMissingError
@@ -68,11 +69,18 @@ class RunResult:
     """Photos that failed."""
     filtered: list[dict[str, Any]] = field(default_factory=list)
     """Photos that a filter of the config dropped; they fail no run."""
+    kept: Orphans = field(default_factory=lambda: Orphans(()))
+    """Outputs that this run did not make and left where they are."""
 
     @property
     def computed(self) -> int:
         """Items computed in this run."""
         return sum(ref.computed for ref in self.refs.values())
+
+    @property
+    def deleted(self) -> int:
+        """Outputs without an original that were removed."""
+        return sum(ref.counts.get("deleted", 0) for ref in self.refs.values())
 
     @property
     def exit_code(self) -> int:
@@ -118,6 +126,7 @@ class RunResult:
             ],
             "quarantined": self.quarantined,
             "filtered": self.filtered,
+            "outputs": self.kept.to_dict() | {"deleted": self.deleted},
         }
 
 
@@ -205,6 +214,8 @@ def finish_run(
         sheet = Path(ref.folder) / SHEET_NAME
         if ref.stage == "colorize" and sheet.exists():
             result.sheet = str(sheet)
+    if any(ref.stage == "colorize" for ref in result.refs.values()):
+        result.kept = kept_now(record.workspace)
     write_json(record.folder / RESULT_NAME, result.to_dict())
     if any(key == ARCHIVE for _, key in result.refs):
         written = renew_report(record.workspace, output_name(workflow), result.exit_code)

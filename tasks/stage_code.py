@@ -186,6 +186,7 @@ STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
             "tasks.jobs.archive_photos",
             "tasks.jobs.colorize",
             "tasks.jobs.items",
+            "tasks.jobs.ready",
             "tasks.jobs.sheet",
             "tasks.jobs.stage_items",
         ),

@@ -22,6 +22,7 @@ from storage.workspace import Workspace
 from tasks.config import Workflow
 from tasks.graph import build_steps, plan
 from tasks.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
+from tasks.ownership import claimed
 from tasks.stage_code import STAGE_NAMES
 from tasks.stages import plan_row
 from tasks.verification import read_success
@@ -57,7 +58,7 @@ def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
     A workspace can be looked at where its photos are not.
     """
     try:
-        return [plan_row(decision) for decision in plan(build_steps(load())).values()], ""
+        return [plan_row(decision) for decision in plan(build_steps(claimed(load()))).values()], ""
     except (StorageError, ColorizationError) as error:
         return [], str(error)
 

@@ -1,7 +1,7 @@
 """Records of items that are made again, kept until the step is published.
 
-A photo may be of no use the second time. Its first output is then removed: what lies in an output
-tree is what the records name. A kill in between loses nothing, the records wait in the folder.
+A photo may be of no use the second time: the output that it had stays recorded (`tasks.sweep`). A
+kill in between loses nothing, the records wait in the folder.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any
 
 from storage import ledger
 from storage.fingerprint import hash_file
-from tasks.verification import read_success
 
 _NAME = "superseded"
 
@@ -41,55 +40,32 @@ def set_all_aside(folder: Path) -> None:
             path.unlink()
 
 
-def remove_superseded(folder: Path, root: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """Delete files that only records set aside name, and these records.
+def remove_superseded(folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Delete files of a step's folder that only records set aside name.
 
-    root: where the items' files lie. records: of all items. A file that was changed since it was
-    written is somebody's, and stays.
+    records: of all items. A file that was changed since it was written is somebody's, and stays. Of
+    what lies in an output tree `tasks.sweep` decides.
     """
-    if not (folder / _NAME).is_dir():
-        return
     kept = _files_of(records)
+    for record in records_aside(folder):
+        for file in record["files"]:
+            if file["path"] not in kept and ledger.damage(folder, file) is None:
+                (folder / file["path"]).unlink()
+
+
+def records_aside(folder: Path) -> list[dict[str, Any]]:
+    """The records that were set aside and are still to be settled."""
+    found = (ledger.read_json(path) for path in sorted((folder / _NAME).glob("*.json")))
+    return [record for record in found if record is not None]
+
+
+def drop_records_aside(folder: Path) -> None:
+    """Forget records that were set aside, once what they name is settled and the step published."""
     for path in (folder / _NAME).glob("*.json"):
-        _remove_unnamed(path, root, kept)
         path.unlink()
-    (folder / _NAME).rmdir()
-
-
-def remove_abandoned(folder: Path, root: Path) -> None:
-    """Delete files in an output tree that only steps name that were never finished, or not whole.
-
-    Settings were changed in the middle and changed back, say. folder: of the step that is up to
-    date; the others of its key lie beside it. root: as for `remove_superseded`.
-    """
-    abandoned = [
-        other
-        for other in folder.parent.iterdir()
-        if other != folder and read_success(other) is None and _same_place(other, folder)
-    ]
-    left = [
-        path
-        for other in abandoned
-        for path in [*(other / "done").glob("*.json"), *(other / _NAME).glob("*.json")]
-    ]
-    if left:
-        own = (ledger.read_json(path) for path in (folder / "done").glob("*.json"))
-        kept = _files_of(record for record in own if record is not None)
-        for path in left:
-            _remove_unnamed(path, root, kept)
-
-
-def _same_place(other: Path, folder: Path) -> bool:
-    """Whether two steps write to one output tree."""
-    own, others = (ledger.read_json(one / "stage.json") or {} for one in (folder, other))
-    return own.get("root") == others.get("root")
+    if (folder / _NAME).is_dir():
+        (folder / _NAME).rmdir()
 
 
 def _files_of(records: Iterable[Mapping[str, Any]]) -> set[str]:
     return {file["path"] for record in records for file in record["files"]}
-
-
-def _remove_unnamed(record_file: Path, root: Path, kept: set[str]) -> None:
-    for file in (ledger.read_json(record_file) or {"files": []})["files"]:
-        if file["path"] not in kept and ledger.damage(root, file) is None:
-            (root / file["path"]).unlink()

@@ -14,8 +14,11 @@ from storage.fingerprint import hash_file, hash_value
 from storage.source_files import LIST_PREFIX
 from storage.sources import is_url
 from storage.workspace import Workspace
+from tasks.kept import damaged_kept
 
 SUCCESS_NAME = "_SUCCESS.json"
+KEPT_LABEL = "colorize/kept"
+"""Of outputs that no current step names."""
 _SELF = "self"
 
 
@@ -84,6 +87,10 @@ def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, st
             for item, found in sorted(problems.items())
             for problem in found
         ]
+    rows += [
+        {"step": KEPT_LABEL, "item": name, "problem": problem}
+        for name, problem in damaged_kept(workspace)
+    ]
     if rows:
         _forget_hashes(workspace)
     return steps, rows

@@ -135,6 +135,7 @@ def run_workflow(
     *,
     until: str = "colorize",
     retry: Retry | None = None,
+    delete: bool = False,
 ) -> Outcome:
     """What `flows.pipeline.run_stages` does, in this thread. A failed step stops those after it."""
     workspace = Workspace(workflow.workspace)
@@ -145,7 +146,15 @@ def run_workflow(
         folder = workspace.runs / f"{len(list(workspace.runs.glob('*'))):06d}"
         folder.mkdir(parents=True)
         with EventLog(folder / EVENTS_NAME) as events:
-            run = Run(workflow, QuietTerminal(), InlineCluster(), {}, retry=retry, events=events)
+            run = Run(
+                workflow,
+                QuietTerminal(),
+                InlineCluster(),
+                {},
+                retry=retry,
+                events=events,
+                delete=delete,
+            )
             for step in select(every_step, until_stage=until):
                 if any(name in outcome.failures for name in step.upstream):
                     outcome.failures[step.name] = next(iter(outcome.failures.values()))

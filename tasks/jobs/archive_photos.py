@@ -38,14 +38,15 @@ class Opened:
         return header.num_pages > 1 or header.largest_page > _ALONE_MEGAPIXELS * 1e6
 
 
-def open_ahead(item: PhotoItem) -> Iterator[tuple[dict[str, Any], Future[Opened]]]:
-    """Each row of the item with its photo, the next one decoded in the meantime.
+def open_ahead(
+    item: PhotoItem, rows: Sequence[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], Future[Opened]]]:
+    """Each of these rows of the item with its photo, the next one decoded in the meantime.
 
     The futures are done. Their exceptions are PhotoError for what cannot be used.
     """
     decoder = shared_decoder()
     with ThreadPoolExecutor(1) as reader:
-        rows = list(item.photos)
         upcoming = [reader.submit(_open, item, row, decoder) for row in rows[:1]]
         for number, row in enumerate(rows):
             current = upcoming.pop()

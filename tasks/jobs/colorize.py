@@ -29,28 +29,18 @@ from storage.encoding import (
     output_format,
 )
 from storage.labels import labelled_shape, with_label
-from storage.ledger import FileRecord, write_recorded
+from storage.ledger import write_recorded
 from storage.manifest import Quarantined
 from storage.metadata import Provenance, cut_to_fit, derivative, xmp_sidecar
 from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
-from storage.thumbnails import reduce_to, small_jpeg, write_pack
+from storage.thumbnails import reduce_to, small_jpeg
 from storage.uncertainty import uncertainty_map
 from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
-from tasks.jobs.items import ItemResult, commit_item, quarantine_into
+from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged
+from tasks.jobs.ready import Written, commit_chunk, rows_left
 from tasks.jobs.sheet import weight_colours
 from tasks.jobs.stage_items import ColorizeItem
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What one photo became."""
-
-    files: list[FileRecord]
-    facts: dict[str, Any]
-    """For the record, and for `chromaflow verify` and `report`."""
-    pictures: dict[str, bytes]
-    """JPEGs by kind, for the report."""
 
 
 @dataclass(slots=True)
@@ -71,29 +61,31 @@ class Seen:
 def colorize_chunk(item: ColorizeItem) -> ItemResult:
     """Colour every photo of the chunk; each ends as one output file or one quarantine row.
 
+    Photos that are coloured already are taken over as they are.
+
     While the networks see a photo, the next one is decoded, and the one before gets its colours and
     is encoded.
     """
     colorizer = load_merged(item.models)
     quarantined: list[Quarantined] = []
-    written: list[Written] = []
+    written: dict[str, Written] = {}
     pending: list[tuple[str, Future[Written]]] = []
 
     def collect() -> None:
         for path, future in pending:
             with quarantine_into(quarantined, path, "colorize"):
-                written.append(future.result())
+                written[path] = future.result()
         pending.clear()
 
     with ThreadPoolExecutor(1) as writer:
-        for row, opening in open_ahead(item):
+        for row, opening in open_ahead(item, rows_left(item)):
             with quarantine_into(quarantined, row["path"], "colorize"):
                 opened = opening.result()
                 seen = Seen()
                 looked = _pages(item, colorizer, opened, seen)
                 if opened.alone:
                     collect()
-                    written.append(_write(item, opened, looked, seen))
+                    written[row["path"]] = _write(item, opened, looked, seen)
                     continue
                 started = time.monotonic()
                 pages = list(looked)
@@ -101,15 +93,7 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
                 collect()
                 pending.append((row["path"], writer.submit(_write, item, opened, pages, seen)))
         collect()
-    pictures = [one.pictures for one in written]
-    return commit_item(
-        item,
-        files=[file for one in written for file in one.files],
-        extras=[write_pack(Path(item.folder), pictures)] if any(pictures) else [],
-        num_photos=len(item.photos),
-        quarantined=quarantined,
-        outputs=[one.facts for one in written],
-    )
+    return commit_chunk(item, written, quarantined)
 
 
 def _pages(
@@ -189,6 +173,8 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
     facts = {
         "photo": row["path"],
         "sha256": row["sha256"],
+        "archive": item.archive,
+        "key": row["key"],
         "offset": row["offset"],
         "bytes": row["bytes"],
         "output": name,

@@ -85,14 +85,32 @@ class ModelSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadyPhoto:
+    """A photo that is coloured already, as its record says."""
+
+    path: str
+    facts: dict[str, Any]
+    files: tuple[dict[str, Any], ...]
+    """Records of its files, below the output's root."""
+    pack: str
+    """File of small pictures; empty for none."""
+    picture: int
+    """Its place in that file."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ColorizeItem(PhotoItem):
-    """One chunk of photos. Each photo: a manifest row; `output`, its name without suffix; `hints`, of
-    `tasks.hints`, where it has some."""
+    """One chunk of photos. Each photo: a manifest row; `output`, its name without suffix; `key`, of
+    what decides its output; `hints`, of `tasks.hints`, where it has some."""
 
     job: ClassVar[str] = "tasks.jobs.colorize:colorize_chunk"
     models: ModelSpec
     output: str
     """Root of the output tree."""
+    archive: int = 0
+    """Its number among the archives of the output folder."""
+    ready: tuple[ReadyPhoto, ...] = ()
+    """Of the photos those that need no colouring."""
 
 
 @dataclass(frozen=True, kw_only=True)

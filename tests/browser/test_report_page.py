@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from storage.ledger import write_json
 from storage.manifest import QUARANTINE_COLUMNS, read_rows, write_table
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
+from tasks.ownership import STATE_NAME
 from tasks.report import write_report
 from tasks.report_changes import compare_archives
 

@@ -32,6 +32,8 @@ from storage.workspace import Workspace
 from tasks.config_file import load_workflow
 from tasks.graph import build_steps, plan
 from tasks.jobs.loading import open_split
+from tasks.kept import read_kept
+from tasks.ownership import known_outputs
 from tasks.retry import Retry
 from tasks.verification import read_success, root_of, verify_workspace
 
@@ -125,6 +127,8 @@ class Machine(RuleBasedStateMachine):
         self.swapped: dict[Path, bytes] = {}
         """What was in photos that were exchanged behind ingest's back."""
         self.ever_swapped: set[Path] = set()
+        self.coloured: dict[tuple[int, str, str], str] = {}
+        """Archive, path and hash of every photo ever coloured → its output, but what was damaged."""
         self.changed: set[str] = set()
         """Outputs that somebody wrote to: they are theirs, and stay when their photo goes."""
         self.up_to_date = False
@@ -138,6 +142,8 @@ class Machine(RuleBasedStateMachine):
                     self._write(path, path.read_bytes())
             for name in _CONFIGS:
                 self._run(name, Retry())
+            for name in _CONFIGS:
+                self._run(name, None, delete=True)
             self._hold_to_a_fresh_run()
         finally:
             shutil.rmtree(self.root)
@@ -212,12 +218,14 @@ class Machine(RuleBasedStateMachine):
         content = bytearray(path.read_bytes())
         self.up_to_date = False
         if how == "delete" or not content:
+            self._forget(path)
             path.unlink()
             return
         at = int(place * len(content))
         content[at] ^= 1
         if "colour" in path.parts:
             self.changed.add(path.name)
+        self._forget(path)
         path.unlink()  # another step may hold the same file by a hard link: one is damaged at a time
         path.write_bytes(content if how == "flip" else content[:at])
 
@@ -263,9 +271,25 @@ class Machine(RuleBasedStateMachine):
         failed = [self._run(name, retry) for name in _CONFIGS]
         self.up_to_date = not any(failed)
 
-    def _run(self, name: str, retry: Retry | None) -> bool:
+    def _forget(self, path: Path) -> None:
+        """Nobody can keep what is damaged."""
+        names = {path.name, path.name.removesuffix(".xmp")}
+        for photo, output in list(self.coloured.items()):
+            if "colour" in path.parts and output in names:
+                del self.coloured[photo]
+
+    def _lose_no_colour(self, workspace: Workspace, *, delete: bool) -> None:
+        """What was coloured once is there, and recorded, until it is asked to go."""
+        found = {output.photo: output for output in known_outputs(workspace)}
+        if not delete:
+            assert self.coloured.keys() <= found.keys()
+        for output in found.values():
+            assert delete or (output.place(workspace) / output.name).is_file()
+        self.coloured = {photo: output.name for photo, output in found.items()}
+
+    def _run(self, name: str, retry: Retry | None, *, delete: bool = False) -> bool:
         """Returns whether a step failed, which it may for want of photos only."""
-        outcome = self._start(name, retry)
+        outcome = self._start(name, retry, delete=delete)
         assert set(outcome.failures) <= self._without_photos(name), outcome.failures
         self._hold_to_plan(outcome)
         workspace = Workspace(self._workflow(name).workspace)
@@ -276,11 +300,13 @@ class Machine(RuleBasedStateMachine):
         roots += [self.root / "colour"] if name == "archive" else []
         assert [path for root in roots for path in root.rglob(f"*{PARTIAL}")] == []
         self._see_each_photo_once(name, workspace)
+        if name == "archive":
+            self._lose_no_colour(workspace, delete=delete)
         return False
 
-    def _start(self, name: str, retry: Retry | None) -> Outcome:
+    def _start(self, name: str, retry: Retry | None, *, delete: bool = False) -> Outcome:
         workflow = self._workflow(name)
-        return run_workflow(workflow, until=_UNTIL[name], retry=retry)
+        return run_workflow(workflow, until=_UNTIL[name], retry=retry, delete=delete)
 
     def _workflow(self, name: str, folder: Path | None = None) -> Any:
         folder = folder or self.root
@@ -338,6 +364,7 @@ class Machine(RuleBasedStateMachine):
             assert success is not None
             root = root_of(workspace, folder, success)
             named = {file["path"] for record in found for file in record["files"]}
+            named |= {file["path"] for kept in read_kept(workspace) for file in kept.files}
             present = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
             assert named <= present
             assert present - named <= self.changed
@@ -351,7 +378,9 @@ class Machine(RuleBasedStateMachine):
         for name in _CONFIGS:
             run_workflow(self._workflow(name, fresh), until=_UNTIL[name])
         expected, found = _colours(fresh), _colours(self.root)
-        theirs = self.changed - expected.keys()
+        workspace = Workspace(self._workflow("archive").workspace)
+        unusable = {file["path"] for kept in read_kept(workspace) for file in kept.files}
+        theirs = (self.changed | unusable) - expected.keys()
         assert {name: digest for name, digest in found.items() if name not in theirs} == expected
         assert _stored(self.root) == _stored(fresh)
 

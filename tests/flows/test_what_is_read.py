@@ -24,7 +24,7 @@ from storage.ledger import read_json
 from storage.manifest import read_rows
 from storage.metadata import read_metadata
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
+from tasks.ownership import STATE_NAME
 from tasks.report import write_report
 from tasks.retry import Retry
 

@@ -22,8 +22,8 @@ from storage.errors import CodecMissingError, UsageError
 from storage.extraction import read_metadata
 from storage.ledger import read_json, record_file, write_json
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
 from tasks.outputs_check import OutputsReport, verify_outputs
+from tasks.ownership import STATE_NAME
 from tasks.verification import read_success, write_success
 
 

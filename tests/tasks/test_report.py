@@ -24,8 +24,8 @@ from storage.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, read_rows, wr
 from storage.safe_csv import safe_cell
 from storage.thumbnails import read_pack
 from storage.workspace import Workspace
-from tasks.archive import STATE_NAME
 from tasks.outputs_check import verify_outputs
+from tasks.ownership import STATE_NAME
 from tasks.report import Report, renew_report, write_report
 from tasks.report_changes import compare_archives
 from tasks.report_commands import reproduce_command

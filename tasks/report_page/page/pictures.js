@@ -50,7 +50,7 @@ function slider(label, first, second) {
 function picture(row, {large = false, as = mode} = {}) {
   const box = h("div", {className: "picture"});
   const none = (text) => box.append(h("p", {className: "none"}, text));
-  if (value(row, "status") !== "coloured") {
+  if (!["coloured", "kept"].includes(value(row, "status"))) {
     none(value(row, "status"));
     return box;
   }
