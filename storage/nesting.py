@@ -37,13 +37,13 @@ def refuse_nesting(location: str, *outputs: Path | str) -> None:
         for output, target in targets:
             if _lies_in(target, spot):
                 raise UsageError(
-                    f"Expected an output outside the photos at {source}, got {output}, which lies "
+                    f"Expected an output outside the archive {source}, got {output}, which lies "
                     "inside: colour would lie among the originals and be coloured again. Choose a "
                     "folder beside it."
                 )
             if not spot.is_file and _lies_in(spot, target):
                 raise UsageError(
-                    f"Expected photos outside the output {output}, got {source}, which lies inside: "
+                    f"Expected an archive outside the output {output}, got {source}, which lies inside: "
                     "colour would be written among the originals and be coloured again. Choose "
                     f"another output, as {str(output).rstrip('/')}-colour."
                 )

@@ -92,8 +92,10 @@ class Mirrors:
             return set()
         prefix = _below(_relative(archive.output, mirror.local))
         found = mirror.published(prefix)
-        state = archive.output / STATE_NAME
-        return found - mirror.published(_below(_relative(state, mirror.local)))
+        for state in (archive.output / STATE_NAME, self._workspace.root):
+            if state.is_relative_to(archive.output):
+                found -= mirror.published(_below(_relative(state, mirror.local)))
+        return found
 
     def _say(self, num_files: int, label: str, mirror: Mirror) -> None:
         if num_files:
