@@ -46,29 +46,29 @@ from skimage import data
 
 import tasks.jobs.colorize
 from colorization.categories import CATEGORY_NAMES
+from colorization.colour.full_size import colour_strips, reduced_L
+from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
-from colorization.full_size import colour_strips, reduced_L
-from colorization.inference import (
+from colorization.merging.inference import (
     MergedColorizer,
     Prediction,
     network_size,
     single_expert_segmenter,
 )
-from colorization.lab import Float
-from colorization.merge_options import MergeOptions
+from colorization.merging.options import MergeOptions
 from colorization.networks import build_network
-from storage.decoder import shared_decoder
-from storage.encoding import ColoredPage, encode
-from storage.fingerprint import hash_bytes, hash_file
-from storage.metadata import Provenance, derivative
-from storage.photos import Photo, decode
-from tasks.cluster import WORKER_ENVIRONMENT
-from tasks.config import ColorizeConfig, IngestConfig
+from storage.metadata.derivative import Provenance, derivative
+from storage.photos.decoder import shared_decoder
+from storage.photos.encoding import ColoredPage, encode
+from storage.photos.photo import Photo, decode
+from storage.records.fingerprint import hash_bytes, hash_file
+from tasks.compute.cluster import WORKER_ENVIRONMENT
+from tasks.config.model import ColorizeConfig, IngestConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
-from tasks.models import require, segmenter_file, starter_file
+from tasks.weights.models import require, segmenter_file, starter_file
 
 _SIZE = (1365, 1024)
 _SMALL = (48, 40)
@@ -348,7 +348,7 @@ def measure_overhead(work: Path, count: int) -> dict[str, float]:
 def _seconds_of_command(
     source: Path, out: Path, config: Path, environment: dict[str, str]
 ) -> float:
-    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    command = [sys.executable, "-c", "from flows.cli.app import main; main()"]
     words = ["colorize", source, out, "--models", config]
     started = time.perf_counter()
     subprocess.run(

@@ -20,10 +20,10 @@ from PIL import Image
 from quality import Photos, colorize, expert_files, read_photos, true_pictures, write_gray
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.lab import decode_lab, rgb_to_lab
-from colorization.metrics import ab_rmse, delta_e_2000
-from storage.outputs import output_names
-from tasks.hints import COLUMNS
+from colorization.colour.lab import decode_lab, rgb_to_lab
+from colorization.metrics.distances import ab_rmse, delta_e_2000
+from storage.records.outputs import output_names
+from tasks.config.hints import COLUMNS
 
 _LEAST_FALL, _MOST_DELTA_E = 0.15, 5.0
 Points = dict[str, list[tuple[int, int, tuple[int, int, int]]]]

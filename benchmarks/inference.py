@@ -23,14 +23,14 @@ from quality import expert_files
 from skimage import data
 
 from colorization.categories import CATEGORY_NAMES
+from colorization.colour.lab import Float, normalize_L, rgb_to_L
 from colorization.compute import autocast, place, resolve_precision
-from colorization.inference import MergedColorizer
-from colorization.lab import Float, normalize_L, rgb_to_L
-from colorization.merge_options import MergeOptions
+from colorization.merging.inference import MergedColorizer
+from colorization.merging.options import MergeOptions
+from colorization.merging.segmentation import build_segmenter
 from colorization.networks import build_network
-from colorization.segmentation import build_segmenter
 from tasks.jobs.models import load_colorizer, load_weights
-from tasks.models import require, segmenter_file
+from tasks.weights.models import require, segmenter_file
 
 SIDE = 256
 _MOST_MERGED, _MOST_SEGMENTER = 60.0, 40.0

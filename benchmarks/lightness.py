@@ -27,7 +27,7 @@ from PIL import Image
 from skimage.color import rgb2xyz
 
 _SIDES = (33, 400)
-_COMMAND = (sys.executable, "-c", "from flows.cli import main; main()")
+_COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")
 
 
 def main() -> None:

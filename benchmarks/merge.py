@@ -25,13 +25,13 @@ from PIL import Image
 from quality import expert_files
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.inference import MergedColorizer, Prediction, network_size
-from colorization.lab import Float, rgb_to_lab
-from colorization.merge_options import MergeOptions
-from colorization.scores import photo_scores
-from colorization.segmentation import build_segmenter
+from colorization.colour.lab import Float, rgb_to_lab
+from colorization.merging.inference import MergedColorizer, Prediction, network_size
+from colorization.merging.options import MergeOptions
+from colorization.merging.segmentation import build_segmenter
+from colorization.metrics.scores import photo_scores
 from tasks.jobs.models import load_colorizer, load_weights
-from tasks.models import require, segmenter_file
+from tasks.weights.models import require, segmenter_file
 
 SIDE = 256
 _FLAT, _MOST_JUMP = 2.0, 1.5
@@ -96,7 +96,7 @@ def read_lab(path: Path) -> Float:
 
 def everywhere(colorizer: MergedColorizer, name: str, L: Float) -> Float:
     """ab of one expert at every pixel."""
-    from colorization.inference import single_expert_segmenter
+    from colorization.merging.inference import single_expert_segmenter
 
     alone = MergedColorizer(
         {"places": colorizer.experts[name]}, single_expert_segmenter, merge=colorizer.merge

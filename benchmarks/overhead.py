@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from flows.cli.app import main; main()"]
 _CATEGORIES = ("people", "birds", "animals", "places")
 _CONFIG = """
 [datasets]

@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
-from storage.checkpoints import CARD_NAME, WEIGHTS_NAME, load_checkpoint, save_checkpoints
-from storage.ledger import write_bytes
+from storage.records.checkpoints import CARD_NAME, WEIGHTS_NAME, load_checkpoint, save_checkpoints
+from storage.records.ledger import write_bytes
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 
 FOLDER holds photos (default: those that scikit-image carries are cut into crops). Every category is
 trained for one epoch of recipe `default` by the very jobs and Dask workers of the train stage:
-side by side by the plan of tasks/slots.py, then one at a time with all cores. Prints the largest
+side by side by the plan of tasks/compute/slots.py, then one at a time with all cores. Prints the largest
 resident memory of a training process, and last the ratio of the wall times.
 """
 
@@ -20,16 +20,16 @@ from pathlib import Path
 
 from shards import write_shards
 
-from colorization.recipes import build_recipe
-from storage.manifest import write_table
-from storage.shard_reader import ShardReader
-from tasks.cluster import fan_out, run_clusters
-from tasks.config import ComputeConfig
+from colorization.training.recipes import build_recipe
+from storage.records.manifest import write_table
+from storage.shards.reader import ShardReader
+from tasks.compute.cluster import fan_out, run_clusters
+from tasks.compute.slots import Slots, available_cores, plan_training
+from tasks.config.model import ComputeConfig
 from tasks.jobs.items import ItemResult
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
 from tasks.jobs.stage_items import TrainItem
-from tasks.jobs.train import train_network
-from tasks.slots import Slots, available_cores, plan_training
+from tasks.jobs.training.train import train_network
 
 _CATEGORIES = ("people", "birds", "animals", "places")
 

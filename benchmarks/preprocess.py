@@ -40,12 +40,12 @@ from skimage import data
 from skimage.color import rgb2lab
 from torchvision import transforms
 
-from storage.fingerprint import hash_bytes
-from storage.photos import inspect
-from storage.reduced import decode_rgb
-from storage.shards import create_array
-from tasks.cluster import WORKER_ENVIRONMENT
-from tasks.config import PreprocessConfig
+from storage.photos.photo import inspect
+from storage.photos.reduced import decode_rgb
+from storage.records.fingerprint import hash_bytes
+from storage.shards.writing import create_array
+from tasks.compute.cluster import WORKER_ENVIRONMENT
+from tasks.config.model import PreprocessConfig
 from tasks.jobs.preprocess import STORE_NAME, ShardItem, preprocess_shard
 
 _SIZE = (1365, 1024)

@@ -20,10 +20,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from engine import run_workflow  # noqa: E402
 
-import tasks.execute  # noqa: E402
-from storage.ledger import FileRecord, write_recorded  # noqa: E402
-from storage.thumbnails import write_pack  # noqa: E402
-from tasks.archive import archive_workflow  # noqa: E402
+import tasks.engine.execute  # noqa: E402
+from storage.pictures.thumbnails import write_pack  # noqa: E402
+from storage.records.ledger import FileRecord, write_recorded  # noqa: E402
+from tasks.archive.workflow import archive_workflow  # noqa: E402
 from tasks.jobs.items import ItemResult, WorkItem, commit_item, do_item  # noqa: E402
 from tasks.jobs.stage_items import ColorizeItem, SheetItem  # noqa: E402
 
@@ -38,11 +38,11 @@ def publish_out(photos: Path, output: Path, count: int) -> None:
         path = photos / f"{number // 1000:03d}" / f"{number:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[number % _KINDS])
-    outer, tasks.execute.fan_out = tasks.execute.fan_out, _fan_out  # type: ignore[assignment]
+    outer, tasks.engine.execute.fan_out = tasks.engine.execute.fan_out, _fan_out  # type: ignore[assignment]
     try:
         outcome = run_workflow(archive_workflow(str(photos), output))
     finally:
-        tasks.execute.fan_out = outer
+        tasks.engine.execute.fan_out = outer
     assert not outcome.failures, outcome.failures
 
 

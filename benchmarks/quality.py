@@ -16,7 +16,7 @@ scores what it wrote against the truth, under the true L:
     constant           the mean ab of the training split
     photo mean         each photo's own mean ab, which nobody knows of a gray photo
 
-Scores are means over photos of `colorization.scores`, as the evaluate stage averages. --fid adds the
+Scores are means over photos of `colorization.metrics.scores`, as the evaluate stage averages. --fid adds the
 Fréchet Inception distance to the truth. --sheet draws 6 photos a category. A table a category goes to
 stdout; the last line counts the limits of issue 6 that the single experts meet.
 """
@@ -38,22 +38,22 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from colorization.categories import CATEGORY_NAMES
+from colorization.colour.lab import AB_OFFSET, Float, decode_lab, lab_to_rgb, rgb_to_lab
 from colorization.errors import ColorizationError
-from colorization.fid import frechet_distance
-from colorization.inception import inception_features
-from colorization.lab import AB_OFFSET, Float, decode_lab, lab_to_rgb, rgb_to_lab
-from colorization.scores import colourfulness_of, mean_scores, photo_scores
-from storage.checkpoints import WEIGHTS_NAME
+from colorization.metrics.fid import frechet_distance
+from colorization.metrics.inception import inception_features
+from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
 from storage.errors import StorageError, UsageError
-from storage.ledger import write_bytes
-from storage.outputs import output_names
-from storage.shard_reader import ShardReader
-from storage.sheets import contact_sheet
-from storage.workspace import Workspace
-from tasks.jobs.evaluation_networks import load_inception
-from tasks.jobs.loading import open_split
-from tasks.metric_weights import describe_inception, inception_file
-from tasks.models import ModelFile, require, starter_file
+from storage.pictures.sheets import contact_sheet
+from storage.records.checkpoints import WEIGHTS_NAME
+from storage.records.ledger import write_bytes
+from storage.records.outputs import output_names
+from storage.records.workspace import Workspace
+from storage.shards.reader import ShardReader
+from tasks.evaluation.metric_weights import describe_inception, inception_file
+from tasks.jobs.evaluation.networks import load_inception
+from tasks.jobs.training.loading import open_split
+from tasks.weights.models import ModelFile, require, starter_file
 
 SINGLE, MERGED = "single expert", "merged"
 BASELINES = ("gray", "constant", "photo mean")
@@ -92,7 +92,7 @@ PUBLISHED = {
 }
 """In the order of COLUMNS, from SOURCE ("What a stronger network does with the same data")."""
 
-_COMMAND = (sys.executable, "-c", "from flows.cli import main; main()")
+_COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")
 _ON_SHEET, _BATCH = 6, 16
 Pictures = list[NDArray[np.uint8]]
 

@@ -25,18 +25,18 @@ from typing import Any
 import torch
 
 from colorization.categories import CATEGORY_NAMES
+from colorization.colour.lab import decode_lab
 from colorization.compute import resolve_precision
 from colorization.errors import ConfigError
-from colorization.lab import decode_lab
-from colorization.scores import colourfulness_of, mean_scores, photo_scores
-from colorization.training import predict_ab
-from storage.checkpoints import WEIGHTS_NAME
-from storage.ledger import read_json, write_json
-from storage.workspace import Workspace
-from tasks.jobs.loading import open_split
+from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
+from colorization.training.loop import predict_ab
+from storage.records.checkpoints import WEIGHTS_NAME
+from storage.records.ledger import read_json, write_json
+from storage.records.workspace import Workspace
 from tasks.jobs.models import load_colorizer
+from tasks.jobs.training.loading import open_split
 
-_COMMAND = (sys.executable, "-c", "from flows.cli import main; main()")
+_COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")
 _BATCH = 16
 ENCODER, VGG = "resnet18_imagenet_derived_fp16", "vgg16_features_to_relu4_3_fp16"
 

@@ -27,18 +27,18 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from colorization.categories import CATEGORY_NAMES
-from storage.fingerprint import hash_file
-from storage.ledger import record_path, write_json
-from storage.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, write_table
-from storage.thumbnails import small_jpeg, write_pack
-from storage.workspace import Workspace
-from tasks.models import segmenter_file, starter_file
-from tasks.ownership import STATE_NAME
-from tasks.verification import write_success
+from storage.pictures.thumbnails import small_jpeg, write_pack
+from storage.records.fingerprint import hash_file
+from storage.records.ledger import record_path, write_json
+from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, write_table
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import STATE_NAME
+from tasks.engine.verification import write_success
+from tasks.weights.models import segmenter_file, starter_file
 
 _CHUNK = 32
 _FAILED, _SKIPPED = ("TRUNCATED", "DAMAGED", "NOT_A_PHOTO"), ("ALREADY_COLOR", "BILEVEL")
-_COMMAND = (sys.executable, "-c", "from flows.cli import main; main()", "report")
+_COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()", "report")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _WATCH = """
 () => {

@@ -24,10 +24,10 @@ import numpy as np
 import zarr
 from skimage import data
 
-from colorization.lab import encode_lab, rgb_to_lab
-from storage.reduced import decode_rgb, resize
-from storage.shard_reader import ShardReader
-from storage.shards import ShardWriter, create_array, shard_of
+from colorization.colour.lab import encode_lab, rgb_to_lab
+from storage.photos.reduced import decode_rgb, resize
+from storage.shards.reader import ShardReader
+from storage.shards.writing import ShardWriter, create_array, shard_of
 
 _BATCH = 64
 _FANCY_BATCHES = 4

@@ -30,26 +30,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from colorization.categories import CATEGORY_NAMES, REST, class_to_category
+from colorization.colour.lab import L_MAX, decode_lab, lab_to_rgb, rgb_to_L
 from colorization.compute import place
-from colorization.deeplab import GrayDeepLab
-from colorization.inference import MULTIPLE, network_size
-from colorization.lab import L_MAX, decode_lab, lab_to_rgb, rgb_to_L
-from colorization.merge_options import MergeOptions
-from colorization.merging import refine_weights
-from colorization.segmentation import (
+from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.inference import MULTIPLE, network_size
+from colorization.merging.merge import refine_weights
+from colorization.merging.options import MergeOptions
+from colorization.merging.segmentation import (
     IGNORE_INDEX,
     StarterSegmenter,
     intersection_over_union,
     train_segmenter,
 )
-from storage.checkpoints import load_checkpoint, save_checkpoint
-from storage.ledger import write_bytes
-from storage.workspace import Workspace
-from tasks.jobs.loading import open_split
+from storage.records.checkpoints import load_checkpoint, save_checkpoint
+from storage.records.ledger import write_bytes
+from storage.records.workspace import Workspace
+from tasks.jobs.training.loading import open_split
 
 SIDE, CROP, BATCH, SEED = 256, 192, 16, 0
 SMALLEST_CROP, LIGHTNESS_JITTER = 0.6, 0.25
-"""As in colorization.recipes."""
+"""As in colorization.training.recipes."""
 MISSED, SUBJECT = 0.1, 0.6
 """Below this mean share the teacher missed the subject; it then gets this share of every pixel."""
 OWNER = np.array(class_to_category())

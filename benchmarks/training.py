@@ -38,18 +38,18 @@ from preprocess import make_photos
 from skimage.color import rgb2gray, rgb2lab
 from torchvision import transforms
 
-from colorization.feeding import PhotoBatch
 from colorization.networks import build_network
-from colorization.recipes import Recipe, build_recipe
-from colorization.training import Position, Trainer
-from storage.manifest import write_table
-from storage.shards import create_array
-from tasks.cluster import WORKER_ENVIRONMENT
-from tasks.config import PreprocessConfig
+from colorization.training.feeding import PhotoBatch
+from colorization.training.loop import Position, Trainer
+from colorization.training.recipes import Recipe, build_recipe
+from storage.records.manifest import write_table
+from storage.shards.writing import create_array
+from tasks.compute.cluster import WORKER_ENVIRONMENT
+from tasks.compute.slots import available_cores, visible_gpus
+from tasks.config.model import PreprocessConfig
 from tasks.jobs.items import peak_mb
-from tasks.jobs.loading import epoch_batches, open_split
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard
-from tasks.slots import available_cores, visible_gpus
+from tasks.jobs.training.loading import epoch_batches, open_split
 
 _PHOTOS = 512
 _BATCH = 64

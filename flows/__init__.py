@@ -1,1 +1,1 @@
-"""Control flow only: which task after which. The `chromaflow` command is `flows.cli`."""
+"""Control flow only: which task after which. The `chromaflow` command is `flows.cli.app`."""

@@ -7,12 +7,12 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.archive import archive_request, archive_workflow
-from tasks.flow_parameters import check_parameters
+from tasks.archive.workflow import archive_request, archive_workflow
+from tasks.config.parameters import check_parameters
+from tasks.engine.retry import Retry
 from tasks.graph import with_cluster, with_workers
-from tasks.known_errors import say_known_errors_in_one_line
+from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
-from tasks.retry import Retry
 
 
 @flow(name="colorize", validate_parameters=False)

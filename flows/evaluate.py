@@ -7,10 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.config_file import load_workflow
-from tasks.flow_parameters import check_parameters
+from tasks.config.file import load_workflow
+from tasks.config.parameters import check_parameters
 from tasks.graph import with_workers
-from tasks.known_errors import say_known_errors_in_one_line
+from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 
 

@@ -14,14 +14,20 @@ from typing import Any
 
 from prefect import flow
 
-from storage.workspace import Workspace
-from tasks.cluster import run_clusters
+from storage.records.workspace import Workspace
+from tasks.archive.mirrors import held_mirrors
+from tasks.archive.ownership import claim
 from tasks.colorize import colorize
-from tasks.config import Workflow
-from tasks.config_file import load_workflow
+from tasks.compute.cluster import run_clusters
+from tasks.config.file import load_workflow
+from tasks.config.model import Workflow
+from tasks.config.parameters import check_parameters
+from tasks.engine.execute import Run
+from tasks.engine.progress import open_terminal
+from tasks.engine.retry import Retry
+from tasks.engine.stage_code import STAGE_NAMES
+from tasks.engine.stages import Step, skipped
 from tasks.evaluate import evaluate
-from tasks.execute import Run
-from tasks.flow_parameters import check_parameters
 from tasks.graph import (
     build_steps,
     left_out,
@@ -33,16 +39,10 @@ from tasks.graph import (
     with_workers,
 )
 from tasks.ingest import ingest
-from tasks.known_errors import say_known_errors_in_one_line
-from tasks.mirrors import held_mirrors
-from tasks.ownership import claim
 from tasks.prefect_page import open_page
+from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.preprocess import preprocess
-from tasks.progress import open_terminal
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
-from tasks.retry import Retry
-from tasks.stage_code import STAGE_NAMES
-from tasks.stages import Step, skipped
 from tasks.train import pretrain, train
 
 TASKS: dict[str, Any] = {

@@ -8,14 +8,14 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from storage.workspace import Workspace
-from tasks.archive import archive_workflow
-from tasks.flow_parameters import check_parameters
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import STATE_NAME, claimed, refuse_others
+from tasks.archive.workflow import archive_workflow
+from tasks.config.parameters import check_parameters
 from tasks.graph import build_steps, with_workers
-from tasks.inbox import InboxReport, is_published, look, report
-from tasks.inbox_copies import inbox_output, kept_copies
-from tasks.known_errors import say_known_errors_in_one_line
-from tasks.ownership import STATE_NAME, claimed, refuse_others
+from tasks.inbox.arrivals import InboxReport, is_published, look, report
+from tasks.inbox.copies import inbox_output, kept_copies
+from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunFailedError
 
 

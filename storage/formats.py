@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from storage.containers import iso_boxes
+from storage.containers.segments import iso_boxes
 from storage.errors import REASONS, PhotoError
 
 

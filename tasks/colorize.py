@@ -12,26 +12,26 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.segmenter_names import is_import_path
-from storage.bags import write_bag
-from storage.checkpoints import WEIGHTS_NAME
+from colorization.merging.segmenter_names import is_import_path
 from storage.errors import NoInputError
-from storage.fingerprint import hash_file
-from storage.ledger import FileRecord, read_json, record_file, record_path
-from storage.manifest import read_rows
-from storage.outputs import output_names
+from storage.records.checkpoints import WEIGHTS_NAME
+from storage.records.fingerprint import hash_file
+from storage.records.ledger import FileRecord, read_json, record_file, record_path
+from storage.records.manifest import read_rows
+from storage.records.outputs import output_names
+from storage.sources.bags import write_bag
 from storage.visible import visible
-from tasks.execute import Published, Record, Run, Work, execute
-from tasks.hints import read_hints, with_hints
+from tasks.archive.ownership import place_of
+from tasks.archive.reuse import photo_key, take_over
+from tasks.archive.sweep import OutputTree
+from tasks.config.hints import read_hints, with_hints
+from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.stages import StageRef, Step, source_of
+from tasks.engine.verification import read_success, write_success
 from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.items import spread_evenly
 from tasks.jobs.stage_items import TRUTH, ColorizeItem, ModelSpec, SheetItem
-from tasks.models import expert_files, require, segmenter_file
-from tasks.ownership import place_of
-from tasks.reuse import photo_key, take_over
-from tasks.stages import StageRef, Step, source_of
-from tasks.sweep import OutputTree
-from tasks.verification import read_success, write_success
+from tasks.weights.models import expert_files, require, segmenter_file
 
 SHEET_ITEM = "sheet"
 QUARANTINE_NAME = "quarantine.parquet"

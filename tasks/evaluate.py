@@ -8,11 +8,11 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from colorization.scores import SCORE_NAMES
-from storage.manifest import read_table
-from tasks.execute import Published, Record, Run, Work, execute
+from colorization.metrics.scores import SCORE_NAMES
+from storage.records.manifest import read_table
+from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.stages import StageRef, Step
 from tasks.jobs.stage_items import METHODS, RESULTS_NAME, EvaluateItem
-from tasks.stages import StageRef, Step
 
 
 @task(name="evaluate", task_run_name="evaluate-{step.key}", cache_policy=NO_CACHE)

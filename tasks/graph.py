@@ -8,26 +8,31 @@ from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
-from colorization.segmenter_names import is_import_path
-from storage.checkpoints import check_whole
-from storage.content_credentials import Signing, check_signing
+from colorization.merging.segmenter_names import is_import_path
 from storage.errors import CodecMissingError, PhotoError, UsageError
-from storage.fingerprint import hash_value
-from storage.known_hashes import KnownHashes
-from storage.nesting import refuse_nesting
-from storage.sources import (
+from storage.metadata.content_credentials import Signing, check_signing
+from storage.records.checkpoints import check_whole
+from storage.records.fingerprint import hash_value
+from storage.records.known_hashes import KnownHashes
+from storage.records.workspace import Workspace
+from storage.sources.nesting import refuse_nesting
+from storage.sources.source import (
     check_folder,
     list_files,
     open_source,
     resolve_location,
 )
-from storage.workspace import Workspace
-from tasks.cluster_class import check_cluster
-from tasks.config import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
-from tasks.config_types import changed
-from tasks.hints import HINTS, read_hints
+from tasks.compute.cluster_class import check_cluster
+from tasks.compute.slots import Slots, plan_colorizing, plan_photos, plan_training
+from tasks.config.hints import HINTS, read_hints
+from tasks.config.model import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
+from tasks.config.types import changed
+from tasks.engine.retry import Retry
+from tasks.engine.source_news import SourceNews
+from tasks.engine.stage_code import STAGE_NAMES, network_modules
+from tasks.engine.stages import Decision, Step, StepName, decide
 from tasks.jobs.stage_items import TRUTH
-from tasks.models import (
+from tasks.weights.models import (
     expert_files,
     imagenet_encoder,
     require,
@@ -35,11 +40,6 @@ from tasks.models import (
     segmenter_file,
     starter_file,
 )
-from tasks.retry import Retry
-from tasks.slots import Slots, plan_colorizing, plan_photos, plan_training
-from tasks.source_news import SourceNews
-from tasks.stage_code import STAGE_NAMES, network_modules
-from tasks.stages import Decision, Step, StepName, decide
 
 ARCHIVE = "archive"
 TRAINING = ("pretrain", "train")

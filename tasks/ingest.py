@@ -12,28 +12,28 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.catalogue import Arranged, Entry
-from storage.datasets import arrange
-from storage.entries import Problem
 from storage.errors import may_pass
-from storage.fingerprint import hash_value
-from storage.ledger import read_json, write_json
-from storage.manifest import (
+from storage.records.fingerprint import hash_value
+from storage.records.ledger import read_json, write_json
+from storage.records.manifest import (
     MANIFEST_COLUMNS,
     SEEN_COLUMNS,
     Quarantined,
     read_rows,
     write_table,
 )
-from storage.selection import Earlier, quotas, sampling_key, select
-from storage.sources import open_source
-from tasks.execute import Published, Record, Run, Work, execute
+from storage.records.selection import Earlier, quotas, sampling_key, select
+from storage.sources.catalogue import Arranged, Entry
+from storage.sources.datasets import arrange
+from storage.sources.entries import Problem
+from storage.sources.source import open_source
+from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.progress import Terminal
+from tasks.engine.source_news import LISTING_COLUMNS, LISTING_NAME, listing_rows
+from tasks.engine.stages import StageRef, Step, same_but_for
+from tasks.engine.verification import is_same_place, read_success
 from tasks.jobs.ingest import IngestItem
 from tasks.jobs.items import printable
-from tasks.progress import Terminal
-from tasks.source_news import LISTING_COLUMNS, LISTING_NAME, listing_rows
-from tasks.stages import StageRef, Step, same_but_for
-from tasks.verification import is_same_place, read_success
 
 MANIFEST_NAME = "manifest.parquet"
 SEEN_NAME = "seen.parquet"

@@ -23,7 +23,7 @@ from prefect.exceptions import Abort
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
-from tasks.events import EventLog
+from tasks.engine.events import EventLog
 
 if TYPE_CHECKING:
     from tasks.results import RunResult

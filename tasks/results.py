@@ -15,16 +15,15 @@ from typing import Any
 from httpx import HTTPError
 from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
 
-from storage.data_urls import picture_url
 from storage.errors import is_policy
-from storage.ledger import write_json
-from storage.manifest import read_rows
+from storage.pictures.data_urls import picture_url
+from storage.records.ledger import write_json
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
 from storage.visible import visible, visible_value
-from storage.workspace import Workspace
-from tasks.archive import output_name
-from tasks.config import Workflow
-from tasks.evaluate import score_table
-from tasks.events import (
+from tasks.archive.workflow import output_name
+from tasks.config.model import Workflow
+from tasks.engine.events import (
     EVENTS_NAME,
     EVENTS_VERSION,
     PLAN_NAME,
@@ -32,13 +31,14 @@ from tasks.events import (
     EventLog,
     run_ids,
 )
+from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
+from tasks.evaluate import score_table
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.jobs.stage_items import SHEET_NAME
-from tasks.orphans import Orphans, kept_now
 from tasks.prefect_page import PrefectPage, ServerGoneError, how_ended, keep_result
-from tasks.report import renew_report
-from tasks.server import ServerMissingError
-from tasks.stages import Decision, StageRef, Step, StepName, plan_row
+from tasks.prefect_server.server import ServerMissingError
+from tasks.queries.orphans import Orphans, kept_now
+from tasks.report.writer import renew_report
 from tasks.train import newest_samples, training_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6

@@ -9,16 +9,16 @@ from typing import Any
 
 from distributed import LocalCluster
 
-from storage.workspace import Workspace
-from tasks.archive import archive_workflow
-from tasks.cluster import Cluster
+from storage.records.workspace import Workspace
+from tasks.archive.workflow import archive_workflow
 from tasks.colorize import colorize
-from tasks.config import ComputeConfig
-from tasks.execute import Run
+from tasks.compute.cluster import Cluster
+from tasks.config.model import ComputeConfig
+from tasks.engine.execute import Run
+from tasks.engine.progress import open_terminal
+from tasks.engine.retry import Retry
 from tasks.graph import build_steps, stage_slots
 from tasks.ingest import ingest
-from tasks.progress import open_terminal
-from tasks.retry import Retry
 
 
 @contextmanager

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from flows.pipeline import TASKS
-from storage.workspace import Workspace
-from tasks.config import Workflow
-from tasks.events import EVENTS_NAME, EventLog, read_events
-from tasks.execute import Run
+from storage.records.workspace import Workspace
+from tasks.compute.slots import Slots
+from tasks.config.model import Workflow
+from tasks.engine.events import EVENTS_NAME, EventLog, read_events
+from tasks.engine.execute import Run
+from tasks.engine.retry import Retry
+from tasks.engine.stages import Decision, StageRef, StepName
 from tasks.graph import build_steps, plan, select
 from tasks.jobs.items import ItemResult, WorkItem
-from tasks.retry import Retry
-from tasks.slots import Slots
-from tasks.stages import Decision, StageRef, StepName
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _CHANGES = {
@@ -93,10 +93,10 @@ class QuietTerminal:
     """Shows nothing."""
 
     def update(self, label: str, done: int, total: int, note: str) -> None:
-        """Of `tasks.progress.Terminal`."""
+        """Of `tasks.engine.progress.Terminal`."""
 
     def message(self, text: str) -> None:
-        """Of `tasks.progress.Terminal`."""
+        """Of `tasks.engine.progress.Terminal`."""
 
 
 class InlineCluster:
@@ -111,7 +111,7 @@ def done_here(
     items: Iterable[WorkItem],
     on_result: Callable[[ItemResult], None],
 ) -> list[ItemResult]:
-    """What `tasks.cluster.fan_out` does, without Dask."""
+    """What `tasks.compute.cluster.fan_out` does, without Dask."""
     results = []
     for item in items:
         results.append(job(item))
@@ -174,7 +174,7 @@ def write_expert(path: Path, seed: int = 0) -> None:
     import torch  # seconds, for tests without networks
 
     from colorization.networks import build_network
-    from storage.checkpoints import save_checkpoint
+    from storage.records.checkpoints import save_checkpoint
 
     torch.manual_seed(seed)
     network = build_network("resnet18-trunk", num_classes=0)

@@ -22,12 +22,12 @@ from command import start
 from conftest import draw_photo, write_textured
 from PIL import Image
 
-from storage.ledger import PARTIAL, read_json
-from tasks.config_file import load_workflow
-from tasks.events import EVENTS_NAME
+from storage.records.ledger import PARTIAL, read_json
+from tasks.config.file import load_workflow
+from tasks.engine.events import EVENTS_NAME
+from tasks.engine.stage_code import STAGE_NAMES
+from tasks.engine.verification import SUCCESS_NAME, read_success
 from tasks.graph import build_steps, plan
-from tasks.stage_code import STAGE_NAMES
-from tasks.verification import SUCCESS_NAME, read_success
 
 HOOK = Path(__file__).parent / "kill_hook"
 CATEGORIES = ("animals", "birds", "places")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Quarters:
-    """Of the contract of `colorization.segmentation`."""
+    """Of the contract of `colorization.merging.segmentation`."""
 
     def __call__(self, L_N1HW: Tensor) -> Tensor:
         n, _, height, width = L_N1HW.shape

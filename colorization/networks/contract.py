@@ -31,7 +31,7 @@ class Colorizer(nn.Module):
     """L_norm float32 (N, 1, H, W), −0.5..0.5, any H, W ≥ 32, → ab float32 (N, 2, H, W), Lab units."""
 
     bins: str | None = None
-    """Which ab bins the network classifies, a name of `colorization.bins`; None: it regresses ab."""
+    """Which ab bins the network classifies, a name of `colorization.colour.bins`; None: it regresses ab."""
     ab_from_bins = False
     """Whether ab is the mean of the bins, so that classifying them teaches the whole network."""
     encoder_prefix = "encoder."

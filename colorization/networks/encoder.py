@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
+from colorization.colour.lab import L_CENTRE, L_SPREAD
 from colorization.errors import WeightsMismatchError
-from colorization.lab import L_CENTRE, L_SPREAD
 
 IMAGENET_GRAY_MEAN, IMAGENET_GRAY_STD = 0.449, 0.226
 """Mean of ImageNet's three channel means and standard deviations, for gray input 0..1."""

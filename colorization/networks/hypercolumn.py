@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.bins import bin_centres
+from colorization.colour.bins import bin_centres
 from colorization.networks.contract import Colorizer, Outputs
 from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.lab import L_CENTRE, L_SPREAD
+from colorization.colour.lab import L_CENTRE, L_SPREAD
 from colorization.networks.contract import Colorizer, Outputs
 
 AB_GAIN = 128.0

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from colorization.lab import KAPPA, L_CENTRE, L_SPREAD
+from colorization.colour.lab import KAPPA, L_CENTRE, L_SPREAD
 from colorization.networks.contract import Colorizer
 from colorization.networks.encoder import load_backbone
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from colorization.lab import rgb_to_lab
-from colorization.toning import COLOUR, tone_of
-from storage.decoder import Decoder, shared_decoder
+from colorization.colour.lab import rgb_to_lab
+from colorization.colour.toning import COLOUR, tone_of
 from storage.errors import PhotoError
-from storage.photos import Photo
-from storage.reduced import thumbnail
+from storage.photos.decoder import Decoder, shared_decoder
+from storage.photos.photo import Photo
+from storage.photos.reduced import thumbnail
 from tasks.jobs.items import PhotoItem, read_unchanged
 
 _LOOK_SIDE = 128

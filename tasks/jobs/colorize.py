@@ -12,14 +12,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from colorization.appearance import Appearance, LightnessWatch, appearance_of
-from colorization.full_size import colour_strips
-from colorization.hinting import Hint
-from colorization.inference import MergedColorizer
-from colorization.lab import Float, rgb_to_lab
-from storage.content_credentials import sign, signable
-from storage.descriptions import described
-from storage.encoding import (
+from colorization.colour.full_size import colour_strips
+from colorization.colour.lab import Float, rgb_to_lab
+from colorization.merging.hinting import Hint
+from colorization.merging.inference import MergedColorizer
+from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
+from storage.metadata.content_credentials import sign, signable
+from storage.metadata.derivative import Provenance, cut_to_fit, derivative, xmp_sidecar
+from storage.metadata.descriptions import described
+from storage.photos.encoding import (
     ColoredPage,
     check_encodable,
     encode,
@@ -28,13 +29,12 @@ from storage.encoding import (
     output_dtype,
     output_format,
 )
-from storage.labels import labelled_shape, with_label
-from storage.ledger import write_recorded
-from storage.manifest import Quarantined
-from storage.metadata import Provenance, cut_to_fit, derivative, xmp_sidecar
-from storage.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
-from storage.thumbnails import reduce_to, small_jpeg
-from storage.uncertainty import uncertainty_map
+from storage.pictures.labels import labelled_shape, with_label
+from storage.pictures.thumbnails import reduce_to, small_jpeg
+from storage.pictures.uncertainty import uncertainty_map
+from storage.records.ledger import write_recorded
+from storage.records.manifest import Quarantined
+from storage.records.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
 from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
 from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged

@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 
-from colorization.lab import rgb_to_lab
-from colorization.likeness import colour_spread, likeness
-from colorization.metrics import colourfulness
-from storage.decoder import shared_decoder
+from colorization.colour.lab import rgb_to_lab
+from colorization.colour.likeness import colour_spread, likeness
+from colorization.metrics.distances import colourfulness
 from storage.errors import PhotoError
-from storage.fingerprint import hash_bytes
-from storage.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined
-from storage.photos import Header, inspect
-from storage.reduced import decode_rgb
-from storage.selection import sampling_key
-from storage.sources import is_companion
+from storage.photos.decoder import shared_decoder
+from storage.photos.photo import Header, inspect
+from storage.photos.reduced import decode_rgb
+from storage.records.fingerprint import hash_bytes
+from storage.records.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined
+from storage.records.selection import sampling_key
+from storage.sources.source import is_companion
 from tasks.jobs.items import (
     ItemResult,
     PhotoItem,

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from storage.errors import PhotoError
-from storage.fingerprint import hash_bytes
-from storage.ledger import FileRecord, record_path, write_json
-from storage.manifest import Quarantined
-from storage.sources import Source, open_source
+from storage.records.fingerprint import hash_bytes
+from storage.records.ledger import FileRecord, record_path, write_json
+from storage.records.manifest import Quarantined
+from storage.sources.source import Source, open_source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from colorization.compute import resolve_device
 from colorization.errors import WeightsMismatchError
-from colorization.inference import MergedColorizer
+from colorization.merging.inference import MergedColorizer
+from colorization.merging.segmentation import Segmenter, build_segmenter, import_segmenter
+from colorization.merging.segmenter_names import is_import_path
 from colorization.networks import NETWORK_NAMES, build_network
 from colorization.networks.contract import Colorizer
-from colorization.segmentation import Segmenter, build_segmenter, import_segmenter
-from colorization.segmenter_names import is_import_path
-from storage.checkpoints import load_checkpoint
 from storage.errors import DamagedError
+from storage.records.checkpoints import load_checkpoint
 from tasks.jobs.stage_items import ModelSpec
 
 

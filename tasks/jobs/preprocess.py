@@ -11,18 +11,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from colorization.augmentation import (
+from colorization.colour.lab import encode_lab, rgb_to_lab
+from colorization.training.augmentation import (
     Augmentation,
     centre_crop,
     crop_and_flip,
     draw_augmentation,
     saturate_hsv,
 )
-from colorization.lab import encode_lab, rgb_to_lab
-from storage.manifest import HEADER_COLUMNS, Quarantined
-from storage.photos import Header
-from storage.reduced import decode_rgb
-from storage.shards import ShardWriter
+from storage.photos.photo import Header
+from storage.photos.reduced import decode_rgb
+from storage.records.manifest import HEADER_COLUMNS, Quarantined
+from storage.shards.writing import ShardWriter
 from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 
 STORE_NAME = "lab.zarr"

@@ -8,9 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from storage.ledger import FileRecord
-from storage.manifest import Quarantined
-from storage.thumbnails import read_pack, write_pack
+from storage.pictures.thumbnails import read_pack, write_pack
+from storage.records.ledger import FileRecord
+from storage.records.manifest import Quarantined
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.stage_items import ColorizeItem, ReadyPhoto
 

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.full_size import full_size_strips, reduced_L
-from colorization.inference import MergedColorizer, network_size
-from colorization.lab import Float, lab_to_rgb
-from storage.decoder import shared_decoder
+from colorization.colour.full_size import full_size_strips, reduced_L
+from colorization.colour.lab import Float, lab_to_rgb
+from colorization.merging.inference import MergedColorizer, network_size
 from storage.errors import PhotoError
-from storage.ledger import record_file, write_bytes
-from storage.reduced import decode_rgb
-from storage.sheets import contact_sheet
+from storage.photos.decoder import shared_decoder
+from storage.photos.reduced import decode_rgb
+from storage.pictures.sheets import contact_sheet
+from storage.records.ledger import record_file, write_bytes
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SHEET_NAME, SheetItem

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from colorization.merge_options import MergeOptions
+from colorization.merging.options import MergeOptions
 from tasks.jobs.items import PhotoItem, WorkItem
 
 SHEET_NAME = "report/contact-sheet.png"
@@ -25,7 +25,7 @@ EVENTS_FOLDER, SAMPLES_FOLDER = "tensorboard", "samples"
 class TrainItem(WorkItem):
     """One network."""
 
-    job: ClassVar[str] = "tasks.jobs.train:train_network"
+    job: ClassVar[str] = "tasks.jobs.training.train:train_network"
     category: str
     """Or `shared`, for one over all categories."""
     shards: tuple[str, ...]
@@ -101,7 +101,7 @@ class ReadyPhoto:
 @dataclass(frozen=True, kw_only=True)
 class ColorizeItem(PhotoItem):
     """One chunk of photos. Each photo: a manifest row; `output`, its name without suffix; `key`, of
-    what decides its output; `hints`, of `tasks.hints`, where it has some."""
+    what decides its output; `hints`, of `tasks.config.hints`, where it has some."""
 
     job: ClassVar[str] = "tasks.jobs.colorize:colorize_chunk"
     models: ModelSpec

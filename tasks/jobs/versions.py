@@ -16,7 +16,7 @@ from typing import Any
 
 import colorization.errors
 import storage.errors
-from storage.fingerprint import hash_value
+from storage.records.fingerprint import hash_value
 
 _PACKAGES = ("numpy", "torch")
 _DIGITS, _NONE = 12, "none"

@@ -24,12 +24,12 @@ import psutil
 import pytest
 from prefect_server import prefect_server, server_errors, server_process
 
-from tasks.deployments import PACKAGED
+from tasks.prefect_server.deployments import PACKAGED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).parents[2]
-CHROMAFLOW = [sys.executable, "-c", "from flows.cli import main; main()"]
+CHROMAFLOW = [sys.executable, "-c", "from flows.cli.app import main; main()"]
 PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]

@@ -44,7 +44,7 @@ def test_the_run_its_tasks_and_artifacts_are_on_the_server_and_its_page(
     from playwright.sync_api import sync_playwright
 
     environment = os.environ | {"PREFECT_API_URL": f"{server}/api", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", "from flows.cli import main; main()"]
+    command = [sys.executable, "-c", "from flows.cli.app import main; main()"]
     words = ["run", "--config", str(project), "--until", "preprocess"]
     done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,12 +16,12 @@ from conftest import draw_photo
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from storage.ledger import write_json
-from storage.manifest import QUARANTINE_COLUMNS, read_rows, write_table
-from storage.workspace import Workspace
-from tasks.ownership import STATE_NAME
-from tasks.report import write_report
-from tasks.report_changes import compare_archives
+from storage.records.ledger import write_json
+from storage.records.manifest import QUARANTINE_COLUMNS, read_rows, write_table
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import STATE_NAME
+from tasks.report.changes import compare_archives
+from tasks.report.writer import write_report
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]

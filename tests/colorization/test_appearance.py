@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import draw_photo
 
-from colorization.appearance import LightnessWatch, appearance_of
-from colorization.full_size import colour_strips, strips
-from colorization.inference import Prediction
-from colorization.lab import rgb_to_L, rgb_to_lab
-from colorization.metrics import colourfulness
+from colorization.colour.full_size import colour_strips, strips
+from colorization.colour.lab import rgb_to_L, rgb_to_lab
+from colorization.merging.inference import Prediction
+from colorization.metrics.appearance import LightnessWatch, appearance_of
+from colorization.metrics.distances import colourfulness
 
 
 def prediction(uncertain: bool = True) -> Prediction:

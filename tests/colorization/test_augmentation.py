@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from colorization.augmentation import (
+from colorization.colour.lab import encode_lab
+from colorization.training.augmentation import (
     centre_crop,
     crop_and_flip,
     draw_augmentation,
 )
-from colorization.lab import encode_lab
 
 
 def draw(**changes):

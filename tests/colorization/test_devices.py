@@ -11,19 +11,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.deeplab import GrayDeepLab
-from colorization.feeding import PhotoBatch, augment
-from colorization.hinting import Hint
-from colorization.inference import MergedColorizer, single_expert_segmenter
-from colorization.merge_options import MergeOptions
+from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.hinting import Hint
+from colorization.merging.inference import MergedColorizer, single_expert_segmenter
+from colorization.merging.options import MergeOptions
+from colorization.merging.segmentation import StarterSegmenter
 from colorization.networks import NETWORK_NAMES, build_network
 from colorization.networks.iizuka16 import Iizuka16Colorizer
-from colorization.objective import needs_statistics
-from colorization.perceptual import PerceptualDistance
-from colorization.recipes import RECIPES, build_recipe
-from colorization.segmentation import StarterSegmenter
-from colorization.statistics import colour_statistics
-from colorization.training import Trainer
+from colorization.training.feeding import PhotoBatch, augment
+from colorization.training.loop import Trainer
+from colorization.training.objective import needs_statistics
+from colorization.training.perceptual import PerceptualDistance
+from colorization.training.recipes import RECIPES, build_recipe
+from colorization.training.statistics import colour_statistics
 
 _ANY_TYPE = frozenset(
     [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from colorization.fid import frechet_distance
+from colorization.metrics.fid import frechet_distance
 
 
 def sample(mean, root, num_photos=50, seed=0):

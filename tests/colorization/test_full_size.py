@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from colorization import full_size
-from colorization.full_size import colour_strips, full_size_strips, pixels_to_L, reduced_L
-from colorization.lab import gray_to_L, rgb_to_lab
-from colorization.lightness import compare_lightness, gray_codes
+from colorization.colour import full_size
+from colorization.colour.full_size import colour_strips, full_size_strips, pixels_to_L, reduced_L
+from colorization.colour.lab import gray_to_L, rgb_to_lab
+from colorization.colour.lightness import compare_lightness, gray_codes
 
 SIDES = st.integers(1, 60)
 DTYPES = st.sampled_from([np.uint8, np.uint16])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from colorization.hinting import Hint, hint_channels, spread_hints
-from colorization.inference import MergedColorizer, single_expert_segmenter
+from colorization.merging.hinting import Hint, hint_channels, spread_hints
+from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.networks import build_network
 
 GRAY = torch.zeros(1, 2, 48, 64)

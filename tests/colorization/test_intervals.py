@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from colorization.intervals import difference_intervals, mean_intervals
+from colorization.metrics.intervals import difference_intervals, mean_intervals
 
 
 def test_equal_scipys_percentile_bootstrap() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-from colorization.lab import (
+from colorization.colour.lab import (
     decode_lab,
     encode_lab,
     fit_chroma,

@@ -7,8 +7,8 @@ import pytest
 from skimage import data
 from skimage.transform import resize
 
-from colorization.lab import rgb_to_lab
-from colorization.likeness import LIKENESS_BITS, colour_spread, likeness
+from colorization.colour.lab import rgb_to_lab
+from colorization.colour.likeness import LIKENESS_BITS, colour_spread, likeness
 
 PHOTOS = {name: getattr(data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")}
 

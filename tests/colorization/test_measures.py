@@ -10,13 +10,13 @@ import torch
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from colorization.accuracy import accuracy_auc
 from colorization.errors import WeightsMismatchError
-from colorization.inception import inception_features
-from colorization.lpips import LPIPS
-from colorization.measures import Truth
-from colorization.scores import photo_scores
-from colorization.ssim import ssim
+from colorization.metrics.accuracy import accuracy_auc
+from colorization.metrics.inception import inception_features
+from colorization.metrics.lpips import LPIPS
+from colorization.metrics.measures import Truth
+from colorization.metrics.scores import photo_scores
+from colorization.metrics.ssim import ssim
 
 
 def pictures(seed: int = 0, shape: tuple[int, int] = (60, 71)) -> tuple[np.ndarray, np.ndarray]:

@@ -18,18 +18,18 @@ from colorization.categories import (
     category_index,
     class_to_category,
 )
-from colorization.deeplab import GrayDeepLab
+from colorization.colour.lab import gray_to_L, rgb_to_L
 from colorization.errors import ConfigError, WeightsMismatchError
-from colorization.inference import MergedColorizer, single_expert_segmenter
-from colorization.lab import gray_to_L, rgb_to_L
-from colorization.merge_options import MergeOptions
-from colorization.merging import disagreement, drop_absent, merge, refine_weights
-from colorization.networks import build_network
-from colorization.segmentation import (
+from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.inference import MergedColorizer, single_expert_segmenter
+from colorization.merging.merge import disagreement, drop_absent, merge, refine_weights
+from colorization.merging.options import MergeOptions
+from colorization.merging.segmentation import (
     build_segmenter,
     import_segmenter,
     intersection_over_union,
 )
+from colorization.networks import build_network
 
 
 def random_weights(height: int = 40, width: int = 56) -> torch.Tensor:

@@ -11,15 +11,15 @@ from skimage import data
 from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
-from colorization.lab import lab_to_rgb
-from colorization.metrics import (
+from colorization.colour.lab import lab_to_rgb
+from colorization.metrics.distances import (
     ab_rmse,
     colourfulness,
     colourfulness_absolute,
     delta_e_2000,
     psnr,
 )
-from colorization.scores import SCORE_NAMES, mean_scores, photo_scores
+from colorization.metrics.scores import SCORE_NAMES, mean_scores, photo_scores
 
 SHARMA = np.fromstring(
     """

@@ -10,15 +10,15 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
-from colorization.bins import bin_centres, rebalancing, soft_codes
-from colorization.cost import network_cost
+from colorization.colour.bins import bin_centres, rebalancing, soft_codes
+from colorization.colour.lab import gray_to_L, rgb_to_lab
 from colorization.errors import ConfigError, WeightsMismatchError
-from colorization.lab import gray_to_L, rgb_to_lab
 from colorization.networks import ENCODER_NETWORKS, NETWORK_NAMES, build_network
+from colorization.networks.cost import network_cost
 from colorization.networks.encoder import ResNet18Encoder
 from colorization.networks.resnet18_trunk import gray_luma
-from colorization.optimization import scheduled_rate
-from colorization.recipes import build_recipe
+from colorization.training.optimization import scheduled_rate
+from colorization.training.recipes import build_recipe
 
 RELEASES = Path(__file__).parent / "releases"
 COSTS = {

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torchvision.models import vgg16
 
-from colorization.bins import bin_centres, soft_codes
+from colorization.colour.bins import bin_centres, soft_codes
+from colorization.colour.lab import lab_to_rgb as lab_to_rgb_numpy
 from colorization.errors import WeightsMismatchError
-from colorization.feeding import to_tensors
-from colorization.hints import draw_hints
-from colorization.lab import lab_to_rgb as lab_to_rgb_numpy
-from colorization.losses import (
+from colorization.training.feeding import to_tensors
+from colorization.training.hints import draw_hints
+from colorization.training.losses import (
     bin_cross_entropy,
     colourfulness_hinge,
     discriminator_loss,
@@ -22,8 +22,8 @@ from colorization.losses import (
     lab_colourfulness,
     semantic_prior,
 )
-from colorization.perceptual import PerceptualDistance, lab_to_rgb
-from colorization.statistics import colour_statistics
+from colorization.training.perceptual import PerceptualDistance, lab_to_rgb
+from colorization.training.statistics import colour_statistics
 
 
 def flat_photo(L: int, a: int, b: int) -> np.ndarray:

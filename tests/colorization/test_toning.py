@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from colorization.lab import rgb_to_lab
-from colorization.toning import COLOUR, GRAY, TONED, tone_of, trimmed_spread
+from colorization.colour.lab import rgb_to_lab
+from colorization.colour.toning import COLOUR, GRAY, TONED, tone_of, trimmed_spread
 
 
 def scene() -> np.ndarray:

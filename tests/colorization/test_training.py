@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from colorization.errors import ConfigError, DivergedError
-from colorization.feeding import (
+from colorization.networks import LABEL_NETWORKS, NETWORK_NAMES, build_network
+from colorization.networks.iizuka16 import Iizuka16Colorizer
+from colorization.training.feeding import (
     PhotoBatch,
     augment,
     num_steps,
@@ -19,12 +21,10 @@ from colorization.feeding import (
     step_rows,
     to_tensors,
 )
-from colorization.networks import LABEL_NETWORKS, NETWORK_NAMES, build_network
-from colorization.networks.iizuka16 import Iizuka16Colorizer
-from colorization.objective import needs_statistics
-from colorization.recipes import build_recipe
-from colorization.statistics import colour_statistics
-from colorization.training import Trainer
+from colorization.training.loop import Trainer
+from colorization.training.objective import needs_statistics
+from colorization.training.recipes import build_recipe
+from colorization.training.statistics import colour_statistics
 
 SMALL = {"crop": 0, "batch": 4, "precision": "fp32", "epochs": 2, "schedule": "constant"}
 

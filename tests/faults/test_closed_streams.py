@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import read_rows
-from storage.workspace import Workspace
-from tasks.events import run_summary
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.engine.events import run_summary
 
 ROOT = Path(__file__).parents[2]
-COMMAND = f"{shlex.quote(sys.executable)} -c 'from flows.cli import main; main()'"
+COMMAND = f"{shlex.quote(sys.executable)} -c 'from flows.cli.app import main; main()'"
 SHELL = ["bash", "-o", "pipefail", "-c"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 

@@ -11,7 +11,7 @@ import pytest
 from command import chromaflow, computed
 from PIL import Image
 
-from storage.manifest import read_rows
+from storage.records.manifest import read_rows
 from tasks.ingest import MANIFEST_NAME
 
 pytestmark = pytest.mark.timeout(900)

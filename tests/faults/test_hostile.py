@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.archives import is_archive_name
 from storage.errors import REASONS
+from storage.sources.archives import is_archive_name
 
 HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
 ROOT = Path(__file__).parents[2]
@@ -30,12 +30,12 @@ READ_BY_PI_HEIF = {"bad/corrupt/Pillow/hopper.heif"}
 _CHILD = """
 import json, sys, time
 from dataclasses import asdict
-from storage.sources import list_files
+from storage.sources.source import list_files
 from pathlib import Path
-from tasks.config import IngestConfig
+from tasks.config.model import IngestConfig
 from tasks.jobs.ingest import IngestItem, ingest_chunk
 from tasks.jobs.items import peak_mb
-from storage.ledger import read_json
+from storage.records.ledger import read_json
 
 hostile, folder = sys.argv[1:]
 config = asdict(IngestConfig()) | {"training": True}
@@ -55,9 +55,9 @@ _ARCHIVES_CHILD = """
 import json, sys, time
 from collections import Counter
 from pathlib import Path
-from storage.archives import is_archive_name
+from storage.sources.archives import is_archive_name
 from storage.errors import PhotoError
-from storage.sources import open_source
+from storage.sources.source import open_source
 from tasks.jobs.items import peak_mb
 
 codes, slowest, unsafe, wrong_size, valid_refused = Counter(), 0.0, [], [], []

@@ -19,8 +19,8 @@ import psutil
 import pytest
 from command import start
 
-from storage.archives import is_archive_name
 from storage.errors import REASONS, is_policy
+from storage.sources.archives import is_archive_name
 
 HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
 ROOT = Path(__file__).parents[2]
@@ -49,18 +49,18 @@ from dataclasses import asdict
 import psutil
 from pathlib import Path
 from colorization.categories import CATEGORY_NAMES
-from storage.archives import is_archive_name
+from storage.sources.archives import is_archive_name
 from storage.errors import StorageError
-from storage.ledger import read_json
-from colorization.merge_options import MergeOptions
-from storage.outputs import output_names
-from storage.sources import list_files, open_source
-from tasks.config import ColorizeConfig, IngestConfig
+from storage.records.ledger import read_json
+from colorization.merging.options import MergeOptions
+from storage.records.outputs import output_names
+from storage.sources.source import list_files, open_source
+from tasks.config.model import ColorizeConfig, IngestConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk
 from tasks.jobs.items import peak_mb, printable
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
-from tasks.models import expert_files, require, segmenter_file
+from tasks.weights.models import expert_files, require, segmenter_file
 
 hostile, folder, kind = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 files = expert_files({}, {})
@@ -177,7 +177,7 @@ def _family(pid: int) -> list[psutil.Process]:
 
 def _kind(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
-    kinds = {"decoder_process": "decoder", "spawn_main": "worker", "flows.cli": "driver"}
+    kinds = {"decoder_process": "decoder", "spawn_main": "worker", "flows.cli.app": "driver"}
     return next((kind for mark, kind in kinds.items() if mark in words), "other")
 
 

@@ -21,7 +21,7 @@ from conftest import draw_photo
 from killing import see_all_gone
 from PIL import Image
 
-from storage.ledger import PARTIAL, read_json
+from storage.records.ledger import PARTIAL, read_json
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))

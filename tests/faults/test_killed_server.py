@@ -44,5 +44,5 @@ def awaited_server(leader: int) -> psutil.Process:
 def guard_of(parent: int) -> psutil.Process:
     """The process that waits for the command's end."""
     children = psutil.Process(parent).children()
-    (guard,) = (child for child in children if "tasks.server_guard" in child.cmdline())
+    (guard,) = (child for child in children if "tasks.prefect_server.guard" in child.cmdline())
     return guard

@@ -14,8 +14,8 @@ import pytest
 import tifffile
 from command import chromaflow, start
 
-from storage.decoder import Decoder
 from storage.errors import PhotoError
+from storage.photos.decoder import Decoder
 
 HEIGHT, WIDTH = 9_766, 12_190
 """119 megapixels."""

@@ -77,7 +77,11 @@ def sample(leader: int, num_photos: int, into: dict[str, list[Sample]]) -> None:
                 found = Sample(num_photos, process.memory_info().rss / 1e6, process.num_fds())
         except (ProcessLookupError, psutil.Error):
             continue
-        kinds = {"storage.decoder_process": "decoder", "spawn_main": "worker", "colorize": "driver"}
+        kinds = {
+            "storage.photos.decoder_process": "decoder",
+            "spawn_main": "worker",
+            "colorize": "driver",
+        }
         kind = next((kind for mark, kind in kinds.items() if mark in words), "other")
         into[f"{kind} {process.pid}"].append(found)
 

@@ -16,17 +16,17 @@ from conftest import draw_photo, write_textured
 from engine import done_here, run_workflow, write_expert
 from PIL import Image
 
-import storage.known_hashes
-import tasks.execute
-import tasks.source_news
-import tasks.stages
-from storage.fingerprint import hash_file, hash_module
-from storage.known_hashes import KnownHashes
-from storage.workspace import Workspace
-from tasks.config_file import load_workflow
+import storage.records.known_hashes
+import tasks.engine.execute
+import tasks.engine.source_news
+import tasks.engine.stages
+from storage.records.fingerprint import hash_file, hash_module
+from storage.records.known_hashes import KnownHashes
+from storage.records.workspace import Workspace
+from tasks.config.file import load_workflow
+from tasks.engine.stages import Decision
+from tasks.engine.verification import verify_workspace
 from tasks.graph import build_steps, plan
-from tasks.stages import Decision
-from tasks.verification import verify_workspace
 
 Change = Callable[[Path], object]
 DATA, ARCHIVE = "data.toml", "archive.toml"
@@ -81,7 +81,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in root.rglob("*.*"):  # no clock of a disk is as coarse as that
         os.utime(path, (1_700_000_000, 1_700_000_000))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks.execute, "fan_out", done_here)
+        patch.setattr(tasks.engine.execute, "fan_out", done_here)
         for name, until in UNTIL.items():
             assert run_workflow(load_workflow(root / name), until=until).failures == {}
     return root
@@ -230,7 +230,7 @@ CHANGES: dict[str, tuple[Change, set[str]]] = {
 @pytest.fixture
 def project(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the project with its times, as `cp -a` makes it."""
-    monkeypatch.setattr(tasks.execute, "fan_out", done_here)
+    monkeypatch.setattr(tasks.engine.execute, "fan_out", done_here)
     shutil.copytree(base, tmp_path / "elsewhere/copy", symlinks=True)
     return tmp_path / "elsewhere/copy"
 
@@ -291,7 +291,7 @@ def test_code_that_changes_nothing_ends_where_it_changed(
     def edited(name: str) -> str:
         return hash_module(name) + "edited" * (name == "tasks.jobs.ingest")
 
-    monkeypatch.setattr(tasks.stages, "hash_module", edited)
+    monkeypatch.setattr(tasks.engine.stages, "hash_module", edited)
     said = decisions(project / DATA)
     assert said[INGEST].reasons == ("code changed: tasks.jobs.ingest",)
     assert said[PREPROCESS].action == "depends", "nobody knows yet"
@@ -302,7 +302,7 @@ def test_code_that_changes_nothing_ends_where_it_changed(
 def test_what_is_much_to_read_is_to_be_looked_at_and_what_hangs_on_it_depends(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.source_news, "MOST_BYTES", 0)
+    monkeypatch.setattr(tasks.engine.source_news, "MOST_BYTES", 0)
     touch(*(project / "birds").iterdir())
     said = decisions(project / DATA)
     assert said[INGEST].action == "look"
@@ -325,7 +325,7 @@ def test_a_zip_with_another_time_is_to_be_looked_at_if_it_is_large(
     assert compare(config) == {INGEST, PREPROCESS}
     touch(project / "birds.zip")
     assert compare(config) == set(), "its hash is known: it is small"
-    monkeypatch.setattr(tasks.source_news, "_MOST_BESIDE", 0)
+    monkeypatch.setattr(tasks.engine.source_news, "_MOST_BESIDE", 0)
     with zipfile.ZipFile(project / "birds.zip", "a") as archive:
         archive.write(project / "gray/1.png", "gray.png")
     assert compare(config) == {INGEST, PREPROCESS}
@@ -357,8 +357,8 @@ def test_bytes_that_changed_under_their_stamps_are_found_by_verify_and_then_by_r
     before = hash_file(output)
     flip(output)
     with monkeypatch.context() as patch:
-        patch.setattr(storage.known_hashes, "hash_file", lambda path: before)
-        patch.setattr(storage.known_hashes.time, "time_ns", lambda: 1 << 62)
+        patch.setattr(storage.records.known_hashes, "hash_file", lambda path: before)
+        patch.setattr(storage.records.known_hashes.time, "time_ns", lambda: 1 << 62)
         hashes = KnownHashes(workspace.hashes)
         hashes.hash(output)
         hashes.save()
@@ -377,9 +377,11 @@ def test_a_run_reads_what_is_published_once_and_the_next_one_not_at_all(
         read.append(path)
         return real(path)
 
-    monkeypatch.setattr(storage.known_hashes, "hash_file", counting)
-    later = storage.known_hashes.time.time_ns
-    monkeypatch.setattr(storage.known_hashes.time, "time_ns", lambda: later() + 5_000_000_000)
+    monkeypatch.setattr(storage.records.known_hashes, "hash_file", counting)
+    later = storage.records.known_hashes.time.time_ns
+    monkeypatch.setattr(
+        storage.records.known_hashes.time, "time_ns", lambda: later() + 5_000_000_000
+    )
     for known in project.glob("*/hashes.bin"):
         known.unlink()
     first = run_workflow(load_workflow(project / ARCHIVE))

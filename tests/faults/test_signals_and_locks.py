@@ -14,8 +14,8 @@ import pytest
 from command import chromaflow, start
 from killing import listening_ports, see_all_gone
 
-from storage.workspace import Workspace
-from tasks.events import find_run, read_events, run_summary
+from storage.records.workspace import Workspace
+from tasks.engine.events import find_run, read_events, run_summary
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 NUM_PHOTOS = 40

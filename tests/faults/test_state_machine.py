@@ -25,17 +25,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from PIL import Image
 
-import tasks.execute
-from storage.ledger import PARTIAL, read_json
-from storage.manifest import read_rows
-from storage.workspace import Workspace
-from tasks.config_file import load_workflow
+import tasks.engine.execute
+from storage.records.ledger import PARTIAL, read_json
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import known_outputs
+from tasks.config.file import load_workflow
+from tasks.engine.kept import read_kept
+from tasks.engine.retry import Retry
+from tasks.engine.verification import read_success, root_of, verify_workspace
 from tasks.graph import build_steps, plan
-from tasks.jobs.loading import open_split
-from tasks.kept import read_kept
-from tasks.ownership import known_outputs
-from tasks.retry import Retry
-from tasks.verification import read_success, root_of, verify_workspace
+from tasks.jobs.training.loading import open_split
 
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261125"))
 EXAMPLES = int(os.environ.get("CHROMAFLOW_EXAMPLES", "100"))
@@ -430,7 +430,7 @@ def test_in_any_order_the_invariants_hold(tmp_path: Path, monkeypatch: pytest.Mo
         phases=[Phase.generate],  # a failing example has 20 steps at most: shrinking takes minutes
         suppress_health_check=list(HealthCheck),
     )
-    monkeypatch.setattr(tasks.execute, "fan_out", done_here)
+    monkeypatch.setattr(tasks.engine.execute, "fan_out", done_here)
     Machine.disk, Machine.expert = FrozenDisk(), tmp_path / "expert.safetensors"
     write_expert(Machine.expert)
     print(f"seed {SEED}, {EXAMPLES} examples of {STEPS} steps")

@@ -10,13 +10,13 @@ import pytest
 from conftest import MakePhoto
 from engine import Outcome, done_here, run_workflow
 
-import tasks.execute
-from storage.manifest import read_rows
-from storage.workspace import Workspace
-from tasks.config_file import load_workflow
+import tasks.engine.execute
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.config.file import load_workflow
+from tasks.engine.retry import Retry
 from tasks.graph import build_steps, plan
 from tasks.results import open_run
-from tasks.retry import Retry
 
 NUM_PHOTOS, CHUNK = 7, 2
 TEN_YEARS = timedelta(days=3653).total_seconds()
@@ -35,7 +35,7 @@ sheet = 0
 @pytest.fixture
 def config(tmp_path: Path, make_photo: MakePhoto, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An archive of seven photos in four chunks, coloured once."""
-    monkeypatch.setattr(tasks.execute, "fan_out", done_here)
+    monkeypatch.setattr(tasks.engine.execute, "fan_out", done_here)
     for i in range(NUM_PHOTOS):
         make_photo(tmp_path / "gray" / f"{i}.png", seed=i, gray=True, size=(40, 36))
     path = tmp_path / "chromaflow.toml"
@@ -144,7 +144,7 @@ def test_outputs_of_settings_that_were_given_up_in_the_middle_go(
         raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.execute, "fan_out", die_after_one)
+        patch.setattr(tasks.engine.execute, "fan_out", die_after_one)
         with pytest.raises(SystemExit):
             run(config)
     assert items == 1 and len(list((config.parent / "colour").glob("*.webp"))) == CHUNK

@@ -22,10 +22,10 @@ from distributed.security import Security
 from prefect_server import free_port
 from wheel_install import install_wheel
 
-from tasks.cluster import run_clusters
-from tasks.config import ComputeConfig
+from tasks.compute.cluster import run_clusters
+from tasks.compute.slots import Slots
+from tasks.config.model import ComputeConfig
 from tasks.jobs.versions import VersionsDifferError, versions
-from tasks.slots import Slots
 
 ROOT = Path(__file__).parents[2]
 TLS = "DASK_DISTRIBUTED__COMM__TLS__"

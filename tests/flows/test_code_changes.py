@@ -54,21 +54,31 @@ def test_an_edited_helper_is_named_and_comments_are_not(package: Path, project: 
 
     for module in sorted(package.glob("**/*.py")):  # a comment everywhere, and other layout
         module.write_text(module.read_text() + "\n\n# Nothing but a comment.\n")
-    edit(package / "colorization/augmentation.py", r"^    a = augmentation$", r"\g<0>  # inside")
+    edit(
+        package / "colorization/training/augmentation.py",
+        r"^    a = augmentation$",
+        r"\g<0>  # inside",
+    )
     assert plan_of(package, project) == before
 
-    helper = package / "colorization/augmentation.py"
+    helper = package / "colorization/training/augmentation.py"
     edit(helper, r"^def crop_and_flip\(.*$", r'\g<0>\n    _edited = "by a test"')
     after = plan_of(package, project)
     assert after["ingest/people"] == before["ingest/people"]
-    assert after["preprocess/people"] == ("run", ["code changed: colorization.augmentation"])
+    assert after["preprocess/people"] == (
+        "run",
+        ["code changed: colorization.training.augmentation"],
+    )
     assert after["train/people"] == ("run", ["not made yet"])
 
     shared = (
-        package / "storage/extraction.py"
+        package / "storage/metadata/extraction.py"
     )  # preprocess reads photos with it, and so does ingest
     edit(shared, r"^_?[A-Z_]+ = ", r"_EDITED_BY_A_TEST = 1\n\g<0>")
     named = plan_of(package, project)
-    assert named["ingest/people"] == ("run", ["code changed: storage.extraction"])
-    changed = ["code changed: colorization.augmentation", "code changed: storage.extraction"]
+    assert named["ingest/people"] == ("run", ["code changed: storage.metadata.extraction"])
+    changed = [
+        "code changed: colorization.training.augmentation",
+        "code changed: storage.metadata.extraction",
+    ]
     assert named["preprocess/people"] == ("run", changed), "whatever ingest gives"

@@ -16,7 +16,7 @@ import pytest
 from command import chromaflow, start
 from prefect_server import free_port, prefect_server
 
-from tasks.deployments import PACKAGED
+from tasks.prefect_server.deployments import PACKAGED
 
 BUSY = 503
 """What Prefect's server answers while its SQLite is written to; its own client asks again too."""

@@ -14,9 +14,9 @@ import pytest
 from command import chromaflow
 
 from storage.errors import UsageError
-from storage.manifest import read_rows
-from storage.workspace import Workspace
-from tasks.lineage import trace
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.queries.lineage import trace
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 
@@ -103,7 +103,7 @@ def test_an_output_back_to_its_data_and_a_photo_forward_to_the_outputs(project: 
 
 def test_looking_back_imports_neither_torch_nor_prefect(project: Path) -> None:
     code = (
-        "import sys, flows.cli, tasks.lineage, tasks.status, tasks.events, tasks.retry; "
+        "import sys, flows.cli.app, tasks.queries.lineage, tasks.queries.status, tasks.engine.events, tasks.engine.retry; "
         "print(sorted({'torch', 'prefect', 'distributed'} & set(sys.modules)))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from command import actions, chromaflow, computed, planned, start
 
-from storage.manifest import read_rows
-from storage.workspace import Workspace
-from tasks.events import EVENTS_NAME, find_run, read_events, run_summary
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.engine.events import EVENTS_NAME, find_run, read_events, run_summary
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 

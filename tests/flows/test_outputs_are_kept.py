@@ -24,23 +24,23 @@ from conftest import draw_photo
 from engine import FrozenDisk, Killed, done_here, run_workflow
 from PIL import Image
 
-import tasks.execute
+import tasks.engine.execute
 from colorization.networks import build_network
-from storage.checkpoints import save_checkpoint
 from storage.errors import NoInputError, UsageError
-from storage.ledger import read_json
-from storage.workspace import Workspace
-from tasks.archive import archive_workflow
-from tasks.config import Workflow
+from storage.records.checkpoints import save_checkpoint
+from storage.records.ledger import read_json
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import claim, known_outputs
+from tasks.archive.workflow import archive_workflow
+from tasks.config.model import Workflow
+from tasks.engine.kept import read_kept
+from tasks.engine.verification import verify_workspace
 from tasks.graph import build_steps, plan
-from tasks.kept import read_kept
-from tasks.lineage import trace
-from tasks.orphans import kept_now, planned_orphans
-from tasks.outputs_check import verify_outputs
-from tasks.ownership import claim, known_outputs
-from tasks.report import write_report
-from tasks.report_rows import read_archive
-from tasks.verification import verify_workspace
+from tasks.queries.lineage import trace
+from tasks.queries.orphans import kept_now, planned_orphans
+from tasks.queries.outputs_check import verify_outputs
+from tasks.report.rows import read_archive
+from tasks.report.writer import write_report
 
 NUM_PHOTOS = 20
 
@@ -74,7 +74,7 @@ sheet = 0
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tasks.execute, "fan_out", done_here)
+    monkeypatch.setattr(tasks.engine.execute, "fan_out", done_here)
 
 
 def draw(path: Path, seed: int) -> None:

@@ -21,13 +21,13 @@ from flows.pipeline import pipeline_flow
 from flows.preprocess import preprocess_flow
 from flows.train import train_flow
 from flows.watch_inbox import watch_inbox_flow
-from storage.workspace import Workspace
-from tasks.archive import archive_request, archive_workflow, newest_request
-from tasks.config_file import build_workflow
-from tasks.deploy import load_flow
-from tasks.deployments import Deployment, Schedule, WorkPool
+from storage.records.workspace import Workspace
+from tasks.archive.workflow import archive_request, archive_workflow, newest_request
+from tasks.config.file import build_workflow
 from tasks.graph import build_steps, select, with_cluster, with_workers
-from tasks.report_commands import reproduce_command
+from tasks.prefect_server.deploy import load_flow
+from tasks.prefect_server.deployments import Deployment, Schedule, WorkPool
+from tasks.report.commands import reproduce_command
 
 FLOWS = (
     pipeline_flow,

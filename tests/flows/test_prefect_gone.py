@@ -19,8 +19,8 @@ import pytest
 from command import start
 from prefect_server import prefect_server, server_process
 
-from storage.workspace import Workspace
-from tasks.events import describe, find_run, read_events, run_summary
+from storage.records.workspace import Workspace
+from tasks.engine.events import describe, find_run, read_events, run_summary
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from command import actions, chromaflow, computed, shard_hashes
 from conftest import draw_photo, write_textured
 from PIL import Image
 
-from colorization.augmentation import Augmentation
-from storage.reduced import decode_rgb
-from storage.shard_reader import ShardReader
+from colorization.training.augmentation import Augmentation
+from storage.photos.reduced import decode_rgb
+from storage.shards.reader import ShardReader
 from tasks.jobs.preprocess import stored_photo
 
 CONFIG = '[datasets]\nbirds = "photos"\n[preprocess]\nsize = 64\n'

@@ -13,8 +13,8 @@ import torch
 from command import chromaflow, computed
 
 from colorization.networks import build_network
-from storage.checkpoints import load_checkpoint, save_checkpoint
-from tasks.models import starter_file
+from storage.records.checkpoints import load_checkpoint, save_checkpoint
+from tasks.weights.models import starter_file
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 UNTIL = ("--until", "train")
@@ -193,7 +193,7 @@ def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Pat
 def test_every_network_is_exported_in_every_format(
     tmp_path: Path, network: str, format_name: str
 ) -> None:
-    from tasks.export import export_model
+    from tasks.weights.export import export_model
 
     torch.manual_seed(0)
     torch.save(build_network(network).state_dict(), tmp_path / "w.pth")

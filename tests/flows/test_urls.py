@@ -14,9 +14,9 @@ import pytest
 from command import actions, chromaflow, computed, start
 from s3_server import CREDENTIALS, s3_server
 
-from storage.fingerprint import hash_bytes
-from storage.mirror import INDEX_NAME
-from storage.remote_lock import LOCK_FOLDER
+from storage.records.fingerprint import hash_bytes
+from storage.remote.lock import LOCK_FOLDER
+from storage.remote.mirror import INDEX_NAME
 
 STARTER = Path(__file__).parents[2] / "colorization" / "starter"
 OF_THIS_RUN = {

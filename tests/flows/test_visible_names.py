@@ -15,7 +15,7 @@ from command import COMMAND, chromaflow
 
 from storage.errors import UsageError
 from storage.visible import ascii_json, visible, visible_value
-from tasks.progress import PlainTerminal, RichTerminal
+from tasks.engine.progress import PlainTerminal, RichTerminal
 
 HOSTILE = (
     "red\x1b[31m.png",

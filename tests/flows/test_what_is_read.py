@@ -20,13 +20,13 @@ from failing_disk import FailingDisk
 from PIL import Image
 
 from storage.errors import NoInputError
-from storage.ledger import read_json
-from storage.manifest import read_rows
-from storage.metadata import read_metadata
-from storage.workspace import Workspace
-from tasks.ownership import STATE_NAME
-from tasks.report import write_report
-from tasks.retry import Retry
+from storage.metadata.derivative import read_metadata
+from storage.records.ledger import read_json
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import STATE_NAME
+from tasks.engine.retry import Retry
+from tasks.report.writer import write_report
 
 PAGE = b"<!DOCTYPE html><html><title>Quota exceeded</title></html>"
 

@@ -21,7 +21,7 @@ import socket
 try:
     socket.create_connection(("9.9.9.9", 443), 2)
 except OSError:
-    from flows.cli import main
+    from flows.cli.app import main
     main()
 """
 """Where the network can be reached it does nothing, and no photo is there at the end."""

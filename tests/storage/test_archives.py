@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from storage.datasets import arrange
 from storage.errors import PhotoError, UsageError
-from storage.sources import open_source
+from storage.sources.datasets import arrange
+from storage.sources.source import open_source
 
 MEMBERS = {"a/1.jpg": b"one" * 500, "a/2.jpg": b"two", "b/ü.jpg": bytes(range(256)) * 9}
 KINDS = (
@@ -411,7 +411,7 @@ _READ = """
 import json, sys, time
 from pathlib import Path
 from storage.errors import PhotoError
-from storage.sources import open_source
+from storage.sources.source import open_source
 
 started = time.process_time()  # others may use the machine too
 source = open_source(sys.argv[1])

@@ -10,10 +10,10 @@ from pathlib import Path
 import bagit
 import pytest
 
-from storage.bags import write_bag
 from storage.errors import DamagedError, UsageError
-from storage.ledger import FileRecord, record_file
-from storage.sources import open_source
+from storage.records.ledger import FileRecord, record_file
+from storage.sources.bags import write_bag
+from storage.sources.source import open_source
 
 PHOTOS = {"a/1.jpg": b"one" * 500, "a/zwei ü.jpg": b"two", "b  c.jpg": bytes(range(256))}
 
@@ -186,7 +186,7 @@ def test_a_manifest_that_is_no_text_is_refused(bag: Path) -> None:
 
 def test_a_bag_is_read_once_to_be_checked(bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checked = []
-    monkeypatch.setattr("storage.source_files.check_bag", checked.append)
+    monkeypatch.setattr("storage.sources.files.check_bag", checked.append)
     source = open_source(str(bag))
     source.digest(), source.read("a/1.jpg")
     assert not checked

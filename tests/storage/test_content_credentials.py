@@ -27,7 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
-from storage.content_credentials import (
+from storage.errors import OutputError, PhotoError, UsageError
+from storage.formats import OUTPUT_FORMATS
+from storage.metadata.content_credentials import (
     ALGORITHMS,
     ASSERTION,
     FORMATS,
@@ -37,13 +39,11 @@ from storage.content_credentials import (
     sign,
     signable,
 )
-from storage.encoding import ColoredPage, encode, srgb_profile
-from storage.errors import OutputError, PhotoError, UsageError
-from storage.formats import OUTPUT_FORMATS
-from storage.metadata import CAPTION, Metadata, Provenance, derivative, read_metadata
-from storage.outputs import write_output
-from storage.photos import Header, Photo
-from storage.tiff import read_pages
+from storage.metadata.derivative import CAPTION, Metadata, Provenance, derivative, read_metadata
+from storage.photos.encoding import ColoredPage, encode, srgb_profile
+from storage.photos.photo import Header, Photo
+from storage.photos.tiff import read_pages
+from storage.records.outputs import write_output
 
 needs_c2pa = pytest.mark.skipif(
     find_spec("c2pa") is None,
@@ -716,7 +716,7 @@ def test_no_native_library_of_the_working_folder_is_loaded(tmp_path):
     (native,) = [path for path in package.glob("libs/*c2pa_c.*") if path.suffix in NATIVE]
     (tmp_path / native.name).symlink_to(native)
     command = (
-        "import os; from storage.content_credentials import read_manifest; "
+        "import os; from storage.metadata.content_credentials import read_manifest; "
         "read_manifest(b'', 'PNG'); import c2pa.c2pa; print(c2pa.c2pa._lib._name); "
         "assert 'C2PA_LIBRARY_NAME' not in os.environ"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.datasets import arrange
 from storage.errors import UsageError
-from storage.sources import open_source
+from storage.sources.datasets import arrange
+from storage.sources.source import open_source
 
 Files = dict[str, bytes]
 

@@ -20,10 +20,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from storage import decoder as decoder_module
-from storage.decoder import Decoder
 from storage.errors import PhotoError
-from storage.photos import decode_pages, inspect
+from storage.photos import decoder as decoder_module
+from storage.photos.decoder import Decoder
+from storage.photos.photo import decode_pages, inspect
 
 
 def gray(height: int = 30, width: int = 40) -> np.ndarray:
@@ -269,7 +269,7 @@ def test_closing_leaves_no_process():
 
 _PARENT = """
 import sys, time
-from storage.decoder import Decoder
+from storage.photos.decoder import Decoder
 decoder = Decoder()
 decoder.inspect(sys.stdin.buffer.read())
 print(decoder._process.pid, flush=True)
@@ -320,7 +320,7 @@ def pixels_without_end(facts):
         form["dtype"] = "object"
     return dumps(facts)
 
-if "storage.decoder_process" in sys.orig_argv:
+if "storage.photos.decoder_process" in sys.orig_argv:
     answers, dumps = os.dup(1), json.dumps
     json.dumps = WAY
 """

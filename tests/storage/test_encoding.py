@@ -12,9 +12,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from colorization.full_size import strips
-from storage import encoding
-from storage.encoding import (
+from colorization.colour.full_size import strips
+from storage.errors import PhotoError
+from storage.formats import FORMATS
+from storage.metadata.derivative import Metadata, Provenance, derivative
+from storage.photos import encoding
+from storage.photos.encoding import (
     ColoredPage,
     check_encodable,
     encode,
@@ -24,11 +27,8 @@ from storage.encoding import (
     output_format,
     srgb_profile,
 )
-from storage.errors import PhotoError
-from storage.formats import FORMATS
-from storage.labels import label_box, labelled_shape, with_label
-from storage.metadata import Metadata, Provenance, derivative
-from storage.photos import Header, Photo
+from storage.photos.photo import Header, Photo
+from storage.pictures.labels import label_box, labelled_shape, with_label
 
 HEIGHT, WIDTH = 50, 70
 PROVENANCE = Provenance(

@@ -23,15 +23,15 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps, ImageSequence, IptcImagePlugin
 
-from colorization.lab import linear_to_srgb
-from colorization.lightness import compare_lightness
-from colorization.merge_options import MergeOptions
+from colorization.colour.lab import linear_to_srgb
+from colorization.colour.lightness import compare_lightness
+from colorization.merging.options import MergeOptions
 from storage.errors import PhotoError
 from storage.formats import sniff
-from storage.labels import label_box, labelled_shape
-from storage.metadata import CAPTION
-from storage.photos import decode, decode_pages, inspect
-from tasks.config import ColorizeConfig
+from storage.metadata.derivative import CAPTION
+from storage.photos.photo import decode, decode_pages, inspect
+from storage.pictures.labels import label_box, labelled_shape
+from tasks.config.model import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 

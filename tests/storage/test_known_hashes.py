@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import storage.known_hashes
-from storage.known_hashes import KnownHashes
+import storage.records.known_hashes
+from storage.records.known_hashes import KnownHashes
 
 OLD = 1_600_000_000
 
@@ -21,8 +21,8 @@ def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"first")
     os.utime(path, (OLD, OLD))
-    now = storage.known_hashes.time.time_ns
-    monkeypatch.setattr(storage.known_hashes.time, "time_ns", lambda: now() + 5_000_000_000)
+    now = storage.records.known_hashes.time.time_ns
+    monkeypatch.setattr(storage.records.known_hashes.time, "time_ns", lambda: now() + 5_000_000_000)
     return path
 
 
@@ -78,7 +78,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
         return sha256(b"first")
 
     hashes = KnownHashes()
-    monkeypatch.setattr(storage.known_hashes, "hash_file", changing)
+    monkeypatch.setattr(storage.records.known_hashes, "hash_file", changing)
     hashes.hash(photo)
     assert hashes.recall(photo) is None
 
@@ -102,7 +102,7 @@ def test_a_memory_that_is_not_whole_is_as_good_as_none(photo: Path, damage: byte
 
 def test_it_stays_bounded(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody asks for any more goes, once there is much of it."""
-    monkeypatch.setattr(storage.known_hashes, "_SLACK", 3)
+    monkeypatch.setattr(storage.records.known_hashes, "_SLACK", 3)
     memory = photo.parent / "hashes.bin"
     for number in range(20):
         photo.write_bytes(b"%04d" % number)

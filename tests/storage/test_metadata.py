@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, IptcImagePlugin, PngImagePlugin
 
+from storage.containers.tiff_directories import Layout, TiffWriter
 from storage.errors import PhotoError, UsageError
-from storage.metadata import (
+from storage.metadata.derivative import (
     CAPTION,
     Metadata,
     Provenance,
@@ -30,7 +31,6 @@ from storage.metadata import (
     read_metadata,
     xmp_sidecar,
 )
-from storage.tiff_directories import Layout, TiffWriter
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 DC = "{http://purl.org/dc/elements/1.1/}"
@@ -768,7 +768,7 @@ def test_each_part_stands_or_falls_alone_and_says_so(part, harm):
 
 
 def test_a_mistake_of_ours_is_no_damage_of_a_photo(monkeypatch):
-    monkeypatch.setattr("storage.iptc._MOST_DATASETS", None)
+    monkeypatch.setattr("storage.metadata.iptc._MOST_DATASETS", None)
     with pytest.raises(TypeError):
         read_metadata("JPEG", original("JPEG"))
 
@@ -777,7 +777,7 @@ def test_the_same_error_of_a_library_is_damage(monkeypatch):
     def fails(*args: object, **named: object) -> None:
         raise TypeError("as Pillow does on bad bytes")
 
-    monkeypatch.setattr("storage.extraction.Image.open", fails)
+    monkeypatch.setattr("storage.metadata.extraction.Image.open", fails)
     found = read_metadata("BMP", saved(gray(), "BMP"))
     assert found.lost == ("metadata: as Pillow does on bad bytes",)
 

@@ -16,15 +16,15 @@ import pytest
 from s3_server import CREDENTIALS, s3_server
 
 from storage.errors import CodecMissingError, DamagedError, LockedError, UsageError
-from storage.mirror import INDEX_NAME, Mirror
-from storage.remote import Remote, fetch_file, fetch_folder, is_inside
-from storage.remote_lock import LOCK_FOLDER
+from storage.remote.folder import Remote, fetch_file, fetch_folder, is_inside
+from storage.remote.lock import LOCK_FOLDER
+from storage.remote.mirror import INDEX_NAME, Mirror
 
 ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
-from storage.mirror import Mirror
+from storage.remote.mirror import Mirror
 folder, url, lease, seconds = sys.argv[1:]
 mirror = Mirror(Path(folder), url, lease=float(lease))
 with mirror.held():
@@ -35,7 +35,7 @@ with mirror.held():
 PUT_MANY = """
 import sys
 from pathlib import Path
-from storage.mirror import Mirror
+from storage.remote.mirror import Mirror
 mirror = Mirror(Path(sys.argv[1]), sys.argv[2])
 with mirror.held():
     mirror.publish([path.name for path in Path(sys.argv[1]).glob("*.bin")], {})

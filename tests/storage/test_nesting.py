@@ -12,11 +12,11 @@ import fsspec
 import pytest
 
 from storage.errors import UsageError
-from storage.nesting import is_inside, refuse_nesting
-from storage.sources import write_list
-from tasks.archive import archive_workflow
+from storage.sources.nesting import is_inside, refuse_nesting
+from storage.sources.source import write_list
+from tasks.archive.workflow import archive_workflow
 from tasks.graph import build_steps
-from tasks.inbox import look
+from tasks.inbox.arrivals import look
 
 MakePhoto = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def test_config_workspace_and_inbox_go_the_same_way(tree: Path) -> None:
         config.write_text(
             f'workspace = "{workspace}"\n[archive]\npath = "{archive}"\noutput = "{output}"\n'
         )
-        from tasks.config_file import load_workflow
+        from tasks.config.file import load_workflow
 
         with pytest.raises(UsageError, match="outside"):
             build_steps(load_workflow(config))
@@ -95,7 +95,7 @@ def test_config_workspace_and_inbox_go_the_same_way(tree: Path) -> None:
 MOUNTED = """
 import sys
 from pathlib import Path
-from storage.nesting import is_inside
+from storage.sources.nesting import is_inside
 root = Path(sys.argv[1])
 print(is_inside(root / "elsewhere/new", root / "out/in"), is_inside(root / "elsewhere", root / "out"),
       is_inside(root / "out/in", root / "elsewhere"), is_inside(root / "deep/x", root / "out/in"),

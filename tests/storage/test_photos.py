@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from storage.errors import PhotoError
-from storage.photos import decode, inspect
+from storage.photos.photo import decode, inspect
 
 HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
 
@@ -249,7 +249,7 @@ def test_a_palette_of_any_writer_is_as_bright_as_it_was(step):
 def test_a_large_photo_of_nothing_in_a_small_file_is_refused_unread():
     import zlib
 
-    from storage.containers import png_chunk
+    from storage.containers.segments import png_chunk
 
     def empty(side: int) -> bytes:
         header = struct.pack(">II5B", side, side, 16, 2, 0, 0, 0)

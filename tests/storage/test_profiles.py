@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from colorization.lab import linear_to_srgb
-from storage.profiles import to_srgb
+from colorization.colour.lab import linear_to_srgb
+from storage.photos.profiles import to_srgb
 
 D50 = [0.3457, 0.3585, 1.0]
 

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.checkpoints import (
+from storage.errors import DamagedError, OutputError
+from storage.records.checkpoints import (
     Checkpoint,
     check_whole,
     load_checkpoint,
     save_checkpoint,
     save_checkpoints,
 )
-from storage.errors import DamagedError, OutputError
-from storage.fingerprint import hash_file, hash_module, hash_value
-from storage.ledger import (
+from storage.records.fingerprint import hash_file, hash_module, hash_value
+from storage.records.ledger import (
     atomic_path,
     damage,
     link_or_copy,
@@ -32,7 +32,7 @@ from storage.ledger import (
     write_bytes,
     write_json,
 )
-from storage.manifest import MANIFEST_COLUMNS, read_rows, split_of, write_table
+from storage.records.manifest import MANIFEST_COLUMNS, read_rows, split_of, write_table
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data
 
 from storage.errors import PhotoError
-from storage.reduced import decode_rgb, thumbnail
+from storage.photos.reduced import decode_rgb, thumbnail
 
 
 def saved(image: Image.Image, name: str, **options) -> bytes:

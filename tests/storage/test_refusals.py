@@ -20,9 +20,9 @@ from failing_disk import FailingDisk
 from s3_server import CREDENTIALS, s3_server
 
 from storage.errors import PhotoError, may_pass
-from storage.ledger import read_json
 from storage.reading import RemoteError
-from storage.sources import open_source
+from storage.records.ledger import read_json
+from storage.sources.source import open_source
 from tasks.jobs.ingest import IngestItem, ingest_chunk
 
 PHOTO = os.urandom(300_000)

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.duplicates import near_twins
-from storage.selection import Earlier, quotas, select
+from storage.records.duplicates import near_twins
+from storage.records.selection import Earlier, quotas, select
 
 RNG = np.random.default_rng(5)
 

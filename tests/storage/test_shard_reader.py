@@ -10,8 +10,8 @@ import pytest
 import zarr
 
 from storage.errors import DamagedError
-from storage.shard_reader import JoinedReader, ShardReader
-from storage.shards import ShardWriter, create_array, shard_of, shard_path
+from storage.shards.reader import JoinedReader, ShardReader
+from storage.shards.writing import ShardWriter, create_array, shard_of, shard_path
 
 SIZE = 8
 
@@ -144,7 +144,7 @@ def test_a_reader_may_be_pickled_while_it_holds_open_files(filled):
 
 
 def test_more_shards_than_may_be_open_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("storage.shard_reader._MOST_OPEN", 2)
+    monkeypatch.setattr("storage.shards.reader._MOST_OPEN", 2)
     store, photos = fill(tmp_path, 1100)
     reader = ShardReader(store, "train", np.arange(1100))
     for row in (0, 300, 600, 900, 1, 1099):

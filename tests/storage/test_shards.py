@@ -9,9 +9,9 @@ import pytest
 import zarr
 
 from storage.errors import DamagedError
-from storage.ledger import FileRecord
-from storage.shard_reader import ShardReader
-from storage.shards import ShardWriter, create_array, shard_path
+from storage.records.ledger import FileRecord
+from storage.shards.reader import ShardReader
+from storage.shards.writing import ShardWriter, create_array, shard_path
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (300, 3, 8, 8), np.uint8)
 

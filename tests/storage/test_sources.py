@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.datasets import arrange
-from storage.entries import Listing, Problem, SourceFile
 from storage.errors import UsageError
-from storage.sources import open_source, resolve_location, select_files, write_list
+from storage.sources.datasets import arrange
+from storage.sources.entries import Listing, Problem, SourceFile
+from storage.sources.source import open_source, resolve_location, select_files, write_list
 
 TREE = ("1.tif", "2.jpg", "a/1.tif", "a/b/1.TIF", "a/b/c/1.tif", "x.d/1.tif", "a/.hidden.tif")
 

@@ -13,11 +13,11 @@ import pytest
 from conftest import draw_photo
 from PIL import Image
 
-from storage.descriptions import described
-from storage.extraction import Metadata, read_metadata
-from storage.page_data import page_script
-from storage.tables import REAL, TEXT, WHOLE, write_typed_table
-from storage.thumbnails import read_pack, reduce_to, small_jpeg, write_pack
+from storage.metadata.descriptions import described
+from storage.metadata.extraction import Metadata, read_metadata
+from storage.pictures.thumbnails import read_pack, reduce_to, small_jpeg, write_pack
+from storage.records.page_data import page_script
+from storage.records.tables import REAL, TEXT, WHOLE, write_typed_table
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,15 @@ import pytest
 
 from storage.errors import LockedError, OutputError, UsageError
 from storage.formats import FORMATS
-from storage.outputs import output_names, output_suffix, write_output
-from storage.sources import check_folder, is_companion, list_files, listing_digest
-from storage.workspace import Workspace
+from storage.records.outputs import output_names, output_suffix, write_output
+from storage.records.workspace import Workspace
+from storage.sources.source import check_folder, is_companion, list_files, listing_digest
 
 ROOT = str(Path(__file__).resolve().parents[2])
 HOLDER = """
 import sys
 from pathlib import Path
-from storage.workspace import Workspace
+from storage.records.workspace import Workspace
 with Workspace(Path(sys.argv[1])).lock():
     print("held", flush=True)
     sys.stdin.read()

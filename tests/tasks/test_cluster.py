@@ -11,16 +11,16 @@ from types import ModuleType
 
 import pytest
 
-from storage.ledger import read_json
-from tasks.cluster import fan_out, run_clusters
-from tasks.config import ComputeConfig
+from storage.records.ledger import read_json
+from tasks.compute.cluster import fan_out, run_clusters
+from tasks.compute.slots import Slots
+from tasks.config.model import ComputeConfig
 from tasks.jobs import apart
 from tasks.jobs.items import PhotoItem
-from tasks.slots import Slots
 
 JOBS = """
 import os, signal, time
-from storage.manifest import Quarantined
+from storage.records.manifest import Quarantined
 from tasks.jobs.items import commit_item, quarantine_into, read_photo
 
 def job(item):

@@ -9,8 +9,8 @@ import pytest
 from colorization.errors import ConfigError
 from storage.errors import UsageError
 from tasks.colorize import _chunks
-from tasks.config_file import build_workflow, load_workflow
-from tasks.template import write_template
+from tasks.config.file import build_workflow, load_workflow
+from tasks.config.template import write_template
 
 
 def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:

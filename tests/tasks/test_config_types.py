@@ -19,13 +19,13 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from colorization.errors import ConfigError
-from colorization.merge_options import MergeOptions
-from colorization.recipes import RECIPE_KEYS
-from storage.fingerprint import hash_value
-from tasks.config import DatasetConfig, TrainConfig, Workflow, canonical
-from tasks.config_file import ConfigTable, build_workflow, load_workflow
-from tasks.config_types import TableOf, changed
-from tasks.deployments import DeploymentsTable, read_deployments
+from colorization.merging.options import MergeOptions
+from colorization.training.recipes import RECIPE_KEYS
+from storage.records.fingerprint import hash_value
+from tasks.config.file import ConfigTable, build_workflow, load_workflow
+from tasks.config.model import DatasetConfig, TrainConfig, Workflow, canonical
+from tasks.config.types import TableOf, changed
+from tasks.prefect_server.deployments import DeploymentsTable, read_deployments
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -173,7 +173,7 @@ def test_the_literal_examples_end_in_lines_and_exit_2(tmp_path: Path) -> None:
     )
     code = (
         "import sys; sys.argv = ['chromaflow', 'plan']\n"
-        "from flows.cli import main\n"
+        "from flows.cli.app import main\n"
         "try: main()\n"
         "finally: print({'torch', 'prefect', 'dask'} & sys.modules.keys())"
     )

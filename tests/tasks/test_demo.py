@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from storage.sources import list_files, listing_digest
-from tasks.demo import write_demo
+from storage.sources.source import list_files, listing_digest
+from tasks.config.demo import write_demo
 
 
 def test_demo_data_is_written_once_and_the_archive_is_gray(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from colorization.errors import ConfigError
 from storage.errors import UsageError
-from tasks.deployments import PACKAGED, find_deployments, read_deployments
+from tasks.prefect_server.deployments import PACKAGED, find_deployments, read_deployments
 
 GOOD = """
 deployments:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.codecs import codec_problems, sample
 from storage.formats import FORMATS, sniff
-from storage.photos import decode
-from tasks.status import _codec, _gpu
+from storage.photos.codecs import codec_problems, sample
+from storage.photos.photo import decode
+from tasks.queries.status import _codec, _gpu
 
 
 def test_every_format_is_tried_by_a_picture_of_its_own() -> None:
@@ -44,7 +44,7 @@ def test_a_driver_that_hangs_is_said_and_waited_for_no_longer(
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr("tasks.status._GPU_SECONDS", 0.5)
+    monkeypatch.setattr("tasks.queries.status._GPU_SECONDS", 0.5)
     started = time.monotonic()
     finding, fine = _gpu()
     assert "no answer in 0.5 s" in finding and "restart" in finding and not fine

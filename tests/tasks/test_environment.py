@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import UsageError
-from tasks.environment import configure_prefect
+from tasks.prefect_server.environment import configure_prefect
 
 
 def test_a_remote_server_without_credentials_is_refused(

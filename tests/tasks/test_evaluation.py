@@ -20,12 +20,12 @@ from torchvision.models import alexnet
 
 from colorization.networks import build_network
 from storage.errors import UsageError
-from tasks.evaluation_figures import choose_figures
-from tasks.evaluation_scores import MEASURES, compare
-from tasks.jobs.evaluation_items import BASELINES, TRUTH
-from tasks.jobs.evaluation_networks import Systems
-from tasks.models import starter_file
-from tasks.systems import read_system, read_systems
+from tasks.evaluation.figures import choose_figures
+from tasks.evaluation.scores import MEASURES, compare
+from tasks.evaluation.systems import read_system, read_systems
+from tasks.jobs.evaluation.items import BASELINES, TRUTH
+from tasks.jobs.evaluation.networks import Systems
+from tasks.weights.models import starter_file
 
 SMALL = ("--size", "64", "--workers", "1")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from storage.errors import OutputError, UsageError
-from storage.ledger import write_json
-from storage.workspace import Workspace
-from tasks.events import (
+from storage.records.ledger import write_json
+from storage.records.workspace import Workspace
+from tasks.engine.events import (
     EVENTS_NAME,
     EventLog,
     describe,
@@ -48,7 +48,7 @@ def test_a_hostile_name_stays_one_line_of_ascii_and_comes_back_as_it_was(tmp_pat
 
 def test_every_event_written_before_a_kill_is_there(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from tasks.events import EventLog\n"
+        "import sys; from pathlib import Path; from tasks.engine.events import EventLog\n"
         "log = EventLog(Path(sys.argv[1]))\n"
         "for i in range(10**9):\n"
         "    log.write('item_done', item=i)\n"

@@ -14,11 +14,11 @@ import pytest
 
 from colorization.errors import ConfigError
 from storage.errors import LockedError, UsageError
-from storage.manifest import MANIFEST_COLUMNS, write_table
-from storage.sources import open_source
-from storage.workspace import Workspace
-from tasks.inbox import look
-from tasks.inbox_copies import inbox_output, kept_copies
+from storage.records.manifest import MANIFEST_COLUMNS, write_table
+from storage.records.workspace import Workspace
+from storage.sources.source import open_source
+from tasks.inbox.arrivals import look
+from tasks.inbox.copies import inbox_output, kept_copies
 
 MakePhoto = Callable[..., Path]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from storage.errors import UsageError
-from tasks.known_errors import say_known_errors_in_one_line
+from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 
 NAMES = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from colorization.feeding import PhotoBatch
-from storage.shard_reader import ShardReader
-from storage.shards import ShardWriter, create_array
-from tasks.jobs.loading import (
+from colorization.training.feeding import PhotoBatch
+from storage.shards.reader import ShardReader
+from storage.shards.writing import ShardWriter, create_array
+from tasks.jobs.training.loading import (
     MemoryBatches,
     ShardBatches,
     Split,

@@ -15,16 +15,16 @@ from colorizing import colorize_here
 from conftest import draw_photo
 from PIL import Image
 
-from storage.content_credentials import read_manifest
-from storage.embedding import embed
-from storage.encoding import srgb_profile
 from storage.errors import CodecMissingError, UsageError
-from storage.extraction import read_metadata
-from storage.ledger import read_json, record_file, write_json
-from storage.workspace import Workspace
-from tasks.outputs_check import OutputsReport, verify_outputs
-from tasks.ownership import STATE_NAME
-from tasks.verification import read_success, write_success
+from storage.metadata.content_credentials import read_manifest
+from storage.metadata.embedding import embed
+from storage.metadata.extraction import read_metadata
+from storage.photos.encoding import srgb_profile
+from storage.records.ledger import read_json, record_file, write_json
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import STATE_NAME
+from tasks.engine.verification import read_success, write_success
+from tasks.queries.outputs_check import OutputsReport, verify_outputs
 
 
 def gray(seed: int, width: int = 96, height: int = 80) -> np.ndarray:

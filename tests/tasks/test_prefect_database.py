@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.prefect_database import DATABASE_NAME, provide_database
+from tasks.prefect_server.database import DATABASE_NAME, provide_database
 
 
 def tables(path: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ import pytest
 
 from colorization.errors import ModelMissingError
 from storage.errors import DamagedError
-from tasks.models import (
+from tasks.weights.models import (
     IMAGENET_ENCODER,
     ModelFile,
     fetch,
@@ -21,7 +21,7 @@ from tasks.models import (
     require,
     segmenter_file,
 )
-from tasks.releases import RELEASES, download, published_hash
+from tasks.weights.releases import RELEASES, download, published_hash
 
 WEIGHTS = bytes(range(256)) * 5000
 NAME = f"net-{hashlib.sha256(WEIGHTS).hexdigest()[:8]}.pth"

@@ -16,20 +16,20 @@ from colorizing import colorize_here
 from conftest import draw_photo
 from PIL import Image
 
-from colorization.lab import rgb_to_lab
-from colorization.metrics import colourfulness, delta_e_2000
+from colorization.colour.lab import rgb_to_lab
+from colorization.metrics.distances import colourfulness, delta_e_2000
 from storage.errors import OutputError, UsageError
-from storage.ledger import read_json, write_json
-from storage.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, read_rows, write_table
-from storage.safe_csv import safe_cell
-from storage.thumbnails import read_pack
-from storage.workspace import Workspace
-from tasks.outputs_check import verify_outputs
-from tasks.ownership import STATE_NAME
-from tasks.report import Report, renew_report, write_report
-from tasks.report_changes import compare_archives
-from tasks.report_commands import reproduce_command
-from tasks.report_rows import COLUMNS
+from storage.pictures.thumbnails import read_pack
+from storage.records.ledger import read_json, write_json
+from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, read_rows, write_table
+from storage.records.safe_csv import safe_cell
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import STATE_NAME
+from tasks.queries.outputs_check import verify_outputs
+from tasks.report.changes import compare_archives
+from tasks.report.commands import reproduce_command
+from tasks.report.rows import COLUMNS
+from tasks.report.writer import Report, renew_report, write_report
 
 NUM_GRAY = 5
 

@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 
 from storage.errors import UsageError
-from storage.ledger import read_json, record_path, write_json
-from storage.manifest import (
+from storage.records.ledger import read_json, record_path, write_json
+from storage.records.manifest import (
     MANIFEST_COLUMNS,
     QUARANTINE_COLUMNS,
     SEEN_COLUMNS,
     read_rows,
     write_table,
 )
+from tasks.engine.retry import Retry, find_again, forget
 from tasks.ingest import _BASIS_NAME, GENERATION_NAME, MANIFEST_NAME, SEEN_NAME
-from tasks.retry import Retry, find_again, forget
 
 
 def write_record(folder: Path, name: str, *codes: str, kind: str = "quarantined") -> None:
@@ -101,7 +101,7 @@ def test_whenever_forgetting_is_killed_no_position_was_given_twice(
     ingested: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After each write, the basis knows of every position that its manifest holds."""
-    import tasks.retry
+    import tasks.engine.retry
 
     basis, checked = ingested / _BASIS_NAME, []
 
@@ -114,7 +114,9 @@ def test_whenever_forgetting_is_killed_no_position_was_given_twice(
 
         return do
 
-    monkeypatch.setattr(tasks.retry, "write_table", checking(tasks.retry.write_table))
-    monkeypatch.setattr(tasks.retry.ledger, "write_json", checking(tasks.retry.ledger.write_json))
+    monkeypatch.setattr(tasks.engine.retry, "write_table", checking(tasks.engine.retry.write_table))
+    monkeypatch.setattr(
+        tasks.engine.retry.ledger, "write_json", checking(tasks.engine.retry.ledger.write_json)
+    )
     forget(ingested, "ingest", Retry(), published=True)
     assert checked == [257, 257, 257]

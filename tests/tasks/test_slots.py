@@ -9,9 +9,8 @@ import pytest
 from distributed import get_worker
 
 from colorization.errors import DeviceMissingError
-from tasks.cluster import run_clusters
-from tasks.config import ComputeConfig
-from tasks.slots import (
+from tasks.compute.cluster import run_clusters
+from tasks.compute.slots import (
     Slots,
     available_cores,
     plan_colorizing,
@@ -19,6 +18,7 @@ from tasks.slots import (
     plan_training,
     visible_gpus,
 )
+from tasks.config.model import ComputeConfig
 
 CPU = ComputeConfig(device="cpu")
 

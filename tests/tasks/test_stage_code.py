@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.stage_code import STAGES
+from tasks.engine.stage_code import STAGES
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("colorization", "storage", "tasks", "flows")
@@ -21,7 +21,7 @@ DECIDES_NOTHING = {
     "colorization.errors": "words for people",
     "storage": "a docstring",
     "storage.children": "starts processes",
-    "storage.xmp": "metadata, which training photos leave behind",
+    "storage.metadata.xmp": "metadata, which training photos leave behind",
 }
 
 

@@ -21,14 +21,14 @@ from training_items import dump_item, training_item, write_split
 
 from colorization.errors import DivergedError, WeightsMismatchError
 from colorization.networks import build_network
-from colorization.training import Trainer
-from storage.checkpoints import load_checkpoint
+from colorization.training.loop import Trainer
 from storage.errors import DamagedError, LockedError, UsageError
-from storage.ledger import exclusive
+from storage.records.checkpoints import load_checkpoint
+from storage.records.ledger import exclusive
 from tasks.jobs.models import load_colorizer
 from tasks.jobs.stage_items import TrainItem
-from tasks.jobs.train import train_network
-from tasks.jobs.training_state import TrainingState
+from tasks.jobs.training.state import TrainingState
+from tasks.jobs.training.train import train_network
 
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_a_training_killed_before_its_record_leaves_the_same_files(
     tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Resumed when its last epoch is done: nothing is trained, the sheet is drawn once more."""
-    import tasks.jobs.train
+    import tasks.jobs.training.train
 
     def die(item: TrainItem, **facts: object) -> None:
         raise SystemExit(item.name)
@@ -94,7 +94,7 @@ def test_a_training_killed_before_its_record_leaves_the_same_files(
     train_network(training_item(tmp_path / "whole", shards, **extra))
     killed = training_item(tmp_path / "killed", shards, **extra)
     with monkeypatch.context() as patch:
-        patch.setattr(tasks.jobs.train, "commit_item", die)
+        patch.setattr(tasks.jobs.training.train, "commit_item", die)
         with pytest.raises(SystemExit):
             train_network(killed)
     train_network(killed)
@@ -246,7 +246,7 @@ def test_a_damaged_best_epoch_is_passed_over_and_later_states_are_kept(
 def test_a_training_that_is_under_way_has_no_rival(
     tmp_path: Path, shards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.jobs.train._PATIENCE", 0.0)
+    monkeypatch.setattr("tasks.jobs.training.train._PATIENCE", 0.0)
     with (
         exclusive(tmp_path / ".training.lock", "it"),
         pytest.raises(LockedError, match="alone in the training of birds"),
@@ -344,8 +344,8 @@ def test_training_goes_on_from_a_file_of_the_same_network(tmp_path: Path, shards
 
 
 def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, shards: Path) -> None:
-    from tasks.jobs.loading import open_split
-    from tasks.jobs.train import build_trainer
+    from tasks.jobs.training.loading import open_split
+    from tasks.jobs.training.train import build_trainer
 
     trainer = build_trainer(training_item(tmp_path, shards), open_split(shards, "train"))
     with torch.no_grad():

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from colorization.recipes import build_recipe
-from storage.manifest import write_table
-from storage.shards import ShardWriter, create_array
+from colorization.training.recipes import build_recipe
+from storage.records.manifest import write_table
+from storage.shards.writing import ShardWriter, create_array
 from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
 from tasks.jobs.stage_items import TrainItem
-from tasks.jobs.train import train_network
+from tasks.jobs.training.train import train_network
 
 SIDE = 32
 
@@ -80,7 +80,7 @@ def main() -> None:
     import os
     import signal
 
-    from colorization.training import Trainer
+    from colorization.training.loop import Trainer
 
     item, deadly = TrainItem(**json.loads(sys.argv[1])), int(sys.argv[2])
     steps, train_step = 0, Trainer._train_step

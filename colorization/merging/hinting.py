@@ -1,0 +1,97 @@
+"""Colours that a person gives at points of a photo, spread over it along the edges of its lightness.
+
+The paper's references [3] and [9] let users scribble. Here the merged colours are the start: what
+a hint changes at its point is carried to the pixels around, further where L is flat and hardly
+across its edges (Levin et al. 2004, equation 1, on the change instead of the colour).
+
+Legend: h, w pixels at network size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sparse
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import spsolve
+from torch import Tensor
+
+from colorization.colour.lab import Float
+
+_EDGE = 6.0
+"""Difference of L between neighbours at which a change is let through at 1/e, Lab units."""
+_LEAK = 1e-4
+"""What is let through across any edge, of what flat regions let through."""
+_SCREEN = 2e-5
+"""Pull of every pixel towards no change; flat regions carry one about 1/√_SCREEN pixels far."""
+_HOLD = 1e3
+"""Pull of the hints' pixels towards the hint."""
+_PATCH = 1
+"""A hint network sees a square of 2 _PATCH + 1 pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A colour at a point."""
+
+    across: float
+    """Of the photo's width, 0..1."""
+    down: float
+    """Of its height, 0..1."""
+    ab: tuple[float, float]
+    """Lab units."""
+
+    def pixel(self, height: int, width: int) -> tuple[int, int]:
+        """Row and column at some size."""
+        return min(int(self.down * height), height - 1), min(int(self.across * width), width - 1)
+
+
+def spread_hints(ab_12hw: Tensor, L_11hw: Tensor, hints: Sequence[Hint]) -> Tensor:
+    """ab with every hint at its point, and the change it makes carried on around it.
+
+    ab: float32, Lab units. L: float32, 0..100, of the same size. Of two hints in one pixel the last
+    one holds. Returns float32 (1, 2, h, w); `ab` itself without hints.
+    """
+    if not hints:
+        return ab_12hw
+    height, width = ab_12hw.shape[-2:]
+    own = ab_12hw[0].float().cpu().numpy()
+    held = {hint.pixel(height, width): hint.ab for hint in hints}
+    places = np.array([row * width + column for row, column in held])
+    wanted = np.array(list(held.values()), np.float64)
+    change = wanted - own.reshape(2, -1).T[places]
+    pull = np.full(height * width, _SCREEN)
+    pull[places] += _HOLD
+    target = np.zeros((height * width, 2))
+    target[places] = _HOLD * change
+    system = _laplacian(L_11hw[0, 0].float().cpu().numpy()) + sparse.diags(pull)
+    solved = spsolve(system.tocsc(), target).T.reshape(2, height, width)
+    return ab_12hw + torch.from_numpy(solved.astype(np.float32))[None].to(ab_12hw.device)
+
+
+def hint_channels(hints: Sequence[Hint], height: int, width: int) -> Tensor:
+    """Hints as networks take them: float32 (1, 3, h, w), a, b and 1 where there is one."""
+    channels = torch.zeros(1, 3, height, width)
+    for hint in hints:
+        row, column = hint.pixel(height, width)
+        top, left = max(row - _PATCH, 0), max(column - _PATCH, 0)
+        box = (slice(top, row + _PATCH + 1), slice(left, column + _PATCH + 1))
+        channels[0, :, *box] = torch.tensor([*hint.ab, 1.0])[:, None, None]
+    return channels
+
+
+def _laplacian(L: Float) -> sparse.csr_array:
+    """Of the grid of pixels; neighbours hold together the more the closer their L."""
+    height, width = L.shape
+    index = np.arange(height * width).reshape(height, width)
+    across = (index[:, :-1].ravel(), index[:, 1:].ravel(), np.diff(L, axis=1).ravel())
+    down = (index[:-1].ravel(), index[1:].ravel(), np.diff(L, axis=0).ravel())
+    first, second, step = (np.concatenate(pair) for pair in zip(across, down, strict=True))
+    bond: NDArray[np.float64] = np.exp(-((step / _EDGE) ** 2)) + _LEAK
+    size = height * width
+    rows, columns = np.concatenate([first, second]), np.concatenate([second, first])
+    bonds = sparse.csr_array((np.concatenate([bond, bond]), (rows, columns)), shape=(size, size))
+    return sparse.diags(bonds.sum(axis=1)).tocsr() - bonds

@@ -1,0 +1,181 @@
+"""Segmenters: gray photo in, one weight a category out (paper section 3.1, figure 6).
+
+Contract: L float32 (N, 1, H, W), 0..100, → weight float32 (N, K, H, W), sum 1 over the K
+categories of `colorization.categories`. They see the gray photo only; the authors fed the colour
+photo (facts/colorization.md), which an archive does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from colorization.categories import CATEGORIES, class_to_category
+from colorization.colour.lab import L_MAX, normalize_L
+from colorization.compute import autocast, place, resolve_precision
+from colorization.errors import ConfigError, WeightsMismatchError
+from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.segmenter_names import SEGMENTER_NAMES
+
+IGNORE_INDEX = 255
+"""VOC's mark for pixels that no class owns."""
+
+
+class Segmenter(Protocol):
+    """What every segmenter does."""
+
+    def __call__(self, L_N1HW: Tensor, /) -> Tensor:
+        """L to weight_NKHW."""
+        ...
+
+
+class StarterSegmenter(nn.Module):
+    """The segmenter that comes with the package."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.eval()
+
+    def forward(self, L_N1HW: Tensor, /) -> Tensor:
+        """L to weight_NKHW."""
+        weight: Tensor = self.network(normalize_L(L_N1HW)).float().softmax(dim=1)
+        return weight
+
+
+class TorchvisionSegmenter(nn.Module):
+    """An official torchvision network over VOC's classes, fed with gray as RGB.
+
+    Probabilities of the classes that one category owns are added up, by class id.
+    """
+
+    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+    def __init__(self, network: nn.Module, owner: list[int]) -> None:
+        super().__init__()
+        self.network = network.eval()
+        self.owner: Tensor
+        self.register_buffer("owner", torch.tensor(owner))
+
+    def forward(self, L_N1HW: Tensor, /) -> Tensor:
+        """L to weight_NKHW."""
+        gray = (L_N1HW / L_MAX).expand(-1, 3, -1, -1)
+        mean = gray.new_tensor(self.MEAN)[:, None, None]
+        std = gray.new_tensor(self.STD)[:, None, None]
+        classes: Tensor = self.network((gray - mean) / std)["out"].float().softmax(dim=1)
+        weight = classes.new_zeros(len(classes), len(CATEGORIES), *classes.shape[-2:])
+        return weight.index_add_(1, self.owner, classes)
+
+
+def build_segmenter(
+    name: str, state: Mapping[str, Tensor], classes: Mapping[str, str] | None = None
+) -> Segmenter:
+    """A segmenter with its weights loaded.
+
+    name: of SEGMENTER_NAMES. state: its state dict. classes: VOC class → category, where it is to be
+    another than the paper's; for torchvision's. Raises ConfigError for an unknown name and
+    WeightsMismatchError for weights of another network.
+    """
+    if name not in SEGMENTER_NAMES:
+        raise ConfigError(f"Expected a segmenter of {', '.join(SEGMENTER_NAMES)}; got {name!r}.")
+    if name == "starter":
+        network: nn.Module = GrayDeepLab()
+    else:
+        from torchvision.models import segmentation
+
+        build = getattr(segmentation, name.split(":", 1)[1])
+        extra = {} if "lraspp" in name else {"aux_loss": True}
+        network = build(weights=None, weights_backbone=None, num_classes=21, **extra)
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise WeightsMismatchError(
+            f"Expected weights of segmenter {name}, got others: {str(error)[:200]}. "
+            "Name the segmenter that they belong to."
+        ) from error
+    if name == "starter":
+        return StarterSegmenter(network)
+    return TorchvisionSegmenter(network, class_to_category(owners=classes or {}))
+
+
+def import_segmenter(name: str, weights: Path | None) -> Segmenter:
+    """Somebody's own segmenter: MODULE:CLASS, called with the path of its weights, if there are any.
+
+    It is tried on a small photo. Raises ConfigError where it cannot be imported, and
+    WeightsMismatchError where it does not keep the contract of this module.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        build = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"Expected to import segmenter {name}, got: {error}. Put its folder on PYTHONPATH."
+        ) from error
+    segmenter: Segmenter = build(weights) if weights else build()
+    with torch.inference_mode():
+        weight = segmenter(torch.linspace(0, L_MAX, 64 * 96).reshape(1, 1, 64, 96))
+    expected = (1, len(CATEGORIES), 64, 96)
+    if tuple(weight.shape) != expected or not torch.allclose(
+        weight.float().sum(dim=1), torch.ones(1, 64, 96), atol=1e-2
+    ):
+        raise WeightsMismatchError(
+            f"Expected segmenter {name} to give weights {expected} that sum to 1 over "
+            f"{', '.join(category.name for category in CATEGORIES)}; got {tuple(weight.shape)} with "
+            f"sums of {float(weight.sum(1).min()):.2f}..{float(weight.sum(1).max()):.2f}."
+        )
+    return segmenter
+
+
+def train_segmenter(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    num_steps: int,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-2,
+    precision: str = "auto",
+) -> Iterable[float]:
+    """Train with cross-entropy against soft targets; yields the loss of each step.
+
+    batches: pairs of L (N, 1, H, W), 0..100, and target weights (N, K, H, W) that sum to 1, or to
+    0 where a pixel is to be ignored. The last layer learns at the whole rate, the others, which
+    come pretrained, at a tenth; half a cosine to 0. precision: of the forward pass, as in recipes.
+    """
+    last = [p for n, p in network.named_parameters() if n.startswith("logits.")]
+    rest = [p for n, p in network.named_parameters() if not n.startswith("logits.")]
+    groups: list[dict[str, Any]] = [
+        {"params": last},
+        {"params": rest, "lr": 0.1 * learning_rate},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
+    precision = resolve_precision(precision)
+    place(network, "cpu").train()
+    for L, target in batches:
+        with autocast(precision, "cpu"):
+            logits = network(normalize_L(L).contiguous(memory_format=torch.channels_last))
+        loss = -(target * logits.float().log_softmax(dim=1)).sum() / target.sum().clamp(min=1)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        yield float(loss.detach())
+    network.eval()
+
+
+def intersection_over_union(predicted: Tensor, truth: Tensor) -> list[float]:
+    """IoU of each category over all pixels whose truth is not IGNORE_INDEX.
+
+    predicted, truth: integer category index, equal shapes. NaN where a category never occurs.
+    """
+    known = truth != IGNORE_INDEX
+    scores = []
+    for k in range(len(CATEGORIES)):
+        is_predicted, is_true = (predicted == k) & known, (truth == k) & known
+        union = (is_predicted | is_true).sum().item()
+        scores.append((is_predicted & is_true).sum().item() / union if union else float("nan"))
+    return scores

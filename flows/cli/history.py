@@ -1,0 +1,214 @@
+"""Commands that look at runs: what one would do, how a workspace stands, what its runs did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.terminal import (
+    DEFAULT_CONFIG,
+    Config,
+    Json,
+    Output,
+    Reason,
+    print_json,
+    say,
+    say_nested,
+    say_quarantined,
+)
+
+if TYPE_CHECKING:
+    from storage.records.workspace import Workspace
+    from tasks.config.model import Workflow
+
+app = typer.Typer()
+
+OfOutput = Annotated[str | None, typer.Option("--output", help="An OUT of `chromaflow colorize`.")]
+
+
+@app.command()
+def plan(
+    output: Output = None,
+    config: Config = DEFAULT_CONFIG,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="What `retry` would do, instead of `run`.")
+    ] = False,
+    reason: Reason = None,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Say what `--delete` would remove.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do and why, without doing it; of OUT the same `colorize` once more."""
+    from tasks.archive.mirrors import load_fetched
+    from tasks.archive.ownership import claim
+    from tasks.engine.estimate import forecast
+    from tasks.engine.retry import Retry
+    from tasks.engine.stages import plan_row
+    from tasks.graph import build_steps, training_slots
+    from tasks.graph import plan as plan_steps
+    from tasks.queries.orphans import planned_orphans
+
+    claimed = claim(_workflow(output, config) if output else load_fetched(config))
+    workflow = claimed.workflow
+    again = Retry.of(reason or ()) if retry or reason else None
+    decisions = plan_steps(build_steps(workflow), again)
+    estimates = forecast(decisions.values())
+    slots = training_slots(workflow, decisions.values())
+    orphans = planned_orphans(claimed, decisions)
+    if as_json:
+        known = {name: estimate.to_dict() for name, estimate in estimates.items()}
+        shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}
+        kept = {("colorize", "archive"): {"outputs": orphans.to_dict()}}
+        rows = [
+            plan_row(d) | known.get(n, {}) | shared.get(n, {}) | kept.get(n, {})
+            for n, d in decisions.items()
+        ]
+        print_json(rows)
+        return
+    for name, decision in decisions.items():
+        reasons = "; ".join(decision.reasons)
+        estimate = f" ({estimates[name]})" if name in estimates else ""
+        say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
+    for line in orphans.lines(delete=delete):
+        say(line)
+    for stage, of_stage in slots.items():
+        say(f"{stage}: {of_stage}")
+
+
+@app.command()
+def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
+    from tasks.engine.events import run_summary
+    from tasks.queries.orphans import kept_now
+    from tasks.queries.status import planned, quarantine_rows, stage_status
+
+    workspace = _workspace(output, config)
+    steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
+    plan, problem = planned(lambda: _workflow(output, config))
+    run_record = run_summary(workspace)
+    kept = kept_now(workspace)
+    if as_json:
+        print_json(
+            {
+                "steps": steps,
+                "plan": plan,
+                "plan_error": problem or None,
+                "quarantined": quarantined,
+                "outputs": kept.to_dict(),
+                "last_run": run_record,
+            }
+        )
+        return
+    for row in steps:
+        counts = " ".join(f"{name} {count}" for name, count in row["counts"].items())
+        say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
+    for row in plan:
+        say(f"`run`: {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+    if problem:
+        say(f"What `run` would do is not known: {problem}")
+    say_quarantined(quarantined)
+    for line in kept.lines():
+        say(line)
+    if run_record:
+        code = run_record["exit_code"]
+        ending = f", exit {code}" if code is not None else ""
+        say(f"last run {run_record['run_id']}: {run_record['state']}{ending}")
+
+
+@app.command()
+def log(
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Its id; else the newest.")
+    ] = None,
+    output: OfOutput = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Print what a run did, event by event."""
+    from tasks.engine.events import describe, event_lines, find_run, read_events
+
+    folder = find_run(_workspace(output, config), run)
+    if as_json:
+        for line in event_lines(folder):
+            typer.echo(line)
+        return
+    for event in read_events(folder):
+        say(describe(event))
+
+
+@app.command()
+def report(
+    output: Output = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="OUT", help="Another OUT of the same photos to compare.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--output", help="Folder to write; else in the workspace.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Write the run report of an archive: a page that opens without a network, and its tables."""
+    from storage.sources.source import resolve_location
+    from tasks.archive.workflow import output_workspace
+    from tasks.report.changes import compare_archives
+    from tasks.report.writer import write_report
+
+    workspace = _workspace(output, config)
+    other = output_workspace(against) if against else None
+    changes = compare_archives(workspace, other, against) if other and against else None
+    name = resolve_location(output) if output else None
+    written = write_report(workspace, output=name, folder=folder, changes=changes)
+    if as_json:
+        print_json(written.to_dict())
+        return
+    say(", ".join(f"{count} {status}" for status, count in written.counts.items()))
+    if written.changes:
+        say_nested(written.changes)
+    say(f"Report: {written.page} ({written.bytes / 1e6:.1f} MB)")
+
+
+@app.command()
+def lineage(
+    what: Annotated[str, typer.Argument(help="An output, a source photo, or weights.")],
+    output: OfOutput = None,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Say what a photo or weights came from, and what came of it."""
+    from storage.records.workspace import Workspace
+    from tasks.archive.mirrors import load_fetched, local_name
+    from tasks.archive.workflow import output_workspace
+    from tasks.queries.lineage import trace
+
+    workflow = load_fetched(config) if config.exists() or config != DEFAULT_CONFIG else None
+    workspaces = [output_workspace(output)] if output else []
+    if workflow is not None:
+        workspaces.append(Workspace(workflow.workspace.resolve()))
+    experts = workflow.experts.values() if workflow is not None else ()
+    found = trace(local_name(what, output, workflow), workspaces, experts)
+    if as_json:
+        print_json({"what": what, "found": found})
+        return
+    for answer in found:
+        say_nested(answer)
+
+
+def _workflow(output: str | None, config: Path) -> Workflow:
+    from tasks.archive.workflow import archive_workflow, last_request
+    from tasks.config.file import load_workflow
+
+    if output is None:
+        return load_workflow(config)
+    return archive_workflow(output=output, **last_request(output))
+
+
+def _workspace(output: str | None, config: Path) -> Workspace:
+    from storage.records.workspace import Workspace
+    from tasks.archive.mirrors import load_fetched
+    from tasks.archive.workflow import output_workspace
+
+    return output_workspace(output) if output else Workspace(load_fetched(config).workspace)

@@ -1,0 +1,83 @@
+"""`chromaflow models`: which there are, what they are, and their use elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.terminal import DEFAULT_CONFIG, Config, Json, print_json, say
+
+models_app = typer.Typer(help="Models on this machine.", no_args_is_help=True)
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the models known by name and whether they are here."""
+    from tasks.queries.status import known_models
+
+    for model in known_models():
+        say(f"{'here   ' if model.present else 'missing'} {model.name:<42} {model.path}")
+
+
+Model = Annotated[str, typer.Argument(help="A file, a trained category, or starter:CATEGORY.")]
+
+
+@models_app.command("show")
+def models_show(model: Model, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
+    """Say what a colorizer is: network, size, recipe, data, scores, licence."""
+    from tasks.weights.models import describe_model
+
+    info = describe_model(_find_model(model, config))
+    if as_json:
+        print_json(info.to_dict())
+        return
+    say(
+        f"{info.network}: {info.parameters / 1e6:.2f} M parameters, {info.gflops:.1f} GFLOPs at 256²"
+    )
+    say(f"{info.path}: {info.num_bytes / 1e6:.1f} MB, SHA-256 {info.sha256}")
+    for key, value in info.provenance.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for name, leaf in inner:
+            say(f"  {key + (f'.{name}' if name else ''):<32} {leaf}")
+
+
+@models_app.command("export")
+def models_export(
+    model: Model,
+    output: Annotated[Path, typer.Argument(help="The file to write.")],
+    format_name: Annotated[
+        str, typer.Option("--format", help="onnx, torchscript or torch-export.")
+    ] = "onnx",
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """Write a colorizer for other programs and check its answers against ours."""
+    from tasks.weights.export import export_model
+
+    exported = export_model(_find_model(model, config), output, format_name)
+    if as_json:
+        print_json(exported.to_dict())
+        return
+    say(f"Wrote {exported.network} as {exported.format} to {exported.path}.")
+    say(f"Largest difference in ab: {exported.max_difference:.2g} Lab units.")
+
+
+@models_app.command("fetch")
+def models_fetch(
+    name: Annotated[str, typer.Argument(help="torchvision:NAME, of a segmenter or resnet18")],
+) -> None:
+    """Download official weights of a torchvision segmenter, or of its ResNet-18."""
+    from tasks.weights.models import fetch
+
+    say(f"{name} is at {fetch(name)}")
+
+
+def _find_model(model: str, config: Path) -> Path:
+    from storage.records.workspace import Workspace
+    from tasks.config.file import load_workflow
+    from tasks.weights.models import find_model
+
+    workspace = Workspace(load_workflow(config).workspace) if config.exists() else None
+    return find_model(model, workspace)

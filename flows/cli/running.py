@@ -1,0 +1,83 @@
+"""Commands that run a flow: what is checked before it, what is said of its result, its exit code."""
+
+from __future__ import annotations
+
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from flows.cli.terminal import print_json, say, say_lines, say_quarantined, say_skipped
+
+
+def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
+    """Check the config before anything slow is imported, then run the flow."""
+    from tasks.archive.ownership import claimed
+    from tasks.config.file import load_workflow
+    from tasks.graph import build_steps, select, with_cluster, with_workers
+
+    workflow = with_workers(load_workflow(config), parameters.get("workers"))
+    workflow = with_cluster(workflow, parameters.get("cluster"))
+    workflow = claimed(workflow, add=parameters.get("add", False))
+    asked = ("from_stage", "until_stage", "only")
+    chosen = {key: parameters[key] for key in asked if parameters.get(key) is not None}
+    force = parameters.get("force")
+    stages = force if isinstance(force, list) else []  # of one stage it is a flag
+    select(build_steps(workflow), force=stages, **chosen)
+    call_flow(name, workflow.workspace, parameters, as_json)
+
+
+def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: bool) -> None:
+    """Run the flow of flows/NAME.py on a free workspace and end the command with its exit code."""
+    from storage.records.workspace import Workspace
+    from tasks.prefect_server.database import provide_database
+    from tasks.prefect_server.environment import configure_prefect
+    from tasks.prefect_server.settings import check_settings
+
+    Workspace(workspace).create()
+    with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
+        configure_prefect(Workspace(workspace).prefect_home)
+        check_settings()
+        provide_database(Workspace(workspace).prefect_home)
+    flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+    from tasks.prefect_server.guard import guard_server
+    from tasks.prefect_server.server import check_server, start_server
+    from tasks.results import flow_result
+
+    check_server()
+    guard_server()
+    try:
+        start_server()
+        result = flow_result(flow, parameters)
+    except KeyboardInterrupt:
+        say("Interrupted. What is done is kept; run the same command to go on.")
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _say_result(result)
+    raise typer.Exit(result.exit_code)
+
+
+def _say_result(result: Any) -> None:
+    for (stage, key), ref in result.refs.items():
+        counts = " ".join(f"{name} {count}" for name, count in ref.counts.items())
+        state = f"{ref.computed} computed" if ref.computed else "up to date"
+        say(f"{stage + '/' + key:<22} {state:<14} {counts}")
+    for failure in result.failures:
+        if not hasattr(failure.error, "exit_code"):  # a bug of ours: say where
+            say_lines("".join(traceback.format_exception(failure.error)))
+        say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
+    say_quarantined(result.quarantined)
+    say_skipped(result.filtered)
+    for line in result.kept.lines():
+        say(line)
+    if result.deleted:
+        say(f"{result.deleted} outputs without an original deleted")
+    say(f"{result.computed} computed in run {result.run_id}")
+    if result.sheet:
+        say(f"Contact sheet: {result.sheet}")
+    if result.report:
+        say(f"Report: {result.report}")

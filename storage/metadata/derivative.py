@@ -1,0 +1,128 @@
+"""What an original says of itself, carried over to its colorized derivative, on bytes.
+
+EXIF (CIPA DC-008), IPTC IIM 4.2, XMP (ISO 16684-1). It is read in `storage.metadata.extraction` and written
+in `storage.metadata.embedding`; no pixel is decoded or encoded.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+from storage.containers.parsing import part
+from storage.containers.tiff_directories import ASCII, LONG, SHORT, UTF8, Value
+from storage.errors import UsageError
+from storage.metadata import iptc, xmp
+from storage.metadata.embedding import cut_to_fit, embed, embed_tiff
+from storage.metadata.exif import (
+    COLOR_SPACE,
+    IMAGE_DESCRIPTION,
+    INTEROP_INDEX,
+    ORIENTATION,
+    PIXEL_X_DIMENSION,
+    PIXEL_Y_DIMENSION,
+    Exif,
+    pack_exif,
+    parse_exif,
+)
+from storage.metadata.extraction import Metadata, decoded, read_metadata
+from storage.metadata.xmp import CAPTION, Provenance
+
+__all__ = [
+    "CAPTION",
+    "Metadata",
+    "Provenance",
+    "cut_to_fit",
+    "derivative",
+    "embed",
+    "embed_tiff",
+    "read_metadata",
+    "xmp_sidecar",
+]
+
+_SRGB, _ADOBE_RGB_FILE, _SRGB_FILE = 1, b"R03", b"R98\0"
+"""EXIF's ColorSpace, and InteropIndex by DCF: of an option file in Adobe RGB, of a basic file."""
+
+
+def derivative(
+    metadata: Metadata, provenance: Provenance, *, size: tuple[int, int] | None = None
+) -> Metadata:
+    """What the colorized derivative says of itself. Its profile and gamma are left to `embed`.
+
+    EXIF, IPTC and XMP are the original's, the caption suffixed with `CAPTION`; upright, without
+    thumbnails; the XMP labelled with IPTC's DigitalSourceType and AI system, and the hashes.
+    size: width and height of the derivative, upright and in sRGB; the EXIF tags of either, where
+    present, then tell them instead of the original's.
+    """
+    return Metadata(
+        exif=part(b"", _derived_exif, metadata.exif, size) if metadata.exif else b"",
+        iptc=_derived_iptc(metadata.iptc),
+        xmp=xmp.merge(metadata.xmp, provenance, caption=_caption(metadata)),
+        dpi=metadata.dpi,
+        text=metadata.text,
+    )
+
+
+def xmp_sidecar(metadata: Metadata) -> bytes:
+    """The content of an .xmp file beside a derivative (ISO 16684-1, 7.3). Raises UsageError."""
+    if not metadata.xmp:
+        raise UsageError("expected the metadata of a derivative, got none with XMP")
+    return metadata.xmp
+
+
+def _derived_exif(content: bytes, size: tuple[int, int] | None) -> bytes:
+    """Upright and captioned (CIPA DC-008, tags 274 and 270); the thumbnail's directory is gone."""
+    exif = parse_exif(content)
+    if not exif:
+        return b""
+    old = exif.main.get(IMAGE_DESCRIPTION, Value(ASCII, b""))
+    kind = UTF8 if old.type == UTF8 else ASCII
+    main = exif.main | {IMAGE_DESCRIPTION: Value(kind, _suffixed(old.data) + b"\0")}
+    if ORIENTATION in main:
+        main[ORIENTATION] = Value(SHORT, struct.pack(exif.order + "H", 1))
+    exif = replace(exif, main=main)
+    return pack_exif(_resized(exif, size) if size else exif)
+
+
+def _resized(exif: Exif, size: tuple[int, int]) -> Exif:
+    """Of that width and height, and in sRGB: the tags that tell either, where present."""
+    told = {
+        COLOR_SPACE: Value(SHORT, struct.pack(exif.order + "H", _SRGB)),
+        PIXEL_X_DIMENSION: Value(LONG, struct.pack(exif.order + "I", size[0])),
+        PIXEL_Y_DIMENSION: Value(LONG, struct.pack(exif.order + "I", size[1])),
+    }
+    photo = {tag: told.get(tag, value) for tag, value in exif.photo.items()}
+    index = exif.interop.get(INTEROP_INDEX, Value(ASCII, b""))
+    is_adobe_rgb = index.data.rstrip(b"\0 ") == _ADOBE_RGB_FILE
+    interop = {INTEROP_INDEX: Value(ASCII, _SRGB_FILE)} if is_adobe_rgb else {}
+    return replace(exif, photo=photo, interop=exif.interop | interop)
+
+
+def _derived_iptc(content: bytes) -> bytes:
+    datasets = iptc.read_datasets(content)
+    if not datasets:
+        return b""
+    old = next((data for number, data in datasets if number == iptc.CAPTION_DATASET), b"")
+    kept = [dataset for dataset in datasets if dataset[0] != iptc.CAPTION_DATASET]
+    place = sum(number <= iptc.CAPTION_DATASET for number, _ in kept)
+    return iptc.pack_datasets(
+        [*kept[:place], (iptc.CAPTION_DATASET, _suffixed(old)), *kept[place:]]
+    )
+
+
+def _caption(metadata: Metadata) -> str:
+    """The caption that IPTC, EXIF or a PNG's text gives, for XMP that has none."""
+    captions = [
+        data for number, data in iptc.read_datasets(metadata.iptc) if number == iptc.CAPTION_DATASET
+    ]
+    exif = part(None, parse_exif, metadata.exif)
+    if exif and IMAGE_DESCRIPTION in exif.main:
+        captions.append(exif.main[IMAGE_DESCRIPTION].data)
+    texts = [decoded(caption).strip("\0 ") for caption in captions]
+    texts += [text for keyword, text in metadata.text if keyword == "Description"]
+    return next((text for text in texts if text), "")
+
+
+def _suffixed(caption: bytes) -> bytes:
+    """Latin-1 is only the way through: the suffix is ASCII, the caption's bytes stay."""
+    return xmp.suffixed(caption.decode("latin-1")).encode("latin-1")

@@ -1,0 +1,5 @@
+"""Bytes to pixels and back: formats, profiles, limits, and a decoding process of its own.
+
+Import `photo` to decode, `encoding` to write, `reduced` for training, `decoder` for strangers' files.
+May import containers, metadata, formats.
+"""

@@ -1,0 +1,260 @@
+"""TIFF through tifffile: Pillow and OpenCV return the negative of MinIsWhite (facts/formats.md)."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from storage.errors import PhotoError
+
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
+    0,
+    1,
+    2,
+    3,
+    5,
+    6,
+    8,
+    9,
+)
+_COLOURS = {
+    _MIN_IS_WHITE: 1,
+    _MIN_IS_BLACK: 1,
+    _RGB: 3,
+    _PALETTE: 1,
+    _CMYK: 4,
+    _YCBCR: 3,
+    _CIELAB: 3,
+    _ICCLAB: 3,
+}
+"""PhotometricInterpretation that is read, and its samples a pixel beside alpha."""
+_MODES = {_RGB: "RGB", _PALETTE: "P", _CMYK: "CMYK", _YCBCR: "RGB", _CIELAB: "LAB", _ICCLAB: "LAB"}
+_JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
+_OLD_JPEG = 6
+_REDUCED_IMAGE = 1
+_MOST_PAGES = 10_000
+_UNSPECIFIED, _ASSOCIATED = 0, 1
+"""TIFF 6.0, ExtraSamples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """One full-size page of a TIFF."""
+
+    page: Any
+    """tifffile.TiffPage, its file kept open in memory."""
+    index: int
+    """Among all pages of the file, reduced ones too."""
+    shape: tuple[int, int]
+    """Height and width as stored."""
+    mode: str
+    """In Pillow's words, see `storage.photos.photo.Header`."""
+    bits: int
+    """A sample; 32 and 64 for float too."""
+    orientation: int
+
+
+def read_pages(content: bytes) -> list[Page]:
+    """The full-size pages in their order; thumbnails are left out.
+
+    Raises PhotoError: TRUNCATED, UNSUPPORTED_MODE, RANGE, DAMAGED.
+    """
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag of a bad file
+    _check_directories(content)
+    pages = tifffile.TiffFile(io.BytesIO(content)).pages
+    found = [_page(page, i, content) for i, page in enumerate(pages) if _full_size(page)]
+    if not found:
+        raise PhotoError("DAMAGED", "expected a page of full size, got none")
+    return found
+
+
+def read_pixels(page: Page) -> tuple[Any, Any, bool]:
+    """Decode one page.
+
+    Returns uint8 or uint16 pixels, (H, W) gray, (H, W, 3) RGB or (H, W, 4) CMYK, not yet upright;
+    alpha (H, W) or None; and whether the pixels are multiplied by it already.
+    """
+    tiff = page.page
+    if int(tiff.compression) == _OLD_JPEG:
+        return _by_libtiff(page), None, False
+    samples = tiff.asarray()
+    if tiff.axes.startswith("S") and samples.ndim == 3:  # planes stored one after the other
+        samples = np.moveaxis(samples, 0, -1)
+    if samples.dtype.kind == "f" or page.bits > 16 or samples.dtype.kind == "i":
+        samples = _scaled_from_range(samples, tiff)
+    elif tiff.photometric not in (_PALETTE, _CIELAB, _ICCLAB):
+        samples = _scaled_from_bits(samples, page.bits)
+    colours, alpha = _split(samples, _COLOURS[tiff.photometric])
+    kind = int(tiff.extrasamples[0]) if tiff.extrasamples else _UNSPECIFIED
+    if kind == _UNSPECIFIED:
+        alpha = None  # it may be anything: taken for alpha, it would hide the photo
+    return _plain(colours, tiff), alpha, kind == _ASSOCIATED
+
+
+def _by_libtiff(page: Page) -> Any:
+    """Pixels of the JPEG of TIFF 6.0, section 22, which tifffile does not decode."""
+    file: Any = page.page.parent.filehandle
+    file.seek(0)
+    with Image.open(io.BytesIO(file.read()), formats=("TIFF",)) as image:
+        image.seek(page.index)
+        return np.asarray(image if image.mode in ("L", "CMYK") else image.convert("RGB"))
+
+
+def _page(page: Any, index: int, content: bytes) -> Page:
+    spans = zip(page.dataoffsets, page.databytecounts, strict=True)
+    if any(offset + count > len(content) for offset, count in spans):
+        raise PhotoError("TRUNCATED", "expected all strips inside the file; some lie past its end")
+    _check_readable(page)
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
+    orientation = page.tags.valueof(274, default=1)
+    return Page(
+        page=page,
+        index=index,
+        shape=(page.imagelength, page.imagewidth),
+        mode=_mode(page, bits),
+        bits=bits,
+        orientation=orientation if orientation in range(1, 9) else 1,
+    )
+
+
+def _check_readable(page: Any) -> None:
+    colours = _COLOURS.get(page.photometric)
+    spare = page.samplesperpixel - (colours or 0)
+    kind = page.dtype.kind if page.dtype is not None else "?"
+    raw_ycbcr = page.photometric == _YCBCR and int(page.compression) not in _JPEG_COMPRESSIONS
+    if (
+        colours is None
+        or kind not in "buif"
+        or raw_ycbcr
+        or not 0 <= spare <= 1
+        or page.is_volumetric
+    ):
+        raise PhotoError(
+            "UNSUPPORTED_MODE",
+            "expected gray, RGB, palette, CMYK, JPEG's YCbCr or Lab with at most one alpha, got "
+            f"{page.photometric!s} {page.dtype} with {spare} extra samples",
+        )
+    if (kind in "if" or page.dtype.itemsize > 2) and _declared_range(page) is None:
+        raise PhotoError(
+            "RANGE",
+            f"expected SMinSampleValue and SMaxSampleValue to say which {page.dtype} are black and "
+            "white, got neither",
+        )
+
+
+def _declared_range(page: Any) -> tuple[float, float] | None:
+    """SMinSampleValue and SMaxSampleValue (TIFF 6.0, section 19), the same for all samples."""
+    low, high = (np.atleast_1d(page.tags.valueof(tag, default=np.nan)) for tag in (340, 341))
+    try:
+        black, white = float(low.min()), float(high.max())
+    except (TypeError, ValueError):
+        return None
+    return (black, white) if np.isfinite([black, white]).all() and black < white else None
+
+
+def _scaled_from_range(samples: NDArray[Any], page: Any) -> NDArray[np.uint16]:
+    declared = _declared_range(page)
+    if declared is None:  # the page was found with one: the tags do not say the same twice
+        raise PhotoError("RANGE", "expected samples that say which are black and white")
+    black, white = declared
+    shares = (samples.astype(np.float64) - black) / (white - black)
+    if not np.isfinite(shares).all():
+        raise PhotoError("RANGE", "expected finite samples, got NaN or infinity")
+    return np.rint(np.clip(shares, 0, 1) * 65535).astype(np.uint16)
+
+
+def _scaled_from_bits(samples: NDArray[Any], bits: int) -> Any:
+    """Unsigned samples of 1..16 bits as whole uint8 or uint16."""
+    if samples.dtype == np.bool_:
+        return samples.astype(np.uint8) * 255
+    if bits in (8, 16):
+        return samples
+    dtype: Any = np.uint8 if bits < 8 else np.uint16
+    top = (1 << bits) - 1
+    table = np.rint(np.arange(top + 1) * (np.iinfo(dtype).max / top)).astype(dtype)
+    return table[np.minimum(samples, top)]
+
+
+def _split(samples: NDArray[Any], num_colours: int) -> tuple[Any, Any]:
+    if samples.ndim == 2:
+        return samples, None
+    alpha = samples[..., num_colours] if samples.shape[2] > num_colours else None
+    return (samples[..., 0] if num_colours == 1 else samples[..., :num_colours]), alpha
+
+
+def _plain(colours: Any, page: Any) -> Any:
+    """Gray, RGB or CMYK of what the page stores."""
+    if page.photometric == _MIN_IS_WHITE:
+        return np.iinfo(colours.dtype).max - colours
+    if page.photometric == _PALETTE:
+        return _through_palette(colours, page.colormap)
+    if page.photometric in (_CIELAB, _ICCLAB):
+        return _lab_to_srgb(colours, signed=page.photometric == _CIELAB)
+    return colours
+
+
+def _through_palette(indices: NDArray[Any], palette: NDArray[np.uint16]) -> Any:
+    table = palette.T
+    if table.max() < 256:  # some writers put 8-bit values where 16 bits belong
+        table = table * np.uint16(257)
+    eight_bit = not (table % 257).any()  # ColorMap holds 16 bits; of an 8-bit palette both bytes
+    table = (table // 257).astype(np.uint8) if eight_bit else table
+    rgb = table[np.minimum(indices.astype(np.intp), len(table) - 1)]
+    gray = (table == table[:, :1]).all()
+    return np.ascontiguousarray(rgb[..., 0] if gray else rgb)
+
+
+def _lab_to_srgb(stored: NDArray[Any], *, signed: bool) -> NDArray[np.uint16]:
+    """CIELab or ICCLab (TIFF Technical Note 4) of 8 or 16 bits to 16-bit sRGB."""
+    from skimage.color import lab2rgb
+
+    scale = np.iinfo(stored.dtype).max
+    half, unit = (scale + 1) // 2, (scale + 1) // 256
+    ab = stored[..., 1:].astype(np.int32)
+    ab = np.where(ab >= half, ab - (scale + 1), ab) if signed else ab - half
+    lab = np.dstack([stored[..., :1] * (100 / scale), ab / unit])
+    rgb: NDArray[np.uint16] = np.rint(lab2rgb(lab) * 65535).astype(np.uint16)
+    return rgb
+
+
+def _full_size(page: Any) -> bool:
+    """A directory may hold no picture at all, but a C2PA manifest."""
+    holds_a_picture = page.imagewidth > 0 and page.imagelength > 0
+    return holds_a_picture and not int(page.tags.valueof(254, default=0)) & _REDUCED_IMAGE
+
+
+def _mode(page: Any, bits: int) -> str:
+    if page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK) and bits == 1:
+        return "1"
+    name = _MODES.get(page.photometric, "L") + (
+        "A" if page.samplesperpixel > _COLOURS[page.photometric] else ""
+    )
+    return f"{name};16" if bits > 8 else name
+
+
+def _check_directories(content: bytes) -> None:
+    """Follow the chain of directories (TIFF 6.0, section 2): tifffile goes round a loop for ever."""
+    order = "<" if content[:2] == b"II" else ">"
+    big = content[2:4] in (b"+\x00", b"\x00+")
+    pointer, count_form, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
+    place, seen = (8 if big else 4), set[int]()
+    try:
+        while True:
+            (directory,) = struct.unpack_from(order + pointer, content, place)
+            if directory == 0:
+                return
+            if directory in seen or len(seen) >= _MOST_PAGES:
+                raise PhotoError("DAMAGED", "expected a chain of pages with an end, got a loop")
+            seen.add(directory)
+            (count,) = struct.unpack_from(order + count_form, content, directory)
+            place = directory + struct.calcsize(count_form) + count * entry_bytes
+    except struct.error:
+        return  # it ends past the file: tifffile says what is wrong with it

@@ -1,0 +1,1 @@
+"""Pictures that we draw: sheets, figures, thumbnails, maps, curves, the label. Knows no sources."""

@@ -1,0 +1,192 @@
+"""The durable record of what is done: atomic files, one JSON record an item, verification.
+
+Order of every commit: temp file in the same folder → fsync → rename → fsync of the folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.errors import LockedError, OutputError
+from storage.records.fingerprint import hash_bytes, hash_file
+
+PARTIAL = ".partial"
+"""Suffix of a file that is still being written; it never bears a final name."""
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO}
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What a file must still be when it is verified."""
+
+    path: str
+    """Relative to the folder that the record belongs to, with forward slashes."""
+    bytes: int
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"path": self.path, "bytes": self.bytes, "sha256": self.sha256}
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder, so that renames in it survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """fsync a file that another library has written, and its folder."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; it becomes `path` when the block ends well.
+
+    Raises OutputError when the disk is full, read-only or not writable.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(8)}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _DISK_ERRORS:
+            raise OutputError(
+                f"Expected to write {path}, got: {error.strerror}. Free or repair the disk, then "
+                "run again; what is done is kept."
+            ) from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the disk has none to give; durable, and whole or not there.
+
+    The file may be the same as before: whoever changes it must write another one. Raises
+    FileExistsError where there is a target, OutputError when the disk is full or read-only.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except (
+        OSError
+    ):  # FAT, exFAT, SMB, FUSE, another disk, too many links; of a full one the copy says
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
+    sync_folder(target.parent)
+
+
+@contextmanager
+def exclusive(path: Path, what: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock file; the system frees it when the holder dies.
+
+    what: it guards, for the message. patience: seconds to wait for the holder. Raises LockedError.
+    """
+    deadline = time.monotonic() + patience
+    with path.open("a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() < deadline:
+                    time.sleep(0.2)
+                    continue
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
+                raise LockedError(
+                    f"Expected to be alone in {what}, but process {holder} works there. "
+                    "Wait for it, or work in another folder."
+                ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises OutputError."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_recorded(root: Path, path: Path, content: bytes) -> FileRecord:
+    """Write a file atomically and return its record, hashed on the way. Raises OutputError."""
+    write_bytes(path, content)
+    return FileRecord(path.relative_to(root).as_posix(), len(content), hash_bytes(content))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically. Raises OutputError."""
+    write_bytes(path, json.dumps(value, sort_keys=True).encode() + b"\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Read a JSON object; None where the file is missing, unreadable or is not one."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def record_path(folder: Path, name: str) -> Path:
+    """Where the record of one item of a step lies."""
+    return folder / "done" / f"{name}.json"
+
+
+def record_file(root: Path, path: Path) -> FileRecord:
+    """Measure a file. Its path is kept relative to `root`, with `..` where it lies outside."""
+    relative = Path(os.path.relpath(path, root)).as_posix()
+    return FileRecord(relative, path.stat().st_size, hash_file(path))
+
+
+def damage(
+    root: Path, record: dict[str, Any], hash_of: Callable[[Path], str] = hash_file
+) -> str | None:
+    """What is wrong with a recorded file: None, or 'PATH is missing' or 'PATH has changed'.
+
+    hash_of: how its SHA-256 is found; by default it is read.
+    """
+    path = root / record["path"]
+    try:
+        if path.stat().st_size == record["bytes"] and hash_of(path) == record["sha256"]:
+            return None
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{record['path']} is missing"
+    except OSError as error:
+        return f"{record['path']} cannot be read: {error.strerror}"
+    return f"{record['path']} has changed"
+
+
+def remove_partials(folder: Path, *, deep: bool = True) -> None:
+    """Delete what a killed writer of ours left in a folder, and below it if `deep`."""
+    name = f".{'[0-9a-f]' * 16}{PARTIAL}"
+    for path in folder.rglob(name) if deep else folder.glob(name):
+        path.unlink(missing_ok=True)

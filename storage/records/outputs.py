@@ -1,0 +1,114 @@
+"""Where a colorized photo goes: a mirrored tree, names that keep the source extension."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from storage.formats import FORMATS
+from storage.records.ledger import FileRecord, atomic_path, record_file
+
+SIDECAR_SUFFIX = ".xmp"
+MAP_SUFFIX = ".uncertainty.png"
+"""After a name of `output_names`: no output ends so."""
+_COLOR = ".color"
+_MOST_NAME_BYTES = 240
+"""Most file systems take 255; a sidecar adds its suffix."""
+_MOST_DEPTH, _MOST_PATH = 64, 2000
+
+
+def output_names(
+    paths: Iterable[str],
+    known: Mapping[str, str] | None = None,
+    others: Iterable[str] = (),
+) -> dict[str, str]:
+    """Photo path → output path without suffix: `a/1.tif` → `a/1.tif.color`.
+
+    So `1.jpg` beside `1.tif` cannot collide. Of names that some disks take for one (they differ in
+    case or Unicode form only) all but the first in order get `~` and eight digits of the path's
+    SHA-256. So do names that are too long or too deep for some disks; they go to the tree's root.
+    known: names that photos bear already; they keep them. others: names of outputs that are none of
+    these photos', which nothing may be written over.
+    """
+    known = known or {}
+    paths = sorted(set(paths))
+    names: dict[str, str] = {}
+    taken = {plain_name(name) for name in others}
+    for path in paths:
+        name = known.get(path)
+        if name is not None and plain_name(name) not in taken:
+            taken.add(plain_name(name))
+            names[path] = name
+    for path in paths:
+        if path in names:
+            continue
+        name = f"{path}.color"
+        if _too_long(name):
+            name = _marked(path, PurePosixPath())
+        elif plain_name(name) in taken:
+            name = _marked(path, PurePosixPath(path).parent)
+        taken.add(plain_name(name))
+        names[path] = name
+    return {path: names[path] for path in paths}
+
+
+def plain_name(name: str) -> str:
+    """What some disks take a name for: without case, in one Unicode form."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def stem_of(output: str) -> str:
+    """The name that `output_names` gave, of an output: `a/1.tif.color.png` → `a/1.tif.color`."""
+    return output.rpartition(".")[0]
+
+
+def aside_name(stem: str, mark: str) -> str:
+    """Where an earlier output goes whose name another photo's takes: `a/1.tif~MARK.color`."""
+    folder, name = PurePosixPath(stem).parent, PurePosixPath(stem).name.removesuffix(_COLOR)
+    room = _MOST_NAME_BYTES - len(f"~{mark}{_COLOR}")
+    kept = name.encode()[:room].decode(errors="ignore")
+    return str(folder / f"{kept}~{mark}{_COLOR}")
+
+
+def files_of(output: str, names: Iterable[str]) -> list[str]:
+    """Of file names those that belong to an output: itself, its sidecar, its map."""
+    wanted = {output, output + SIDECAR_SUFFIX, stem_of(output) + MAP_SUFFIX}
+    return [name for name in names if name in wanted]
+
+
+def output_suffix(path: str, source_format: str, output_format: str) -> str:
+    """The suffix of an output: the photo's own where the format stays, else the format's."""
+    own = PurePosixPath(path).suffix
+    if output_format == "PPM":  # its colour is P6, whatever the gray was
+        return own if own.lower() in (".ppm", ".pnm") else ".ppm"
+    if source_format == output_format and own.lower() in FORMATS[output_format].suffixes:
+        return own
+    return FORMATS[output_format].suffixes[0]
+
+
+def write_output(root: Path, name: str, write: Callable[[BinaryIO], None]) -> FileRecord:
+    """Write one output atomically below `root`. Returns its record. Raises OutputError.
+
+    write: is given a file that is open for reading and writing.
+    """
+    target = root / name
+    with atomic_path(target) as temporary, temporary.open("w+b") as file:
+        write(file)
+    return record_file(root, target)
+
+
+def _too_long(name: str) -> bool:
+    parts = name.split("/")
+    longest = max(len(part.encode()) for part in parts)
+    return longest > _MOST_NAME_BYTES or len(parts) > _MOST_DEPTH or len(name) > _MOST_PATH
+
+
+def _marked(path: str, folder: PurePosixPath) -> str:
+    pure = PurePosixPath(path)
+    mark = hashlib.sha256(path.encode()).hexdigest()[:8]
+    room = _MOST_NAME_BYTES - len(f"~{mark}.color{pure.suffix}".encode())
+    stem = pure.name.encode()[:room].decode(errors="ignore")
+    return str(folder / f"{stem}~{mark}.color")

@@ -1,0 +1,1 @@
+"""A folder behind an fsspec URL, its lock, and a working copy that is published. May import records."""

@@ -1,0 +1,126 @@
+"""Zip and tar archives as streams of regular members: listed, read by place, never extracted.
+
+A tar may be packed by gzip, bzip2, xz or zstd. Content decides, never the name. Limits:
+`storage.sources.members`.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from storage.errors import PhotoError, UsageError
+from storage.reading import GuardedFile
+from storage.sources.contents import kind_of, remedy_of
+from storage.sources.entries import Listing
+from storage.sources.members import DAMAGE
+from storage.sources.tars import TarArchive, is_tar_header
+from storage.sources.zip_directory import has_directory
+from storage.sources.zips import ZipArchive
+from storage.sources.zstd import open_zstd
+
+_COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": open_zstd,
+    **{bytes([low, 0x2A, 0x4D, 0x18]): open_zstd for low in range(0x50, 0x60)},
+}
+"""First bytes → how to read on; zstd's second kind are frames to skip."""
+_ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
+_BLOCK, _LOOKED_AT = 512, 4096
+
+
+class Archive(Protocol):
+    """An archive that is open for reading."""
+
+    def listing(self) -> Listing:
+        """Its regular members in the order of their bytes, and its problems.
+
+        Raises PhotoError UNREADABLE or OUT_OF_MEMORY where its bytes cannot be had just now.
+        """
+        ...
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """One member as listed. Raises PhotoError."""
+        ...
+
+
+def is_archive_name(name: str) -> bool:
+    """Whether a file name ends as an archive's that can be read here."""
+    lower = name.lower()
+    plain = lower.endswith((".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"))
+    return plain or lower.endswith((".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"))
+
+
+def open_archive(name: str, opener: Callable[[], Any]) -> Archive:
+    """The archive of that name; of its bytes the first are read. opener: opens them, seekable.
+
+    Raises UsageError where they are plainly something else, PhotoError UNREADABLE.
+    """
+    start = _start(opener)
+    if start.startswith(_ZIP_STARTS):
+        return ZipArchive(lambda: GuardedFile(opener))
+    for mark, decompress in _COMPRESSIONS.items():
+        if start.startswith(mark):
+            inside = _expanded_start(opener, decompress)
+            if not is_tar_header(inside[:_BLOCK]) and (kind := kind_of(inside)):
+                packing = kind_of(start) or "zstd"
+                raise _refused(name, f"{packing} of {kind}", kind)
+            return TarArchive(lambda: GuardedFile(opener), decompress)
+    if is_tar_header(start[:_BLOCK]):
+        return TarArchive(lambda: GuardedFile(opener), None)
+    is_zip = name.lower().endswith(".zip")
+    if is_zip and has_directory(GuardedFile(opener)):  # behind a program that unpacks it
+        return ZipArchive(lambda: GuardedFile(opener))
+    if kind := kind_of(start):
+        raise _refused(name, kind, kind)
+    archive = ZipArchive if is_zip else _plain_tar
+    return archive(lambda: GuardedFile(opener))
+
+
+def said_of(name: str, opener: Callable[[], Any]) -> str:
+    """What a file that is named as an archive is instead; empty where it may be one.
+
+    Raises PhotoError UNREADABLE.
+    """
+    try:
+        open_archive(name, opener)
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
+def _plain_tar(opener: Callable[[], Any]) -> TarArchive:
+    return TarArchive(opener, None)
+
+
+def _start(opener: Callable[[], Any]) -> bytes:
+    with GuardedFile(opener) as raw:
+        return raw.read(_LOOKED_AT)
+
+
+def _expanded_start(opener: Callable[[], Any], decompress: Callable[[Any], Any]) -> bytes:
+    """The first bytes of what is packed; empty where they do not unpack, which the listing tells."""
+    try:
+        with GuardedFile(opener) as raw:
+            content: bytes = decompress(raw).read(_LOOKED_AT)
+    except PhotoError as error:
+        if error.code != "ARCHIVE_BOMB":
+            raise
+        return b""
+    except DAMAGE:
+        return b""
+    return content
+
+
+def _refused(path: str, got: str, kind: str) -> UsageError:
+    name = PurePosixPath(path).name
+    wanted = "zip" if name.lower().endswith(".zip") else "tar"
+    return UsageError(
+        f"Expected an archive at {path}, but {name} is no {wanted} but {got}; {remedy_of(kind)}."
+    )

@@ -1,0 +1,382 @@
+"""Where photos come from: a folder, a bag, a zip, a tar, a pattern, a list, or an fsspec URL.
+
+A path inside an archive is written `photos.tar/a/1.jpg`. Links to files and folders are followed
+(decision 025), but none in an archive; archives are read member by member and never extracted.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from glob import has_magic
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+
+from storage.errors import PhotoError, UsageError
+from storage.reading import RefusedError, reaching, refusals, told
+from storage.sources.archives import Archive, is_archive_name, open_archive, said_of
+from storage.sources.bags import is_bag
+from storage.sources.entries import Listing, Problem, SourceFile, num_left
+from storage.sources.files import (
+    LIST_PREFIX,
+    BagFiles,
+    Files,
+    GlobFiles,
+    Links,
+    ListedFiles,
+    LocalFiles,
+    RemoteFiles,
+    list_files,
+    listing_digest,
+    write_list,
+)
+from storage.sources.walk import is_ignored, why_ignored
+
+__all__ = [
+    "Source",
+    "check_folder",
+    "has_companion_name",
+    "is_companion",
+    "is_url",
+    "list_files",
+    "listing_digest",
+    "open_source",
+    "resolve_location",
+    "rooted",
+    "select_files",
+    "source_root",
+    "write_list",
+]
+
+_COMPANION_SUFFIXES = frozenset(
+    [
+        ".txt",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".xml",
+        ".xmp",
+        ".md",
+        ".rst",
+        ".html",
+        ".htm",
+        ".py",
+        ".toml",
+        ".yaml",
+        ".yml",
+        ".ini",
+        ".log",
+        ".tex",
+        ".bib",
+        ".url",
+    ]
+)
+NOT_CHOSEN = "left out by include and exclude"
+_LOOKED_AT = 1 << 16
+ROOT_MARK = "//./"
+"""In a location of ours: what comes before it is the folder that photos' paths start from."""
+_LIST_SUFFIXES = (".txt", ".csv")
+
+
+class Source:
+    """A folder of photos, or one archive in it. Keep it open to read members in order."""
+
+    def __init__(self, files: Files, archive: str = "") -> None:
+        self._files, self._archive = files, archive
+        self._opened: dict[str, Archive] = {}
+
+    def listing(self) -> Listing:
+        """All regular files in the order in which reading is fastest; archives are files too.
+
+        Of an archive: its members; of a bag: its payload, checked the first time. Hidden files,
+        Thumbs.db and desktop.ini are left out. Raises DamagedError for a bag that is not whole.
+        """
+        if self._archive:
+            return self.archive_listing(self._archive)
+        return self._files.listing()
+
+    def archive_listing(self, path: str) -> Listing:
+        """The members of one archive of the source, under `path/`.
+
+        Raises UsageError where it is plainly something else.
+        """
+        try:
+            listing = self._open(path).listing().below(path)
+        except PhotoError as error:
+            return Listing([], [Problem(path, error.code, error.detail)])
+        left_out = Counter(why for file in listing.files if (why := why_ignored(file.path)))
+        files = [file for file in listing.files if not is_ignored(file.path)]
+        return Listing(files, listing.problems, dict(left_out))
+
+    def said_of_archive(self, path: str) -> str:
+        """What a file that is named as an archive is instead; empty where it may be one."""
+        try:
+            return said_of(path, lambda: self._files.open(path))
+        except PhotoError:
+            return ""
+
+    def beside(self) -> list[SourceFile]:
+        """List files (.txt, .csv) that lie beside the archive, where the source is one."""
+        if not self._archive:
+            return []
+        return [file for file in self._files.top() if file.path.endswith(_LIST_SUFFIXES)]
+
+    def digest(self) -> str:
+        """A hash of names, sizes and times: it changes when the source may have to be read again.
+
+        What is read is then identified by content, so a mere new time changes nothing further on.
+        """
+        return listing_digest(self.stamped())
+
+    def stamped(self) -> list[SourceFile]:
+        """The files whose names, sizes and times `digest` is of: an archive, not its members."""
+        if self._archive:
+            files = [file for file in self._files.top() if file.path == self._archive]
+            return [*files, *self.beside()]
+        return self._files.stamped()
+
+    def local(self, path: str) -> Path | None:
+        """Where a file of `stamped` lies on this machine; None behind a URL."""
+        return self._files.local(path)
+
+    def read(self, path: str, offset: int = -1, size: int = -1) -> bytes:
+        """One file, or an archive's member as listed. Raises PhotoError or OSError."""
+        archive = self._archive if path.startswith(f"{self._archive}/") else ""
+        try:
+            if not archive:
+                return self._files.read(path)
+        except (NotADirectoryError, FileNotFoundError):
+            archive = next((p for p in _parents(path) if is_archive_name(p)), "")
+            if not archive:
+                raise
+        try:
+            opened = self._open(archive)
+        except UsageError as error:  # it was an archive when it was listed
+            raise PhotoError("UNREADABLE", str(error)) from error
+        return opened.read(path[len(archive) + 1 :], offset, size)
+
+    def root(self) -> Path:
+        """What its paths start from: a local folder, or the archive itself."""
+        return self._files.root() / self._archive
+
+    def folders(self) -> tuple[Path, ...]:
+        """The local folders, or the archive, that it reads, absolute; none of a URL.
+
+        Of a list: the folders of the listed files.
+        """
+        return tuple(folder / self._archive for folder in self._files.folders())
+
+    def _open(self, path: str) -> Archive:
+        if path not in self._opened:
+            self._opened[path] = open_archive(path, lambda: self._files.open(path))
+        return self._opened[path]
+
+
+def open_source(location: str, *, follow: bool = True, avoid: Sequence[Path] = ()) -> Source:
+    """The source at a location. No photo is read and no bag checked yet: workers open it again.
+
+    location: a folder, a BagIt bag, a .zip or .tar (.gz, .bz2, .xz, .zst), a pattern as
+    `photos/**/*.tif`, `list:PATH` of a list (see `write_list`), or an fsspec URL. follow: whether its
+    links to files and folders are followed. avoid: folders that no link may lead into, as the output.
+    Raises UsageError when nothing is there, or something else; RemoteError.
+    """
+    links = Links(follow=follow, avoid=tuple(folder.resolve() for folder in avoid))
+    if location.startswith(LIST_PREFIX):
+        list_file, _, root = location.removeprefix(LIST_PREFIX).partition(ROOT_MARK)
+        return Source(ListedFiles(Path(list_file), links, Path(f"/{root}") if root else None))
+    if is_url(location):
+        return _open_remote(location)
+    if ROOT_MARK in location:
+        root, _, pattern = location.partition(ROOT_MARK)
+        if Path(root, pattern).is_dir():
+            pattern += "/**"
+        return Source(GlobFiles(f"{root}/{pattern}", links, Path(root)))
+    path = Path(location)
+    if path.is_dir():
+        return Source(BagFiles(path) if is_bag(path) else LocalFiles(path, links))
+    if path.is_file():
+        _require_archive(path.name, location)
+        with suppress(PhotoError):  # what cannot be read now is told when it is listed
+            said = said_of(path.name, lambda: path.open("rb"))
+            if said:
+                raise UsageError(said)
+        return Source(LocalFiles(path.parent), path.name)
+    if has_magic(location):
+        return Source(GlobFiles(location, links))
+    raise UsageError(
+        f"Expected a folder or archive of photos, found none at {path}. Check the path."
+    )
+
+
+def resolve_location(location: str) -> str:
+    """The same location, absolute, so that it holds in another working folder."""
+    if is_url(location):
+        return location
+    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
+    name, mark, rest = location.removeprefix(prefix).partition(ROOT_MARK)
+    path = Path(name)
+    if path.is_file():  # a link's own name says what it is, and outputs bear it
+        return f"{prefix}{path.parent.resolve() / path.name}{mark}{rest}"
+    return f"{prefix}{path.resolve()}{mark}{rest}"
+
+
+def source_root(location: str) -> str:
+    """What the paths of a source start from: a folder, an archive or a URL, absolute.
+
+    Of a pattern the folders ahead of its first wildcard, of a list its root. Raises UsageError.
+    """
+    if is_url(location):
+        return location.rstrip("/")
+    location = resolve_location(location)
+    if ROOT_MARK in location:
+        return location.partition(ROOT_MARK)[0]
+    source = open_source(location)
+    return str(source.root())
+
+
+def rooted(location: str, root: str) -> str:
+    """A source whose photos bear their paths from a folder above it: `root//./below/*.jpg`.
+
+    location: as `open_source` takes it, absolute; root: a folder that holds it, or its own root.
+    """
+    if is_url(location) or ROOT_MARK in location or not Path(root).is_dir():
+        return location
+    own = source_root(location)
+    if own == root:
+        return location
+    if location.startswith(LIST_PREFIX):
+        return f"{location}{ROOT_MARK}{root.lstrip('/')}"
+    below = _below_root(own, root)
+    if below == ".":  # the same folder under another name
+        return location
+    pattern = location.removeprefix(own).strip("/") if has_magic(location) else "**"
+    return f"{root}{ROOT_MARK}{below}/{pattern}"
+
+
+def _below_root(own: str, root: str) -> str:
+    """The path of a folder from another one that holds it, through links and mounts."""
+    for folder in (Path(own), *Path(own).parents):
+        if folder.exists() and folder.samefile(root):
+            return Path(own).relative_to(folder).as_posix()
+    return Path(own).resolve().relative_to(Path(root).resolve()).as_posix()
+
+
+def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
+    """The files that any pattern of `include` fits (all, where it is empty) and none of `exclude`.
+
+    As in .gitignore: `*.tif` fits a name in any folder, `a/b/*` starts at the source's root, `**`
+    is any depth, `raw/` is a folder; a folder or an archive that fits stands for all in it. Upper
+    and lower case are the same. Problems go with their paths; that of a whole archive stays unless
+    it is excluded. Raises UsageError for an empty pattern.
+    """
+    wanted, unwanted = [_fitter(p) for p in include], [_fitter(p) for p in exclude]
+
+    def keeps(path: str, is_needed: bool = False) -> bool:
+        parts = _folded(path).split("/")
+        is_wanted = is_needed or not wanted or any(fits(parts) for fits in wanted)
+        return is_wanted and not any(fits(parts) for fits in unwanted)
+
+    problems = [p for p in listing.problems if keeps(p.path, is_archive_name(p.path))]
+    files = [file for file in listing.files if keeps(file.path)]
+    left_out = dict(listing.left_out)
+    if num_dropped := len(listing.files) + len(listing.problems) - len(files) - len(problems):
+        left_out[NOT_CHOSEN] = num_dropped
+    return Listing(files, problems, left_out)
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is an fsspec URL rather than a local path."""
+    return "://" in location
+
+
+def check_folder(folder: Path, purpose: str) -> Path:
+    """The folder, absolute. Raises UsageError when it is not there."""
+    if not folder.is_dir():
+        raise UsageError(f"Expected a folder of {purpose}, found none at {folder}. Check the path.")
+    return folder.resolve()
+
+
+def is_companion(path: str, content: bytes) -> bool:
+    """Whether a file beside photos is plainly none: text, and named so, as a.txt or README is."""
+    if not has_companion_name(path):
+        return False
+    start = content[:_LOOKED_AT]
+    try:
+        text = start.decode("utf-8")
+    except UnicodeDecodeError as error:
+        text = "" if error.start < len(start) - 3 else start[: error.start].decode("utf-8")
+        if not text:
+            return False
+    return "\0" not in text
+
+
+def has_companion_name(path: str) -> bool:
+    """Whether a file is named as text that lies beside photos, as a.txt or README is."""
+    name = PurePosixPath(path)
+    return name.suffix.lower() in _COMPANION_SUFFIXES or (not name.suffix and name.name.isupper())
+
+
+def _fitter(pattern: str) -> Callable[[Sequence[str]], bool]:
+    """Whether the parts of a folded path, or of a folder that it lies in, fit a pattern."""
+    text = _folded(pattern).removeprefix("./")
+    globs = [glob for glob in text.split("/") if glob]
+    if not globs:
+        raise UsageError(f"Expected a pattern as *.tif or raw/**, got {pattern!r}. Correct it.")
+    if "/" not in text.rstrip("/"):
+        globs = ["**", *globs]
+    if globs[-1] == "**":
+        globs.append("*")
+    least_left = 1 if text.endswith("/") else 0
+    return lambda parts: any(left >= least_left for left in num_left(parts, globs))
+
+
+def _folded(path: str) -> str:
+    """Without case and in one Unicode form: a Mac writes é as two characters."""
+    return unicodedata.normalize("NFC", path).lower()
+
+
+def _parents(path: str) -> list[str]:
+    """`a/b.tar/c` → a, a/b.tar: the folders or archives that a path goes through."""
+    return [str(parent) for parent in reversed(PurePosixPath(path).parents)][1:]
+
+
+def _open_remote(url: str) -> Source:
+    with reaching(url):
+        fs, root = fsspec.core.url_to_fs(url)
+        is_folder = fs.isdir(root)
+        is_there = is_folder or fs.exists(root) or _is_there(fs, root)
+    if not is_there:
+        raise UsageError(f"Expected photos at {url}, found nothing. Check the address.")
+    if is_folder:
+        return Source(RemoteFiles(fs, root, url))
+    folder, _, name = root.rpartition("/")  # not by pathlib, which takes https:// for https:/
+    _require_archive(name, url)
+    return Source(RemoteFiles(fs, folder, url), name)
+
+
+def _is_there(fs: Any, root: str) -> bool:
+    """Asked again for the cause: to some, a service that does not answer holds nothing."""
+    try:
+        fs.info(root)
+    except FileNotFoundError as error:
+        if isinstance(error.__cause__, refusals()) and not _says_not_found(error.__cause__):
+            raise RefusedError(told(error.__cause__)) from error
+        return False
+    return True
+
+
+def _says_not_found(error: BaseException | None) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)
+
+
+def _require_archive(name: str, location: str) -> None:
+    if not is_archive_name(name):
+        raise UsageError(
+            f"Expected a folder, .zip or .tar (.gz, .bz2, .xz, .zst) of photos, got the file "
+            f"{location}. For a list of photos, write list:{location}."
+        )

@@ -1,0 +1,307 @@
+"""What becomes of outputs that a run does not make again: kept, replaced, or deleted on request.
+
+Every output is named by a current record or by the store of `tasks.engine.kept`, at any moment. So what a
+run is going to remove is noted there before the step is published, and removed after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from storage.errors import is_policy
+from storage.records import ledger
+from storage.records.manifest import read_rows
+from storage.records.outputs import aside_name
+from storage.records.workspace import Workspace
+from tasks.engine.kept import (
+    ELSEWHERE,
+    GONE,
+    LEFT_OUT,
+    ORPHANS,
+    REPLACED,
+    UNUSABLE,
+    Output,
+    drop_unused_packs,
+    keep,
+    link_file,
+    outputs_of,
+    read_kept,
+    renamed,
+)
+from tasks.engine.superseded import records_aside
+from tasks.engine.verification import read_success, root_of
+from tasks.jobs.items import printable
+
+_MARK_LENGTH = 8
+Photo = tuple[int, str, str]
+"""Archive, path and SHA-256 of an original."""
+
+
+@dataclass
+class Swept:
+    """What a run kept and deleted of an output tree, by name."""
+
+    kept: list[Output] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    theirs: list[str] = field(default_factory=list)
+    """That were to be deleted, but somebody wrote to them."""
+
+    @property
+    def orphans(self) -> list[str]:
+        """Names of what `--delete` would remove."""
+        return [output.name for output in self.kept if output.why in ORPHANS]
+
+    @property
+    def unusable(self) -> list[str]:
+        """Names of those whose original is there, but of no use now."""
+        return [output.name for output in self.kept if output.why == UNUSABLE]
+
+
+class OutputTree:
+    """The outputs of one archive's step, those of earlier runs among them."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        root: Path,
+        output: Path,
+        earlier: Path,
+        archive: int = 0,
+        delete: bool = False,
+    ) -> None:
+        """root: of the tree. output: the folder that it belongs to, root itself or its parent (a bag).
+        earlier: the step's folder that was current before. archive: its number in the output folder.
+        delete: whether outputs without an original are removed."""
+        self._workspace, self._root, self._output = workspace, root.resolve(), output.resolve()
+        self._earlier, self._archive, self._delete = earlier.resolve(), archive, delete
+        self._files: dict[str, str] = {}
+        self._leaving: list[Output] = []
+        self._elsewhere: list[Output] = []
+        self.swept = Swept()
+
+    def known(self, folder: Path) -> list[Output]:
+        """All outputs that anything but the done records of a step's folder names, and that lie there.
+
+        A later one of the same file counts.
+        """
+        kept = read_kept(self._workspace)
+        recorded = [*self._of_records(folder), *kept]
+        found = {(output.root, output.name, output.content): output for output in recorded}
+        return [o for o in found.values() if self._is_here(o) and any(self._present(o))]
+
+    def set_aside(self, folder: Path, names: Mapping[str, Photo]) -> None:
+        """Rename outputs whose names other photos are going to take. names: stem → who takes it.
+
+        The new name is recorded before anything is written over the old one.
+        """
+        taken = [
+            output
+            for output in self.known(folder)
+            if not output.aside
+            and output.place(self._workspace) == self._root
+            and names.get(output.stem, output.photo) != output.photo
+            and self._damage(output) is None
+        ]
+        if not taken:
+            return
+        kept = read_kept(self._workspace)
+        moved = {self._aside(output): output for output in taken}
+        keep(self._workspace, [*kept, *(replace(new, leaving=True) for new in moved)])
+        for new, old in moved.items():
+            place = old.place(self._workspace)
+            for source, target in zip(old.files, new.files, strict=True):
+                link_file(place / source["path"], place / target["path"])
+        keep(self._workspace, [*kept, *moved])
+
+    def journal(
+        self,
+        records: Iterable[Mapping[str, Any]],
+        folder: Path,
+        ingested: Path,
+        quarantined: Iterable[Mapping[str, Any]],
+    ) -> None:
+        """Note what is kept and what is going to be removed, before the step is published.
+
+        records: of its items. ingested: folder of the ingest step. quarantined: rows of the step.
+        """
+        own = [o for r in records for o in outputs_of(r, self._workspace, folder, self._root)]
+        self._files = {file["path"]: file["sha256"] for o in own for file in o.files}
+        judge = _Judge.of(ingested, quarantined, self._archive, own)
+        kept: list[Output] = []
+        leaving: list[Output] = []
+        known = self.known(folder)
+        aside = {(o.photo, o.content) for o in known if o.aside}
+        for output in known:
+            if self._is_own(output):
+                continue
+            is_copy = not output.aside and (output.photo, output.content) in aside
+            if output.photo in judge.coloured or is_copy or self._is_lost(output):
+                leaving.append(replace(output, leaving=True))
+                continue
+            output = replace(output, why=judge.why(output), leaving=False)
+            is_orphan = output.why in ORPHANS and self._delete
+            (leaving if is_orphan else kept).append(replace(output, leaving=is_orphan))
+        elsewhere = [o for o in read_kept(self._workspace) if not self._is_here(o)]
+        self.swept.kept, self._leaving, self._elsewhere = kept, leaving, elsewhere
+        keep(self._workspace, [*kept, *leaving, *elsewhere])
+
+    def sweep(self) -> Swept:
+        """Remove what was noted, once the step is published."""
+        for output in self._leaving:
+            self._remove(output)
+        for folder in {(o.place(self._workspace) / o.name).parent for o in self._leaving}:
+            if folder.is_dir():
+                ledger.sync_folder(folder)
+        keep(self._workspace, [*self.swept.kept, *self._elsewhere])
+        drop_unused_packs(self._workspace)
+        return self.swept
+
+    def _remove(self, output: Output) -> None:
+        """Delete an output's files, the photo last. What was changed since is somebody's, and stays."""
+        place, is_orphan = output.place(self._workspace), output.why in ORPHANS
+        photo = next(file for file in output.files if file["path"] == output.name)
+        if (place / output.name).exists() and ledger.damage(place, photo) is not None:
+            if is_orphan:
+                self.swept.theirs.append(output.name)
+            return
+        for file in sorted(output.files, key=lambda file: file is photo):
+            is_named = place == self._root and file["path"] in self._files
+            if not is_named and ledger.damage(place, file) is None:
+                (place / file["path"]).unlink()
+        if is_orphan:
+            self.swept.deleted.append(output.name)
+
+    def done(self, folder: Path) -> list[Output]:
+        """What the done records of a step's folder name."""
+        records = (ledger.read_json(path) for path in sorted((folder / "done").glob("*.json")))
+        return [o for r in records if r for o in outputs_of(r, self._workspace, folder, self._root)]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the tree holds, or held, more than the step's own outputs."""
+        return bool(self.swept.kept or self._leaving)
+
+    def payload(self) -> list[dict[str, Any]]:
+        """Records of the kept outputs' files below the root, for a bag's manifest."""
+        mine = [o for o in self.swept.kept if o.place(self._workspace) == self._root]
+        return [file for output in mine for file in output.files]
+
+    def _of_records(self, folder: Path) -> Iterator[Output]:
+        """Of the step that was current, of those that were never finished, of items made again."""
+        for other, is_current in self._other_folders(folder.resolve()):
+            root = self._root_of(other)
+            for record in _records(other):
+                for output in outputs_of(record, self._workspace, other, root):
+                    if is_current or self._damage(output) is None:
+                        yield output
+        for record in records_aside(folder):
+            for output in outputs_of(record, self._workspace, folder, self._root):
+                if self._damage(output) is None:
+                    yield output
+
+    def _other_folders(self, folder: Path) -> Iterator[tuple[Path, bool]]:
+        """Folders of the same step that say something of the tree, and whether one is the current."""
+        has_current = self._earlier.is_dir()
+        for other in sorted(folder.parent.iterdir() if folder.parent.is_dir() else ()):
+            if other == folder or not other.is_dir() or not self._writes_here(other):
+                continue
+            if other == self._earlier:
+                yield other, True
+            elif not has_current or read_success(other) is None:
+                yield other, False
+
+    def _writes_here(self, folder: Path) -> bool:
+        return self._root_of(folder) in (self._output, self._output / "data")
+
+    def _root_of(self, folder: Path) -> Path:
+        """Where a folder's items wrote: as it was published, or as its settings say."""
+        success = read_success(folder)
+        if success is not None:
+            return root_of(self._workspace, folder, success)
+        parts = (ledger.read_json(folder / "stage.json") or {}).get("parts", {})
+        is_bag = parts.get("config", {}).get("bag", False)
+        return self._output / "data" if is_bag else self._output
+
+    def _is_here(self, output: Output) -> bool:
+        return output.place(self._workspace) in (self._output, self._output / "data")
+
+    def _is_own(self, output: Output) -> bool:
+        """Whether the step's own records name it as it is."""
+        is_same_place = output.place(self._workspace) == self._root
+        return is_same_place and self._files.get(output.name) == output.content
+
+    def _present(self, output: Output) -> list[bool]:
+        """Of each of its files, whether it is there."""
+        place = output.place(self._workspace)
+        return [(place / file["path"]).is_file() for file in output.files]
+
+    def _is_lost(self, output: Output) -> bool:
+        """Whether there is nothing to keep: no photo, or a run that died had begun to delete it."""
+        has_photo = (output.place(self._workspace) / output.name).is_file()
+        return not has_photo or (output.leaving and not all(self._present(output)))
+
+    def _damage(self, output: Output) -> str | None:
+        place = output.place(self._workspace)
+        found = (ledger.damage(place, file) for file in output.files)
+        return next((problem for problem in found if problem), None)
+
+    def _aside(self, output: Output) -> Output:
+        """An output under a name of its own."""
+        stem = aside_name(output.stem, output.content[:_MARK_LENGTH])
+        return renamed(output, stem, aside=True, why=REPLACED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Says why an output has no current record."""
+
+    archive: int
+    present: dict[str, str]
+    """Path of each usable original → SHA-256."""
+    failed: frozenset[str]
+    skipped: frozenset[str]
+    coloured: frozenset[Photo]
+
+    @classmethod
+    def of(
+        cls,
+        ingested: Path,
+        quarantined: Iterable[Mapping[str, Any]],
+        archive: int,
+        own: Sequence[Output],
+    ) -> _Judge:
+        rows = [*read_rows(ingested / "quarantine.parquet"), *quarantined]
+        manifest = read_rows(ingested / "manifest.parquet")
+        return cls(
+            archive=archive,
+            present={printable(row["path"]): row["sha256"] for row in manifest},
+            failed=frozenset(row["path"] for row in rows if not is_policy(row["code"])),
+            skipped=frozenset(row["path"] for row in rows if is_policy(row["code"])),
+            coloured=frozenset(output.photo for output in own),
+        )
+
+    def why(self, output: Output) -> str:
+        archive, path, sha256 = output.photo
+        path = printable(path)
+        if archive != self.archive:
+            return ELSEWHERE
+        parents = [path, *(str(parent) for parent in Path(path).parents)]
+        if any(one in self.failed for one in parents):  # the photo, or the archive that holds it
+            return UNUSABLE
+        if path in self.skipped:
+            return LEFT_OUT
+        if path in self.present:
+            return REPLACED if self.present[path] != sha256 else UNUSABLE
+        return GONE
+
+
+def _records(folder: Path) -> Iterator[dict[str, Any]]:
+    for path in sorted((folder / "done").glob("*.json")):
+        record = ledger.read_json(path)
+        if record is not None:
+            yield record
+    yield from records_aside(folder)

@@ -1,0 +1,147 @@
+"""[colorize]: segmenter, merge, what is coloured and what outputs are like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from colorization.categories import CATEGORY_NAMES, VOC_CLASSES
+from colorization.merging.options import MERGE_MODES, MergeOptions
+from colorization.merging.segmenter_names import check_segmenter
+from storage.errors import REASONS
+from storage.formats import OUTPUT_FORMATS
+from storage.metadata.content_credentials import ALGORITHMS, Signing
+from tasks.config.problems import Rule
+from tasks.config.types import (
+    Accepts,
+    TriedBy,
+    canonical,
+    check_rules,
+    checked,
+    list_of,
+    number,
+    one_of,
+    over,
+    whole,
+)
+
+TONINGS = ("neutral", "keep")
+LABELS = ("corner", "border")
+_ACCEPTABLE = tuple(code for code, reason in REASONS.items() if reason.acceptable)
+_MERGE = MergeOptions()
+"""The defaults of [colorize], which are said there."""
+_PLACES = ("segmenter_weights", "hints", "certificates", "key")
+"""Fields of [colorize] that say where a file lies."""
+_URL = Accepts(
+    "an http:// or https:// URL, or nothing",
+    lambda value: value == "" or value.startswith(("http://", "https://")),
+    example="https://time.example.org",
+)
+_VocClass = Annotated[str, one_of(*VOC_CLASSES)]
+_Category = Annotated[str, one_of(*CATEGORY_NAMES)]
+
+
+@checked
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColorizeConfig:
+    """[colorize]: segmenter and merge."""
+
+    segmenter: Annotated[str, TriedBy(check_segmenter)] = "starter"
+    """starter, torchvision:<name>, or MODULE:CLASS of one's own."""
+    segmenter_weights: str = ""
+    """The official state dict (.pth) of a torchvision segmenter; default: the cache of
+    `chromaflow models fetch`. Of one's own: the file that it is called with."""
+    classes: dict[_VocClass, _Category] = field(default_factory=dict)
+    """VOC class → category where it is to be another than the paper's; for torchvision's segmenters."""
+    merge: Annotated[str, one_of(*MERGE_MODES)] = _MERGE.mode
+    """soft, or hard as in the paper. This and the five below: `colorization.merging.options`."""
+    temperature: Annotated[float, over(0)] = _MERGE.temperature
+    floor: Annotated[float, number(0, 1)] = _MERGE.floor
+    feather: Annotated[float, number(0, 0.5)] = _MERGE.feather
+    threshold: Annotated[float, number(0, 1)] = _MERGE.threshold
+    abstain: Annotated[float, number(0)] = _MERGE.abstain
+    short_side: Annotated[int, whole(32)] = 256
+    """Network size: the short side in pixels."""
+    chunk: Annotated[int, whole(1)] = 32
+    """Most photos a Dask future; about 12 megapixels end one earlier."""
+    sheet: Annotated[int, whole(0)] = 12
+    """Photos on the contact sheet; 0 for none."""
+    thumbnails: Annotated[int, whole(64, 1024, also=0)] = 256
+    """Long side of each photo's pictures in the run report, pixels; 0 for none, and then its mix of
+    categories and its colourfulness are not measured."""
+    toning: Annotated[str, one_of(*TONINGS)] = "neutral"
+    """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
+    accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
+    """What is coloured instead of skipped: ALREADY_COLOR, BILEVEL, ANIMATED."""
+    format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True)] = ""
+    """Format of all outputs: jpeg, png, tiff or webp; empty for each photo's own."""
+    label: Annotated[str, one_of(*LABELS, empty=True)] = ""
+    """A visible "AI colorized": corner or border; empty for none."""
+    sidecar: bool = False
+    """Whether every output gets an XMP sidecar, not only where the format holds no metadata."""
+    uncertainty: bool = False
+    """Whether every output gets a map of how certain its colours are beside it."""
+    hints: str = ""
+    """CSV of colours at points of photos (`tasks.config.hints`); empty for none."""
+    certificates: str = ""
+    """PEM with the signer's certificate and its authorities': every output that can gets a signed C2PA
+    manifest (needs the extra `c2pa`); empty for none."""
+    key: str = ""
+    """PEM with that certificate's private key."""
+    signature: Annotated[str, one_of(*ALGORITHMS)] = "es256"
+    """Algorithm of the key."""
+    time_authority: Annotated[str, _URL] = ""
+    """URL of a time-stamp authority that is asked for each output; empty for none."""
+
+    def __post_init__(self) -> None:
+        check_rules(
+            Rule(
+                bool(self.certificates) == bool(self.key),
+                "key",
+                "a file exactly when certificates is one",
+                self.key,
+                "Name both or none.",
+            ),
+            Rule(
+                not self.classes or self.segmenter.startswith("torchvision:"),
+                "segmenter",
+                "torchvision:NAME with [colorize.classes]",
+                self.segmenter,
+                "Take the classes out, or choose such a segmenter.",
+            ),
+        )
+        _ = self.merge_options  # raises for a wrong one
+
+    def result_parts(self) -> dict[str, Any]:
+        """What decides the outputs, for the fingerprint; files count by their hash."""
+        return {name: value for name, value in canonical(self).items() if name not in _PLACES}
+
+    def output_parts(self) -> dict[str, Any]:
+        """What a worker needs to know beside the models."""
+        names = ("toning", "accept", "format", "label", "sidecar", "uncertainty", "thumbnails")
+        return {name: getattr(self, name) for name in names} | {"signing": self.signing}
+
+    @property
+    def merge_options(self) -> MergeOptions:
+        """How the experts are merged. Raises ConfigError."""
+        return MergeOptions(
+            mode=self.merge,
+            temperature=self.temperature,
+            floor=self.floor,
+            feather=self.feather,
+            threshold=self.threshold,
+            abstain=self.abstain,
+        )
+
+    @property
+    def signing(self) -> Signing | None:
+        """With what outputs are signed, if at all. Raises UsageError for a value that cannot be one."""
+        if not self.certificates:
+            return None
+        return Signing(
+            certificates=Path(self.certificates),
+            key=Path(self.key),
+            algorithm=self.signature,
+            time_authority=self.time_authority,
+        )

@@ -1,0 +1,100 @@
+"""The demo's data: colour photos that the scikit-image and scikit-learn wheels carry.
+
+Each photo is cut into overlapping tiles, so that two categories have enough to fine-tune on; the
+archive is gray copies of whole photos.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from storage.records.ledger import atomic_path, write_bytes
+
+PHOTOS = {
+    "people": (("skimage", "data/astronaut.png"),),
+    "places": (
+        ("sklearn", "datasets/images/china.jpg"),
+        ("skimage", "data/rocket.jpg"),
+        ("skimage", "data/coffee.png"),
+    ),
+}
+ARCHIVE = (
+    ("skimage", "data/astronaut.png"),
+    ("sklearn", "datasets/images/china.jpg"),
+    ("skimage", "data/chelsea.png"),
+    ("sklearn", "datasets/images/flower.jpg"),
+    ("skimage", "data/rocket.jpg"),
+)
+_TILE, _STEP = 288, 56
+CONFIG = """# Written by `chromaflow demo`: the main job in small, on photos from the installed wheels.
+workspace = "workspace"
+
+[datasets]
+people = "photos/people"
+places = "photos/places"
+
+[archive]
+path = "gray"
+output = "colorized"
+truth = "truth"
+
+[ingest]
+val_share = 0.2
+
+[preprocess]
+saturation = 1.1
+vertical_flip = 0.0
+
+[train]
+recipe = "starter"
+init = "starter"
+
+[train.overrides]
+epochs = 2
+batch = 8
+learning_rate = 1e-4
+final_learning_rate = 1e-5
+"""
+
+
+def write_demo(folder: Path) -> Path:
+    """Write photos, gray archive, truth and config below a folder, once. Returns the config."""
+    for category, photos in PHOTOS.items():
+        for package, path in photos:
+            _write_tiles(_load(package, path), folder / "photos" / category, Path(path).stem)
+    for package, path in ARCHIVE:
+        rgb = _load(package, path)
+        name = f"{Path(path).stem}.png"
+        _save(Image.fromarray(rgb), folder / "truth" / name)
+        _save(Image.fromarray(rgb).convert("L"), folder / "gray" / name)
+    config = folder / "chromaflow.toml"
+    if not config.exists():
+        write_bytes(config, CONFIG.encode())
+    return config
+
+
+def _load(package: str, path: str) -> NDArray[np.uint8]:
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None, f"{package} is a dependency"
+    with Image.open(Path(spec.origin).parent / path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _write_tiles(rgb: NDArray[np.uint8], folder: Path, stem: str) -> None:
+    height, width = rgb.shape[:2]
+    for top in range(0, height - _TILE + 1, _STEP):
+        for left in range(0, width - _TILE + 1, _STEP):
+            tile = Image.fromarray(rgb[top : top + _TILE, left : left + _TILE])
+            _save(tile, folder / f"{stem}-{top:03d}-{left:03d}.png")
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    """Save unless it is there: a later demo run must find the same files, times included."""
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            image.save(temporary, "PNG")

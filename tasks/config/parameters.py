@@ -1,0 +1,35 @@
+"""The parameters of a flow, whoever gives them: a command, a deployment, Prefect's page, Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from inspect import signature
+from typing import Annotated, Any, get_type_hints
+
+from tasks.config.colorize import ColorizeConfig
+from tasks.config.problems import PYTHON, Place
+from tasks.config.types import TableOf, build
+
+_HINTS = get_type_hints(ColorizeConfig, include_extras=True)
+_COLORIZE = TableOf(
+    {f.name: _HINTS[f.name] | None for f in fields(ColorizeConfig)},
+    {f.name: f.default for f in fields(ColorizeConfig)},
+)
+_SETTINGS = Annotated[dict[str, Any], _COLORIZE] | None
+"""Fields of [colorize] to replace; None, which JSON calls null, replaces nothing."""
+
+
+def check_parameters(
+    function: Callable[..., Any], values: Mapping[str, Any], place: Place = PYTHON
+) -> None:
+    """Check parameters of a flow's function against its signature: kinds, and what settings hold.
+
+    Prefect's own check would turn "3" and 3.0 into 3. Raises ConfigError naming every wrong one.
+    """
+    hints = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
+    if "settings" in hints:
+        hints["settings"] = _SETTINGS
+    parameters = signature(function).parameters
+    defaults = {name: parameters[name].default for name in hints}
+    build(Annotated[dict[str, Any], TableOf(hints, defaults)], dict(values), place)

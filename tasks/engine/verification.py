@@ -1,0 +1,163 @@
+"""Is what was published still there, byte for byte? Asked by the skip rule and by `verify`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from storage.records import ledger
+from storage.records.fingerprint import hash_file, hash_value
+from storage.records.workspace import Workspace
+from storage.sources.files import LIST_PREFIX
+from storage.sources.source import is_url
+from tasks.engine.kept import damaged_kept
+
+SUCCESS_NAME = "_SUCCESS.json"
+KEPT_LABEL = "colorize/kept"
+"""Of outputs that no current step names."""
+_SELF = "self"
+
+
+def write_success(folder: Path, success: Mapping[str, Any]) -> None:
+    """Write the last file of a published folder, with a hash of itself."""
+    ledger.write_json(folder / SUCCESS_NAME, {**success, _SELF: hash_value(success)})
+
+
+def read_success(folder: Path) -> dict[str, Any] | None:
+    """What a published folder says of itself; None where it is not published or not whole."""
+    success = ledger.read_json(folder / SUCCESS_NAME)
+    if success is None or success.pop(_SELF, None) != hash_value(success):
+        return None
+    return success
+
+
+def find_damage(
+    folder: Path,
+    success: Mapping[str, Any],
+    root: Path,
+    hash_of: Callable[[Path], str] = hash_file,
+) -> dict[str, list[str]]:
+    """Verify a published step. Returns what is damaged: item or output name → all that is wrong.
+
+    root: where the items' files lie. hash_of: how a file's SHA-256 is found; by default it is read.
+    """
+    problems: dict[str, list[str]] = {}
+    for output in success["outputs"]:
+        if problem := ledger.damage(folder, output, hash_of):
+            problems[output["path"]] = [problem]
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+        checks = pool.map(
+            lambda pair: _item_damage(folder, root, pair[0], pair[1], hash_of),
+            list(success["items"].items()),
+        )
+        problems |= {name: found for name, found in checks if found}
+    return problems
+
+
+def damage_reasons(problems: Mapping[str, list[str]]) -> tuple[str, ...]:
+    """A line an item or output of `find_damage`: its first problem, and how many more there are."""
+    return tuple(
+        found[0] + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+        for found in problems.values()
+    )
+
+
+def verify_workspace(workspace: Workspace) -> tuple[list[str], list[dict[str, str]]]:
+    """The current steps, and every damaged item or output of them: step, item, problem.
+
+    Everything is read; where something is damaged, the next run reads everything too.
+    """
+    rows, steps = [], []
+    for folder in workspace.all_current():
+        label = f"{folder.parent.name}/{folder.name}"
+        steps.append(label)
+        success = read_success(folder)
+        if success is None:
+            problem = f"{SUCCESS_NAME} is missing or damaged"
+            rows.append({"step": label, "item": SUCCESS_NAME, "problem": problem})
+            continue
+        root = root_of(workspace, folder, success)
+        problems = find_damage(folder, success, root)
+        rows += [
+            {"step": label, "item": item, "problem": problem}
+            for item, found in sorted(problems.items())
+            for problem in found
+        ]
+    rows += [
+        {"step": KEPT_LABEL, "item": name, "problem": problem}
+        for name, problem in damaged_kept(workspace)
+    ]
+    if rows:
+        _forget_hashes(workspace)
+    return steps, rows
+
+
+def _forget_hashes(workspace: Workspace) -> None:
+    """Have the next run read everything: the stamps of what is damaged may be those of before."""
+    with suppress(OSError):  # a disk that cannot be written to: then nothing can run on it either
+        workspace.hashes.unlink(missing_ok=True)
+
+
+def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> Path:
+    """Where a published step's files lie: its folder, or a tree beside the workspace."""
+    return (workspace.root / success["root"]).resolve() if success.get("root") else folder
+
+
+def places(workspace: Workspace, source: str, output_root: Path | None) -> dict[str, str]:
+    """Where a step's source and outputs lie, for `_SUCCESS.json`: in no fingerprint, as all may move.
+
+    source: a location; empty where the step has none of its own.
+    """
+    root = os.path.relpath(output_root, workspace.root) if output_root else ""
+    found = {"root": root, "source": source}
+    return found | {"source_from_here": _from_here(workspace, source)} if source else {"root": root}
+
+
+def source_at(workspace: Workspace, success: Mapping[str, Any]) -> str:
+    """Where the source of an ingested key lies: it may have been moved together with the workspace."""
+    beside = _at_here(workspace, success["source_from_here"])
+    if is_url(beside) or Path(beside.removeprefix(LIST_PREFIX)).exists():
+        return beside
+    return str(success["source"])
+
+
+def is_same_place(workspace: Workspace, success: Mapping[str, Any], source: str) -> bool:
+    """Whether a source lies where it did, by itself or seen from the workspace."""
+    beside = success.get("source_from_here")
+    return source == success.get("source") or _from_here(workspace, source) == beside
+
+
+def _from_here(workspace: Workspace, location: str) -> str:
+    """A location as seen from the workspace, so that it holds where both are moved."""
+    if is_url(location):
+        return location
+    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
+    return prefix + os.path.relpath(location.removeprefix(prefix), workspace.root.resolve())
+
+
+def _at_here(workspace: Workspace, beside: str) -> str:
+    """What `_from_here` was given, where the workspace is now."""
+    if is_url(beside):
+        return beside
+    prefix = LIST_PREFIX if beside.startswith(LIST_PREFIX) else ""
+    return prefix + os.path.normpath(workspace.root.resolve() / beside.removeprefix(prefix))
+
+
+def _item_damage(
+    folder: Path, root: Path, name: str, digest: str, hash_of: Callable[[Path], str]
+) -> tuple[str, list[str]]:
+    """The item's name, and all that is wrong with its record and files."""
+    path = ledger.record_path(folder, name)
+    record = ledger.read_json(path)
+    if record is None:
+        return name, [f"record of {name} is missing"]
+    if hash_of(path) != digest:
+        return name, [f"record of {name} has changed"]
+    files = [(root, file) for file in record["files"]]
+    files += [(folder, file) for file in record["extras"]]
+    found = (ledger.damage(base, file, hash_of) for base, file in files)
+    return name, [f"{name}: {problem}" for problem in found if problem]

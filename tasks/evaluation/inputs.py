@@ -1,0 +1,127 @@
+"""What `chromaflow evaluate IN` reads: colour photos of a folder or archive, or a held-out split."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from colorization.categories import CATEGORY_NAMES
+from storage.errors import UsageError
+from storage.records.manifest import SPLITS, Quarantined, read_rows
+from storage.records.workspace import Workspace
+from storage.sources.archives import is_archive_name
+from storage.sources.source import is_url, open_source, resolve_location
+from storage.sources.walk import without_twins
+from tasks.archive.mirrors import load_fetched
+from tasks.engine.stages import source_of
+from tasks.jobs.items import printable, spread_evenly
+
+ALL = "all"
+_MANIFEST_NAME = "manifest.parquet"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoSet:
+    """Photos of one source, with their category."""
+
+    source: str
+    photos: tuple[dict[str, Any], ...]
+    """source, path, offset, bytes, category (empty where nothing says it), and name: the path, behind
+    its category where several sources are evaluated."""
+    problems: tuple[Quarantined, ...] = ()
+    chosen: bool = False
+    """Whether ingest chose them, gray and toned ones left out."""
+
+
+def find_photos(location: str, config: Path, most: int) -> list[PhotoSet]:
+    """The photos to evaluate.
+
+    location: `CATEGORY:SPLIT` or `all:SPLIT` of the workspace of a chromaflow.toml, where no file or
+    folder is called so; else what `storage.sources.source.open_source` takes. most: of a category, evenly
+    spaced; 0 for all. Raises UsageError where there is nothing of the kind.
+    """
+    if most < 0:
+        raise UsageError(f"Expected --photos of 0 (all) or more, got {most}.")
+    category, sign, split = location.partition(":")
+    if sign and not is_url(location) and not Path(location).exists() and category != "list":
+        sets = _split_photos(category, split, config)
+    else:
+        sets = [_source_photos(resolve_location(location))]
+    return [_sample(photos, most) for photos in sets] if most else sets
+
+
+def _split_photos(category: str, split: str, config: Path) -> list[PhotoSet]:
+    if category not in (ALL, *CATEGORY_NAMES) or split not in SPLITS:
+        raise UsageError(
+            f"Expected a folder or archive of colour photos, or CATEGORY:SPLIT with a category of "
+            f"{ALL}, {', '.join(CATEGORY_NAMES)} and a split of {', '.join(SPLITS)}; got "
+            f"{category}:{split}. Check the path."
+        )
+    workflow = load_fetched(config)
+    workspace = Workspace(workflow.workspace)
+    wanted = tuple(workflow.datasets) if category == ALL else (category,)
+    missing = [
+        name for name in wanted if not (workspace.current("ingest", name) / _MANIFEST_NAME).exists()
+    ]
+    if missing or not wanted:
+        raise UsageError(
+            f"Expected ingested photos of {', '.join(missing) or 'a dataset'} in {workspace.root}, "
+            f"found none. `chromaflow ingest --config {config}` reads them."
+        )
+    return [_manifest_photos(workspace, name, split) for name in wanted]
+
+
+def _manifest_photos(workspace: Workspace, category: str, split: str) -> PhotoSet:
+    source = source_of(workspace, category)
+    rows = read_rows(workspace.current("ingest", category) / _MANIFEST_NAME)
+    photos = [
+        _photo(source, row, category) | {"name": f"{category}/{row['path']}"}
+        for row in rows
+        if row["split"] == split
+    ]
+    return PhotoSet(source=source, photos=tuple(photos), chosen=True)
+
+
+def _source_photos(location: str) -> PhotoSet:
+    """All files of a folder or archive; archives inside it are not opened."""
+    listing = without_twins(open_source(location).listing())
+    around = Path(location).name.partition(".")[0]
+    problems = [(p.path, p.code, p.detail) for p in listing.problems]
+    photos = []
+    for file in listing.files:
+        if is_archive_name(file.path):
+            problems.append((file.path, "NESTED_ARCHIVE", "name it as IN of its own"))
+            continue
+        photos.append(_photo(location, asdict(file), _category_of(file.path, around)))
+    return PhotoSet(
+        source=location,
+        photos=tuple(photos),
+        problems=tuple(
+            Quarantined(path=printable(path), code=code, detail=detail, stage="evaluate")
+            for path, code, detail in problems
+        ),
+    )
+
+
+def _photo(source: str, row: dict[str, Any], category: str) -> dict[str, Any]:
+    place = {key: row[key] for key in ("path", "offset", "bytes")}
+    return {"source": source, "category": category, "name": row["path"], **place}
+
+
+def _category_of(path: str, around: str) -> str:
+    """The first folder that is called as a category, or the source itself; else empty."""
+    names = [*PurePosixPath(path).parts[:-1], around]
+    return next((name for name in names if name in CATEGORY_NAMES), "")
+
+
+def _sample(photos: PhotoSet, most: int) -> PhotoSet:
+    """Evenly spaced photos, by path, at most so many of a category."""
+    kept = []
+    for category in sorted({photo["category"] for photo in photos.photos}):
+        rows = sorted(
+            (photo for photo in photos.photos if photo["category"] == category),
+            key=lambda photo: str(photo["path"]),
+        )
+        kept += [rows[i] for i in spread_evenly(len(rows), most)]
+    return replace(photos, photos=tuple(kept))

@@ -1,0 +1,1 @@
+"""A folder that photos arrive in: what is new, what is still being written, copies of what left."""

@@ -1,0 +1,145 @@
+"""What a workspace holds and what this machine can do, without torch or Prefect."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from colorization.categories import CATEGORY_NAMES
+from colorization.errors import ColorizationError
+from storage.errors import PhotoError, StorageError
+from storage.photos.codecs import codec_problems
+from storage.records.manifest import read_rows
+from storage.records.workspace import Workspace
+from tasks.archive.ownership import claimed
+from tasks.config.model import Workflow
+from tasks.engine.stage_code import STAGE_NAMES
+from tasks.engine.stages import plan_row
+from tasks.engine.verification import read_success
+from tasks.graph import build_steps, plan
+from tasks.weights.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
+
+_GPU_SECONDS = 10
+_PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
+
+
+def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
+    """One row a published step: counts, seconds, peak memory, folder."""
+    rows = []
+    for stage in STAGE_NAMES:
+        for link in workspace.all_current():
+            success = read_success(link) if link.parent.name == stage else None
+            if success is not None:
+                keep = {name: success[name] for name in ("counts", "seconds", "peak_mb")}
+                rows.append({"step": f"{stage}/{link.name}", **keep, "folder": str(link.resolve())})
+    return rows
+
+
+def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
+    """Every quarantined photo of the current outputs, with its key."""
+    rows = []
+    for link in workspace.all_current():
+        table = link / "quarantine.parquet"
+        rows += [{"key": link.name, **row} for row in read_rows(table)] if table.exists() else []
+    return rows
+
+
+def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
+    """What `plan` would say of every step of the workflow that `load` gives; or else why it cannot.
+
+    A workspace can be looked at where its photos are not.
+    """
+    try:
+        return [plan_row(decision) for decision in plan(build_steps(claimed(load()))).values()], ""
+    except (StorageError, ColorizationError) as error:
+        return [], str(error)
+
+
+def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:
+    """(what, finding, whether it is fine) of everything that a run needs."""
+    existing = next(p for p in [workspace.root, *workspace.root.resolve().parents] if p.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    checks = [
+        ("Python", platform.python_version(), sys.version_info >= (3, 11)),
+        ("cores", str(os.cpu_count()), True),
+        ("bf16", "native" if _cpu_has("avx512_bf16", "amx_bf16") else "no: fp32 is used", True),
+        ("GPU", *_gpu()),
+        ("disk", f"{free:.0f} GB free at {existing}", free > 5),
+    ]
+    checks += [_package(name) for name in _PACKAGES]
+    checks += [_codec(name, problem) for name, problem in codec_problems().items()]
+    checks += [_model(model) for model in known_models()]
+    return checks
+
+
+def known_models() -> list[ModelFile]:
+    """Every model the package knows by name."""
+    names = (
+        "starter",
+        "torchvision:deeplabv3_resnet101",
+        "torchvision:lraspp_mobilenet_v3_large",
+        "torchvision:deeplabv3_mobilenet_v3_large",
+    )
+    starters = [starter_file(name) for name in CATEGORY_NAMES]
+    return [*starters, *(segmenter_file(name) for name in names), imagenet_encoder()]
+
+
+def _model(model: ModelFile) -> tuple[str, str, bool]:
+    optional = model.name.startswith("torchvision:")
+    if model.present:
+        finding = f"{model.path.stat().st_size / 1e6:.1f} MB"
+    else:
+        finding = f"not here; `chromaflow models fetch {model.name}`" if optional else "missing"
+    return model.name, finding, model.present or optional
+
+
+def _package(name: str) -> tuple[str, str, bool]:
+    try:
+        return name, version(name), True
+    except PackageNotFoundError:
+        return name, "missing", False
+
+
+def _cpu_has(*flags: str) -> bool:
+    path = Path("/proc/cpuinfo")
+    words = set(path.read_text(errors="replace").split()) if path.exists() else set()
+    return bool(words & set(flags))
+
+
+def _codec(name: str, problem: PhotoError | None) -> tuple[str, str, bool]:
+    """One that needs a package which nobody asked for is no fault of the machine."""
+    if problem is None:
+        return f"codec {name}", "decodes", True
+    finding = f"{problem.code}: {problem.detail}"
+    return f"codec {name}", finding, problem.code == "CODEC_MISSING"
+
+
+def _gpu() -> tuple[str, bool]:
+    """What nvidia-smi says. A driver that hangs keeps it from ending, even when it is killed."""
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return "none: CPU is used", True
+    query = [command, "--query-gpu=name", "--format=csv,noheader"]
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    try:
+        process = subprocess.Popen(query, start_new_session=True, text=True, **options)
+    except OSError as error:
+        return f"{command} does not start: {error.strerror}", False
+    try:
+        found, _ = process.communicate(timeout=_GPU_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return (
+            f"{command} gave no answer in {_GPU_SECONDS} s: restart the machine or its driver, or "
+            'set [compute] device = "cpu"',
+            False,
+        )
+    return found.strip() or "none: CPU is used", True

@@ -1,0 +1,42 @@
+"""The commands that a report names: to do it again, and to try again what failed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+_FLAGS = ("sidecar", "uncertainty")
+_OPTIONS = ("segmenter", "merge", "toning", "format", "label", "hints", "abstain")
+
+
+def reproduce_command(request: Mapping[str, Any] | None, output: str | None) -> str:
+    """The command line of a run. request: as `tasks.archive.workflow.archive_request` makes it; None for a
+    workspace of a config. output: the OUT; it is where another one is to be named."""
+    if request is None or output is None:
+        return "chromaflow run"
+    words = ["chromaflow", "colorize", request["archive"], output]
+    settings = request["settings"]
+    if request["models"]:
+        words += ["--models", request["models"]]
+    for name in ("include", "exclude"):
+        words += [word for value in request[name] for word in (f"--{name}", value)]
+    for name in _OPTIONS:
+        if settings.get(name) is not None:
+            words += [f"--{name}", str(settings[name])]
+    words += [word for code in settings.get("accept") or () for word in ("--accept", code)]
+    given = [name for name in _FLAGS if settings.get(name) is not None]
+    words += [f"--{name}" if settings[name] else f"--no-{name}" for name in given]
+    if settings.get("certificates"):
+        words += ["--sign", settings["certificates"], settings["key"]]
+    if not request.get("follow", True):
+        words.append("--no-follow")
+    if request["bag"]:
+        words.append("--bag")
+    return shlex.join(words)
+
+
+def retry_command(output: str | None, code: str | None = None) -> str:
+    """The command that tries photos in quarantine again: those of a reason, or whose may have passed."""
+    words = ["chromaflow", "retry", *([output] if output else [])]
+    return shlex.join([*words, *(["--reason", code] if code else [])])

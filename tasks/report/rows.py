@@ -1,0 +1,168 @@
+"""Every photo of a colorized archive as a row of its report, from the records of the run.
+
+Nothing is measured here: what a run did not record stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from colorization.categories import CATEGORY_NAMES
+from storage.errors import is_policy
+from storage.pictures.thumbnails import PACKS_FOLDER
+from storage.records.manifest import read_rows
+from storage.records.outputs import MAP_SUFFIX
+from storage.records.tables import REAL, TEXT, WHOLE
+from storage.records.workspace import Workspace
+from tasks.engine.kept import recorded_kept
+from tasks.engine.published import PublishedStep, read_step
+from tasks.engine.verification import root_of
+from tasks.graph import ARCHIVE
+
+COLOURED, FAILED, SKIPPED, WAITING, KEPT = STATUSES = (
+    "coloured",
+    "failed",
+    "skipped",
+    "waiting",
+    "kept",
+)
+"""skipped: on purpose, by a policy. waiting: ingested, but not coloured yet. kept: coloured by an
+earlier run, and `detail` says why not by this one (`tasks.engine.kept.WHY`)."""
+SHARES = tuple(f"share_{name}" for name in CATEGORY_NAMES)
+MEASURES = ("colourfulness", "uncertainty", "max_dL", "seconds")
+SAID = ("description", "date", "artist", "copyright")
+COLUMNS = {
+    "path": TEXT,
+    "status": TEXT,
+    "reason": TEXT,
+    "detail": TEXT,
+    "stage": TEXT,
+    "bytes": WHOLE,
+    "width": WHOLE,
+    "height": WHOLE,
+    "format": TEXT,
+    **dict.fromkeys(SHARES, REAL),
+    **dict.fromkeys(MEASURES, REAL),
+    "sha256": TEXT,
+    "output": TEXT,
+    "output_bytes": WHOLE,
+    "output_sha256": TEXT,
+    "uncertainty_map": TEXT,
+    **dict.fromkeys(SAID, TEXT),
+    "lost": TEXT,
+    "pack": TEXT,
+    "picture": WHOLE,
+}
+"""Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
+lost: metadata that could not be read or kept; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a workspace holds of its archive."""
+
+    workspace: Workspace
+    ingested: PublishedStep | None
+    colorized: PublishedStep | None
+    root: Path | None
+    """Where the outputs lie; None before there are any."""
+    rows: list[Row] = field(default_factory=list)
+    packs: dict[str, Path] = field(default_factory=dict)
+    """Files of small pictures by name."""
+
+
+def read_archive(workspace: Workspace) -> Archive:
+    """All photos of the archive, in the order of the manifest; those without a row in it at the end."""
+    ingested = read_step(workspace.current("ingest", ARCHIVE).resolve())
+    colorized = read_step(workspace.current("colorize", ARCHIVE).resolve())
+    root = root_of(workspace, colorized.folder, colorized.success) if colorized else None
+    archive = Archive(workspace, ingested, colorized, root)
+    rows: dict[str, Row] = {}
+    for photo in read_rows(ingested.folder / "manifest.parquet") if ingested else ():
+        known = ("path", "bytes", "width", "height", "format", "sha256")
+        rows[photo["path"]] = {"status": WAITING} | {name: photo[name] for name in known}
+    beside = [_refused(refused) for refused in _quarantined(ingested)]
+    for refused in _quarantined(colorized):
+        row = rows.get(refused["path"])
+        if row is not None:
+            row.update(_refused(refused))
+        else:
+            beside.append(_refused(refused))
+    for output in _outputs(archive):
+        row = rows.get(output["path"], {})
+        if row.get("sha256", output["sha256"]) == output["sha256"]:  # else it is of an older file
+            rows[output["path"]] = row | output
+    archive.rows.extend([*rows.values(), *beside, *_kept(archive)])
+    return archive
+
+
+def _kept(archive: Archive) -> Iterator[Row]:
+    """A row an output that no current record names, where it lies in the same tree."""
+    current = {row.get("output") for row in _outputs(archive)}
+    for output in recorded_kept(archive.workspace):
+        if output.place(archive.workspace) != archive.root or output.name in current:
+            continue
+        pack = Path(output.pack).stem if output.pack else ""
+        if pack:
+            archive.packs[pack] = archive.workspace.root / output.pack
+        files = {file["path"]: file for file in output.files}
+        row = _coloured(output.facts, files, pack, output.picture)
+        yield row | {"status": KEPT, "detail": output.why}
+
+
+def _quarantined(step: PublishedStep | None) -> list[Row]:
+    return read_rows(step.folder / "quarantine.parquet") if step else []
+
+
+def _refused(row: Row) -> Row:
+    return {
+        "path": row["path"],
+        "status": SKIPPED if is_policy(row["code"]) else FAILED,
+        "reason": row["code"],
+        "detail": row["detail"],
+        "stage": row["stage"],
+    }
+
+
+def _outputs(archive: Archive) -> Iterator[Row]:
+    """A row a coloured photo; its pack is noted on the way."""
+    if archive.colorized is None:
+        return
+    for _, record in archive.colorized.records():
+        files = {file["path"]: file for file in record["files"]}
+        pack = ""
+        for extra in record["extras"]:
+            if extra["path"].startswith(f"{PACKS_FOLDER}/"):
+                pack = Path(extra["path"]).stem
+                archive.packs[pack] = archive.colorized.folder / extra["path"]
+        for picture, facts in enumerate(record.get("outputs", ())):
+            yield _coloured(facts, files, pack, picture)
+
+
+def _coloured(facts: Row, files: dict[str, Row], pack: str, picture: int) -> Row:
+    written = files[facts["output"]]
+    map_name = facts["output"].rpartition(".")[0] + MAP_SUFFIX
+    shares = facts.get("shares", {})
+    said = facts.get("said", {})
+    row = {
+        "path": facts["photo"],
+        "status": COLOURED,
+        "bytes": facts["bytes"],
+        "width": facts["width"],
+        "height": facts["height"],
+        "sha256": facts["sha256"],
+        "output": facts["output"],
+        "output_bytes": written["bytes"],
+        "output_sha256": written["sha256"],
+        "uncertainty_map": map_name if map_name in files else None,
+        **{f"share_{name}": share for name, share in shares.items()},
+        **{name: said.get(name) for name in SAID},
+    }
+    row |= {name: facts.get(name) for name in MEASURES}
+    row["lost"] = "; ".join(facts.get("lost", ())) or None
+    return row | ({"pack": pack, "picture": picture} if pack else {})

@@ -1,0 +1,318 @@
+"""The run report: a page that opens from the disk, and its contents as files for programs.
+
+Everything on the page is data that its script puts there as text; no outside string becomes markup
+(docs/decisions/015).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from colorization.categories import CATEGORY_NAMES
+from storage.errors import OutputError, UsageError, explain_reason, may_pass
+from storage.pictures.thumbnails import PACKS_FOLDER
+from storage.records.fingerprint import hash_bytes, hash_file, hash_value
+from storage.records.ledger import link_or_copy, read_json, remove_partials, write_bytes, write_json
+from storage.records.page_data import write_page_data
+from storage.records.safe_csv import write_csv
+from storage.records.tables import write_typed_table
+from storage.records.workspace import Workspace
+from tasks.archive.workflow import newest_request
+from tasks.engine.events import EVENTS_NAME, run_ids, run_summary
+from tasks.engine.kept import store_files
+from tasks.engine.verification import SUCCESS_NAME
+from tasks.graph import ARCHIVE
+from tasks.queries.experts import known_weights, models_of
+from tasks.report.changes import CHANGES_NAME, CHANGES_TABLE, Changes
+from tasks.report.commands import reproduce_command, retry_command
+from tasks.report.rows import COLUMNS, FAILED, KEPT, STATUSES, Archive, Row, read_archive
+
+PAGE_NAME = "index.html"
+RUN_NAME, PHOTOS_NAME, FAILURES_NAME = "run.json", "photos.parquet", "failures.csv"
+_PAGE_FOLDER, _CODE_FOLDER = "page", "page"
+_FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
+_CODED = ("status", "reason", "stage", "format", "pack")
+"""Columns with few values: sent to the page as a list of these and numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A report that was written."""
+
+    folder: Path
+    counts: dict[str, int]
+    bytes: int
+    """Of all its files."""
+    changes: dict[str, Any] | None = None
+    """What differs from another output, in short."""
+
+    @property
+    def page(self) -> Path:
+        """The file to open."""
+        return self.folder / PAGE_NAME
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "report": str(self.page),
+            "counts": self.counts,
+            "bytes": self.bytes,
+            "changes": self.changes,
+        }
+
+
+def write_report(
+    workspace: Workspace,
+    *,
+    output: str | None = None,
+    folder: Path | None = None,
+    changes: Changes | None = None,
+) -> Report:
+    """Write or renew the report of what a workspace holds of its archive.
+
+    output: the OUT as its user names it, None for a workspace of a config. folder: where to write,
+    by default report/ in the workspace. changes: against another output. Raises UsageError where no
+    archive was ingested and for a folder that holds something else, OutputError.
+    """
+    archive = read_archive(workspace)
+    if archive.ingested is None:
+        raise UsageError(
+            f"Expected an archive that was read at least once, found none in {workspace.root}. "
+            "Run `chromaflow colorize IN OUT` first."
+        )
+    is_given, folder = folder is not None, (folder or workspace.report).resolve()
+    with _written(folder):
+        if is_given:
+            _check_ours(folder)
+            remove_partials(folder)
+        summary = _write(archive, output, folder, changes)
+        num_bytes = _num_bytes(folder)
+    return Report(
+        folder=folder,
+        counts=summary["counts"],
+        bytes=num_bytes,
+        changes=changes.summary if changes else None,
+    )
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Make the folder; what the disk refuses in the block is an OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"Expected to write the report to {folder}, got: {error.strerror or error}. Free or "
+            "repair the disk, or name another folder with `chromaflow report --output`."
+        ) from error
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise UsageError for a folder of somebody else's: a report replaces and removes files."""
+    code = [name for name, _ in _page_files() if name != PAGE_NAME]
+    if any(folder.iterdir()) and not any((folder / name).exists() for name in code):
+        raise UsageError(
+            f"Expected an empty folder or that of an earlier report, got {folder}. Name another one "
+            "with --output."
+        )
+
+
+def _write(
+    archive: Archive, output: str | None, folder: Path, changes: Changes | None
+) -> dict[str, Any]:
+    """Write all files; run.json, by which `renew_report` knows a whole report, last. Returns its
+    value."""
+    summary = _summary(archive, output, folder)
+    _write_page(folder)
+    _write_packs(archive, folder)
+    _write_twins(archive, folder, summary)
+    if changes is not None:
+        changes.write(folder)
+        summary["changes"] = changes.summary
+    else:
+        for name in (CHANGES_NAME, CHANGES_TABLE):  # of an earlier report
+            (folder / name).unlink(missing_ok=True)
+    write_page_data(folder / "photos.js", "photos", _columns(archive.rows))
+    summary["bytes"]["report"] = _num_bytes(folder)
+    write_page_data(folder / "run.js", "run", summary)
+    write_json(folder / RUN_NAME, summary)
+    return summary
+
+
+def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Path:
+    """The page of the report after a run; written anew unless it says the same already.
+
+    output: see `write_report`. exit_code: of the run. Raises OutputError.
+    """
+    folder = workspace.report
+    before = read_json(folder / RUN_NAME) or {}
+    ended = (before.get("run") or {}).get("exit_code")
+    if before.get("state") == _state(workspace) and ended == exit_code:
+        return folder / PAGE_NAME
+    return write_report(workspace, output=output).page
+
+
+def _state(workspace: Workspace) -> dict[str, str]:
+    """Hashes of all that a report is made of: what was published, and the page itself."""
+    published = {
+        f"{stage}/{ARCHIVE}": workspace.current(stage, ARCHIVE) / SUCCESS_NAME
+        for stage in ("ingest", "colorize")
+    }
+    known = {name: hash_file(path) for name, path in published.items() if path.exists()}
+    kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
+    known |= {"kept": hash_value(kept)} if kept else {}
+    return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
+
+
+def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, Any]:
+    """run.json: what the page says of the run as a whole."""
+    assert archive.ingested is not None
+    workspace, step = archive.workspace, archive.colorized
+    statuses = Counter(row["status"] for row in archive.rows)
+    request = newest_request(workspace)
+    known = known_weights([workspace], [])
+    return {
+        "version": 1,
+        "chromaflow": version("chromaflow"),
+        "state": _state(workspace),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": run_summary(workspace),
+        "source": archive.ingested.source,
+        "output": output or (str(archive.root) if archive.root else ""),
+        "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
+        "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
+        "counts": {s: statuses[s] for s in STATUSES if s != KEPT or statuses[s]},
+        "bytes": {
+            "photos": sum(row.get("bytes") or 0 for row in archive.rows),
+            "outputs": sum(row.get("output_bytes") or 0 for row in archive.rows),
+        },
+        "reasons": _reasons(archive.rows, output),
+        "categories": list(CATEGORY_NAMES),
+        "models": models_of(step, known) if step else None,
+        "steps": [
+            {**one.to_dict(), "seconds": one.success["seconds"], "peak_mb": one.success["peak_mb"]}
+            for one in (archive.ingested, step)
+            if one is not None
+        ],
+        "commands": {
+            "reproduce": reproduce_command(request, output),
+            "retry": retry_command(output),
+        },
+        "changes": None,
+    }
+
+
+def _folder(archive: Archive) -> Path | None:
+    """The folder that holds the originals; None where they are in an archive, a list or a URL."""
+    assert archive.ingested is not None
+    path = Path(archive.ingested.source)
+    return path if path.is_dir() else None
+
+
+def _reasons(rows: Iterable[Row], output: str | None) -> list[dict[str, Any]]:
+    """Failures before what was skipped, the most frequent first."""
+    counts = Counter((row["status"], row["reason"]) for row in rows if row.get("reason"))
+    found = []
+    for (status, code), count in counts.items():
+        reason = explain_reason(code)
+        found.append(
+            {
+                "code": code,
+                "status": status,
+                "count": count,
+                "meaning": reason.meaning,
+                "remedy": reason.remedy,
+                "may_pass": may_pass(code),
+                "retry": retry_command(output, code),
+            }
+        )
+    return sorted(found, key=lambda r: (r["status"] != FAILED, -r["count"], r["code"]))
+
+
+def _write_packs(archive: Archive, folder: Path) -> None:
+    """Hard-link the small pictures, and remove those of an earlier report."""
+    packs = folder / PACKS_FOLDER
+    packs.mkdir(exist_ok=True)
+    for path in packs.glob("*.js"):
+        if path.stem not in archive.packs:
+            path.unlink()
+    for name, source in archive.packs.items():
+        target = packs / f"{name}.js"
+        if source.exists() and not _is_as(source, target):
+            target.unlink(missing_ok=True)
+            link_or_copy(source, target)
+
+
+def _is_as(source: Path, target: Path) -> bool:
+    """Whether a target is the source itself, or a copy made since it was written."""
+    if not target.exists():
+        return False
+    own, other = target.stat(), source.stat()
+    is_copy = own.st_size == other.st_size and own.st_mtime_ns >= other.st_mtime_ns
+    return is_copy or target.samefile(source)
+
+
+def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> None:
+    """photos.parquet, failures.csv and the events of the newest run."""
+    write_typed_table(folder / PHOTOS_NAME, archive.rows, COLUMNS)
+    by_code = {reason["code"]: reason for reason in summary["reasons"]}
+    failures = [
+        row | {name: by_code[row["reason"]][name] for name in ("remedy", "retry")}
+        for row in archive.rows
+        if row["status"] == FAILED
+    ]
+    write_csv(folder / FAILURES_NAME, _FAILURE_COLUMNS, failures)
+    newest = next(iter(run_ids(archive.workspace)), None)
+    events = archive.workspace.runs / newest / EVENTS_NAME if newest else None
+    (folder / EVENTS_NAME).unlink(missing_ok=True)
+    if events is not None and events.exists():
+        link_or_copy(
+            events, folder / EVENTS_NAME
+        )  # a run that goes on adds its last lines here too
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows column by column; a column that is empty everywhere is left out."""
+    columns: dict[str, Any] = {}
+    for name in COLUMNS:
+        values = [row.get(name) for row in rows]
+        if all(value is None for value in values):
+            continue
+        if name in _CODED:
+            known = {value: i for i, value in enumerate(dict.fromkeys(values))}
+            columns[name] = {"values": list(known), "codes": [known[value] for value in values]}
+        else:
+            columns[name] = values
+    return {"count": len(rows), "columns": columns}
+
+
+def _write_page(folder: Path) -> None:
+    for name, content in _page_files():
+        write_bytes(folder / name, content)
+
+
+def _page_files() -> list[tuple[str, bytes]]:
+    """The page and what it loads from page/, by path below the report."""
+    top = files("tasks.report").joinpath(_PAGE_FOLDER)
+    found = [(PAGE_NAME, top.joinpath(PAGE_NAME).read_bytes())]
+    code = [(one.name, one.read_bytes()) for one in top.joinpath(_CODE_FOLDER).iterdir()]
+    return found + [(f"{_CODE_FOLDER}/{name}", content) for name, content in sorted(code)]
+
+
+def _relative_url(root: Path, folder: Path) -> str:
+    """From the page to the outputs, with forward slashes and a slash at its end."""
+    return Path(os.path.relpath(root, folder)).as_posix() + "/"
+
+
+def _num_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
