@@ -29,7 +29,7 @@ from colorization.merging.inference import MergedColorizer
 from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import build_segmenter
 from colorization.networks import build_network
-from tasks.jobs.models import load_colorizer, load_weights
+from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file
 
 SIDE = 256

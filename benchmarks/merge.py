@@ -30,7 +30,7 @@ from colorization.merging.inference import MergedColorizer, Prediction, network_
 from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import build_segmenter
 from colorization.metrics.scores import photo_scores
-from tasks.jobs.models import load_colorizer, load_weights
+from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file
 
 SIDE = 256

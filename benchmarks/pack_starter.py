@@ -11,8 +11,9 @@ import argparse
 from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
-from storage.records.checkpoints import CARD_NAME, WEIGHTS_NAME, load_checkpoint, save_checkpoints
+from storage.records.checkpoints import load_checkpoint, save_checkpoints
 from storage.records.ledger import write_bytes
+from storage.records.names import CARD_NAME, WEIGHTS_NAME
 
 
 def main() -> None:

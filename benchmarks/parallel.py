@@ -22,12 +22,14 @@ from shards import write_shards
 
 from colorization.training.recipes import build_recipe
 from storage.records.manifest import write_table
+from storage.records.names import STORE_NAME
 from storage.shards.reader import ShardReader
 from tasks.compute.cluster import fan_out, run_clusters
-from tasks.compute.slots import Slots, available_cores, plan_training
+from tasks.compute.slots import Slots, plan_training
 from tasks.config.model import ComputeConfig
 from tasks.jobs.items import ItemResult
-from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME
+from tasks.jobs.machine import available_cores
+from tasks.jobs.preprocess import ROW_COLUMNS
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.train import train_network
 

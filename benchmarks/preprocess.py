@@ -43,10 +43,11 @@ from torchvision import transforms
 from storage.photos.photo import inspect
 from storage.photos.reduced import decode_rgb
 from storage.records.fingerprint import hash_bytes
+from storage.records.names import STORE_NAME
 from storage.shards.writing import create_array
 from tasks.compute.cluster import WORKER_ENVIRONMENT
 from tasks.config.model import PreprocessConfig
-from tasks.jobs.preprocess import STORE_NAME, ShardItem, preprocess_shard
+from tasks.jobs.preprocess import ShardItem, preprocess_shard
 
 _SIZE = (1365, 1024)
 _QUALITY = 88

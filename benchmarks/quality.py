@@ -45,8 +45,8 @@ from colorization.metrics.inception import inception_features
 from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
 from storage.errors import StorageError, UsageError
 from storage.pictures.sheets import contact_sheet
-from storage.records.checkpoints import WEIGHTS_NAME
 from storage.records.ledger import write_bytes
+from storage.records.names import WEIGHTS_NAME
 from storage.records.outputs import output_names
 from storage.records.workspace import Workspace
 from storage.shards.reader import ShardReader

@@ -30,10 +30,10 @@ from colorization.compute import resolve_precision
 from colorization.errors import ConfigError
 from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
 from colorization.training.loop import predict_ab
-from storage.records.checkpoints import WEIGHTS_NAME
 from storage.records.ledger import read_json, write_json
+from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
-from tasks.jobs.models import load_colorizer
+from tasks.jobs.networks import load_colorizer
 from tasks.jobs.training.loading import open_split
 
 _COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")

@@ -43,12 +43,13 @@ from colorization.training.feeding import PhotoBatch
 from colorization.training.loop import Position, Trainer
 from colorization.training.recipes import Recipe, build_recipe
 from storage.records.manifest import write_table
+from storage.records.names import STORE_NAME
 from storage.shards.writing import create_array
 from tasks.compute.cluster import WORKER_ENVIRONMENT
-from tasks.compute.slots import available_cores, visible_gpus
 from tasks.config.model import PreprocessConfig
 from tasks.jobs.items import peak_mb
-from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, preprocess_shard
+from tasks.jobs.machine import available_cores, visible_gpus
+from tasks.jobs.preprocess import ROW_COLUMNS, ShardItem, preprocess_shard
 from tasks.jobs.training.loading import epoch_batches, open_split
 
 _PHOTOS = 512

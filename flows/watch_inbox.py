@@ -8,8 +8,9 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
+from storage.records.names import STATE_NAME
 from storage.records.workspace import Workspace
-from tasks.archive.ownership import STATE_NAME, claimed, refuse_others
+from tasks.archive.ownership import claimed, refuse_others
 from tasks.archive.workflow import archive_workflow
 from tasks.config.parameters import check_parameters
 from tasks.graph import build_steps, with_workers

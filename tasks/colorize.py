@@ -14,10 +14,10 @@ from prefect.cache_policies import NO_CACHE
 from colorization.categories import CATEGORY_NAMES
 from colorization.merging.segmenter_names import is_import_path
 from storage.errors import NoInputError
-from storage.records.checkpoints import WEIGHTS_NAME
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import FileRecord, read_json, record_file, record_path
 from storage.records.manifest import read_rows
+from storage.records.names import MANIFEST_NAME, WEIGHTS_NAME
 from storage.records.outputs import output_names
 from storage.sources.bags import write_bag
 from storage.visible import visible
@@ -28,7 +28,6 @@ from tasks.config.hints import read_hints, with_hints
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
-from tasks.ingest import MANIFEST_NAME
 from tasks.jobs.items import spread_evenly
 from tasks.jobs.stage_items import TRUTH, ColorizeItem, ModelSpec, SheetItem
 from tasks.weights.models import expert_files, require, segmenter_file

@@ -10,9 +10,10 @@ from prefect.cache_policies import NO_CACHE
 
 from colorization.metrics.scores import SCORE_NAMES
 from storage.records.manifest import read_table
+from storage.records.names import RESULTS_NAME
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.stages import StageRef, Step
-from tasks.jobs.stage_items import METHODS, RESULTS_NAME, EvaluateItem
+from tasks.jobs.stage_items import METHODS, EvaluateItem
 
 
 @task(name="evaluate", task_run_name="evaluate-{step.key}", cache_policy=NO_CACHE)

@@ -22,6 +22,7 @@ from storage.records.manifest import (
     read_rows,
     write_table,
 )
+from storage.records.names import GENERATION_NAME, LISTING_NAME, MANIFEST_NAME, SEEN_NAME
 from storage.records.selection import Earlier, quotas, sampling_key, select
 from storage.sources.catalogue import Arranged, Entry
 from storage.sources.datasets import arrange
@@ -29,15 +30,12 @@ from storage.sources.entries import Problem
 from storage.sources.source import open_source
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.progress import Terminal
-from tasks.engine.source_news import LISTING_COLUMNS, LISTING_NAME, listing_rows
+from tasks.engine.source_news import LISTING_COLUMNS, listing_rows
 from tasks.engine.stages import StageRef, Step, same_but_for
 from tasks.engine.verification import is_same_place, read_success
 from tasks.jobs.ingest import IngestItem
 from tasks.jobs.items import printable
 
-MANIFEST_NAME = "manifest.parquet"
-SEEN_NAME = "seen.parquet"
-GENERATION_NAME = "generation.json"
 _BASIS_NAME = "basis"
 """Folder with what this generation starts from: copies of the earlier one's three tables."""
 _PHOTOS_PER_CHUNK = 256

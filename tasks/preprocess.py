@@ -12,12 +12,12 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import UsageError
 from storage.records.ledger import read_json
 from storage.records.manifest import SPLITS, read_rows, write_table
+from storage.records.names import GENERATION_NAME, MANIFEST_NAME, STORE_NAME
 from storage.shards.writing import create_array, shard_of
 from tasks.engine.estimate import photo_bytes
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
-from tasks.ingest import GENERATION_NAME, MANIFEST_NAME
-from tasks.jobs.preprocess import ROW_COLUMNS, STORE_NAME, ShardItem, variants_of
+from tasks.jobs.preprocess import ROW_COLUMNS, ShardItem, variants_of
 
 
 @task(name="preprocess", task_run_name="preprocess-{step.key}", cache_policy=NO_CACHE)

@@ -19,22 +19,15 @@ from storage.errors import is_policy
 from storage.pictures.data_urls import picture_url
 from storage.records.ledger import write_json
 from storage.records.manifest import read_rows
+from storage.records.names import EVENTS_NAME, PLAN_NAME, RESULT_NAME, SHEET_NAME
 from storage.records.workspace import Workspace
 from storage.visible import visible, visible_value
 from tasks.archive.workflow import output_name
 from tasks.config.model import Workflow
-from tasks.engine.events import (
-    EVENTS_NAME,
-    EVENTS_VERSION,
-    PLAN_NAME,
-    RESULT_NAME,
-    EventLog,
-    run_ids,
-)
+from tasks.engine.events import EVENTS_VERSION, EventLog, run_ids
 from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.evaluate import score_table
 from tasks.graph import ARCHIVE, TRAINING
-from tasks.jobs.stage_items import SHEET_NAME
 from tasks.prefect_page import PrefectPage, ServerGoneError, how_ended, keep_result
 from tasks.prefect_server.server import ServerMissingError
 from tasks.queries.orphans import Orphans, kept_now

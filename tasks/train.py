@@ -13,24 +13,25 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.records.checkpoints import CARD_NAME, WEIGHTS_NAME
 from storage.records.fingerprint import hash_value
 from storage.records.ledger import read_json
 from storage.records.manifest import read_table
+from storage.records.names import (
+    CARD_NAME,
+    CHECKPOINTS_NAME,
+    CURVES_NAME,
+    METRICS_NAME,
+    PROGRESS_NAME,
+    SAMPLES_FOLDER,
+    WEIGHTS_NAME,
+)
 from tasks.config.model import TrainConfig
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.progress import StepProgress
 from tasks.engine.stages import StageRef, Step, digest_of
 from tasks.graph import SHARED, training_files
 from tasks.jobs.items import ItemResult
-from tasks.jobs.stage_items import (
-    CHECKPOINTS_NAME,
-    CURVES_NAME,
-    METRICS_NAME,
-    PROGRESS_NAME,
-    SAMPLES_FOLDER,
-    TrainItem,
-)
+from tasks.jobs.stage_items import TrainItem
 
 _POLL_SECONDS = 1.0
 _SHOWN = ("epoch", "loss", "delta_e", "gray_delta_e", "ab_rmse", "psnr", "colourfulness")

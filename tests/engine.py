@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from flows.pipeline import TASKS
+from storage.records.names import EVENTS_NAME
 from storage.records.workspace import Workspace
 from tasks.compute.slots import Slots
 from tasks.config.model import Workflow
-from tasks.engine.events import EVENTS_NAME, EventLog, read_events
+from tasks.engine.events import EventLog, read_events
 from tasks.engine.execute import Run
 from tasks.engine.retry import Retry
 from tasks.engine.stages import Decision, StageRef, StepName

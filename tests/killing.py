@@ -23,10 +23,10 @@ from conftest import draw_photo, write_textured
 from PIL import Image
 
 from storage.records.ledger import PARTIAL, read_json
+from storage.records.names import EVENTS_NAME, SUCCESS_NAME
 from tasks.config.file import load_workflow
-from tasks.engine.events import EVENTS_NAME
 from tasks.engine.stage_code import STAGE_NAMES
-from tasks.engine.verification import SUCCESS_NAME, read_success
+from tasks.engine.verification import read_success
 from tasks.graph import build_steps, plan
 
 HOOK = Path(__file__).parent / "kill_hook"

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from storage.photos.profiles import Pixels
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import FileRecord, write_recorded
+from storage.records.names import PACKS_FOLDER
 
-PACKS_FOLDER = "thumbnails"
 _QUALITY = 70
 _MOST_ASPECT = 8
 """A longer photo is squeezed to that, so that both sides can be seen."""

@@ -18,8 +18,6 @@ from storage.errors import DamagedError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import atomic_path
 
-WEIGHTS_NAME = "weights.safetensors"
-CARD_NAME = "card.md"
 FORMAT_VERSION = 1
 _SHARED = "shared"
 """Key of the metadata that names the file of what a checkpoint shares."""

@@ -10,10 +10,8 @@ from typing import BinaryIO
 
 from storage.formats import FORMATS
 from storage.records.ledger import FileRecord, atomic_path, record_file
+from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 
-SIDECAR_SUFFIX = ".xmp"
-MAP_SUFFIX = ".uncertainty.png"
-"""After a name of `output_names`: no output ends so."""
 _COLOR = ".color"
 _MOST_NAME_BYTES = 240
 """Most file systems take 255; a sidecar adds its suffix."""

@@ -17,9 +17,9 @@ from typing import Any
 
 from storage.errors import LockedError
 from storage.reading import RemoteError
+from storage.records.names import LOCK_FOLDER
 from storage.remote.folder import Remote
 
-LOCK_FOLDER = ".lock"
 LEASE_SECONDS = 60.0
 """A lock that was not renewed for so long is dead, by the clock of the service."""
 _RENEWALS = 6

@@ -21,11 +21,10 @@ from typing import Any
 from storage.errors import DamagedError, LockedError
 from storage.records.fingerprint import hash_bytes, hash_file
 from storage.records.ledger import atomic_path, exclusive, read_json, sync_folder, write_json
+from storage.records.names import INDEX_NAME
 from storage.remote.folder import Facts, Remote, is_inside
 from storage.remote.lock import LEASE_SECONDS, RemoteLock
 
-INDEX_NAME = ".mirror.json"
-"""At the URL the index; in the working copy what it knows of it."""
 _LOCK_NAME = ".mirror.lock"
 _VERSION = 1
 _CONNECTIONS = 8

@@ -16,6 +16,7 @@ from typing import Any
 from storage.errors import DamagedError, UsageError
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import read_json, write_json
+from storage.records.names import OWNER_NAME, STATE_NAME
 from storage.records.outputs import output_names, plain_name
 from storage.records.workspace import Workspace
 from storage.sources.datasets import arrange
@@ -28,9 +29,6 @@ from tasks.engine.kept import Output, outputs_of, recorded_kept
 from tasks.engine.published import read_step
 from tasks.engine.verification import root_of
 
-STATE_NAME = ".chromaflow"
-"""Folder in the output tree that holds the archive's manifest, records and Prefect state."""
-OWNER_NAME = "owner.json"
 _VERSION = 1
 _ARCHIVE = "archive"
 _SAMPLE = 32

@@ -9,16 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from storage.errors import UsageError
-from storage.records.checkpoints import WEIGHTS_NAME
 from storage.records.ledger import read_json
+from storage.records.names import PLAN_NAME, STATE_NAME, WEIGHTS_NAME
 from storage.records.workspace import Workspace
 from storage.sources.nesting import refuse_nesting
 from storage.sources.source import resolve_location, write_list
 from tasks.archive.mirrors import fetched, load_fetched, output_folder, with_output_url
-from tasks.archive.ownership import STATE_NAME, refuse_others
+from tasks.archive.ownership import refuse_others
 from tasks.config.model import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
 from tasks.config.types import changed
-from tasks.engine.events import PLAN_NAME, find_run, run_ids
+from tasks.engine.events import find_run, run_ids
 
 STDIN = "-"
 _LIST_NAME = "inputs.txt"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from colorization.errors import DeviceMissingError
 from tasks.config.model import ComputeConfig
+from tasks.jobs.machine import available_cores, visible_gpus
 
 _PLACES = {"cpu": "CPU", "cuda": "the workers' GPUs", "auto": "the workers' GPUs or CPUs"}
 _NO_GPU = 'Expected a GPU for compute.device = "cuda", found none. Use "auto" or "cpu".'
@@ -105,32 +102,6 @@ def plan_colorizing(
     processes = min(slots.processes, _MOST_ON_A_GPU * len(found))
     dealt = tuple(found[number % len(found)] for number in range(processes))
     return Slots(processes, slots.threads, "cuda", dealt)
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, or the container's quota if that is less."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-
-
-def visible_gpus() -> tuple[str, ...]:
-    """Numbers of the NVIDIA GPUs that this process may use, without importing torch."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return tuple(part.strip() for part in named.split(",") if part.strip() not in ("", "-1"))
-    command = shutil.which("nvidia-smi")
-    if command is None:
-        return ()
-    query = [command, "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except subprocess.TimeoutExpired:  # a driver that does not answer is of no use
-        return ()
-    return tuple(found.stdout.split()) if found.returncode == 0 else ()
 
 
 def _best_split(num_jobs: int, cores: int) -> int:

@@ -17,10 +17,10 @@ from typing import Any
 
 from storage.errors import OutputError, UsageError
 from storage.records.ledger import read_json, sync_folder
+from storage.records.names import EVENTS_NAME, PLAN_NAME, RESULT_NAME
 from storage.records.workspace import Workspace
 from storage.visible import ascii_json, visible
 
-EVENTS_NAME, PLAN_NAME, RESULT_NAME = "events.jsonl", "plan.json", "run.json"
 EVENTS_VERSION = 1
 """In the first line; a field may come without a new one, none changes its meaning."""
 _NAMED = 5

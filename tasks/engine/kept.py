@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import OutputError
-from storage.pictures.thumbnails import PACKS_FOLDER
 from storage.records import ledger
 from storage.records.fingerprint import hash_value
+from storage.records.names import PACKS_FOLDER
 from storage.records.outputs import files_of, stem_of
 from storage.records.workspace import Workspace
 

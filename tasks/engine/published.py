@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from storage.records.ledger import read_json, record_path
+from storage.records.names import SUCCESS_NAME
 from storage.records.workspace import Workspace
 from tasks.engine.stages import StepName
-from tasks.engine.verification import SUCCESS_NAME, read_success, source_at
+from tasks.engine.verification import read_success, source_at
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_module, hash_value
 from storage.records.known_hashes import KnownHashes
 from storage.records.manifest import QUARANTINE_COLUMNS, write_table
+from storage.records.names import SUCCESS_NAME
 from storage.records.workspace import Workspace
 from tasks.engine.changes import as_json, changes
 from tasks.engine.retry import Retry, find_again
@@ -28,7 +29,6 @@ from tasks.engine.source_news import SourceNews
 from tasks.engine.stage_code import STAGES
 from tasks.engine.superseded import set_aside
 from tasks.engine.verification import (
-    SUCCESS_NAME,
     damage_reasons,
     find_damage,
     places,

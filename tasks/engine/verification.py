@@ -11,12 +11,12 @@ from typing import Any
 
 from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
+from storage.records.names import SUCCESS_NAME
 from storage.records.workspace import Workspace
 from storage.sources.files import LIST_PREFIX
 from storage.sources.source import is_url
 from tasks.engine.kept import damaged_kept
 
-SUCCESS_NAME = "_SUCCESS.json"
 KEPT_LABEL = "colorize/kept"
 """Of outputs that no current step names."""
 _SELF = "self"

@@ -11,7 +11,7 @@ import pandas as pd
 from storage.errors import UsageError
 from storage.records.ledger import read_json
 from storage.records.manifest import read_table
-from tasks.evaluation.facts import FACTS_NAME, RESULTS_NAME
+from storage.records.names import FACTS_NAME, RESULTS_NAME
 from tasks.evaluation.inputs import PhotoSet
 from tasks.evaluation.scores import compare
 from tasks.evaluation.tables import Comparison

@@ -15,7 +15,6 @@ from tasks.evaluation.metric_weights import describe_inception, describe_lpips
 from tasks.evaluation.tables import how_to_read
 from tasks.jobs.evaluation.items import MeasureItem, SystemSpec
 
-RESULTS_NAME, FACTS_NAME = "results.parquet", "evaluation.json"
 _VERSION = 1
 _VERSIONS = ("chromaflow", "numpy", "opencv-python-headless", "pillow", "torch")
 

@@ -17,8 +17,6 @@ from storage.records.ledger import write_bytes
 from tasks.evaluation.scores import groups
 from tasks.jobs.evaluation.items import TRUTH, MeasureItem
 
-FEATURES_NAME = "features.npz"
-
 
 @dataclass(frozen=True, slots=True)
 class Features:

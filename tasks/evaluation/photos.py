@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from storage.errors import OutputError, is_policy
 from storage.records.ledger import write_bytes, write_json
 from storage.records.manifest import write_table
+from storage.records.names import FACTS_NAME, FEATURES_NAME, RESULTS_NAME
 from storage.sources.nesting import refuse_nesting
 from tasks.compute.cluster import run_clusters
 from tasks.compute.slots import plan_photos
@@ -29,8 +30,8 @@ from tasks.evaluation.comparison import (
     leading_system,
     require_categories,
 )
-from tasks.evaluation.facts import FACTS_NAME, RESULTS_NAME, facts_of, heading_of
-from tasks.evaluation.fid import FEATURES_NAME, collect_features
+from tasks.evaluation.facts import facts_of, heading_of
+from tasks.evaluation.fid import collect_features
 from tasks.evaluation.figures import FIGURE_NAMES, choose_figures
 from tasks.evaluation.inputs import find_photos
 from tasks.evaluation.metric_weights import inception_file, lpips_files

@@ -9,7 +9,7 @@ from pathlib import Path
 from colorization.categories import CATEGORY_NAMES
 from colorization.merging.segmenter_names import is_import_path
 from storage.errors import UsageError
-from storage.records.checkpoints import WEIGHTS_NAME
+from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
 from tasks.archive.mirrors import load_fetched
 from tasks.config.model import ColorizeConfig, Workflow

@@ -13,6 +13,7 @@ from prefect.artifacts import TableArtifact
 from colorization.errors import ConfigError
 from storage.records.fingerprint import hash_value
 from storage.records.manifest import read_rows
+from storage.records.names import EVENTS_NAME, SEEN_NAME, STATE_NAME
 from storage.records.workspace import Workspace
 from storage.sources.entries import SourceFile
 from storage.sources.nesting import refuse_nesting
@@ -23,12 +24,10 @@ from storage.sources.source import (
     write_list,
 )
 from storage.visible import visible_value
-from tasks.archive.ownership import STATE_NAME
-from tasks.engine.events import EVENTS_NAME, EventLog
+from tasks.engine.events import EventLog
 from tasks.engine.stages import Step, StepName
 from tasks.engine.verification import read_success
 from tasks.graph import ARCHIVE
-from tasks.ingest import SEEN_NAME
 from tasks.jobs.items import printable
 from tasks.prefect_page import PrefectPage
 from tasks.results import RunResult

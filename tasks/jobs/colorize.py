@@ -34,7 +34,8 @@ from storage.pictures.thumbnails import reduce_to, small_jpeg
 from storage.pictures.uncertainty import uncertainty_map
 from storage.records.ledger import write_recorded
 from storage.records.manifest import Quarantined
-from storage.records.outputs import MAP_SUFFIX, SIDECAR_SUFFIX, output_suffix, write_output
+from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
+from storage.records.outputs import output_suffix, write_output
 from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
 from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged

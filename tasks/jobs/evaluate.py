@@ -12,13 +12,13 @@ from colorization.colour.lab import AB_OFFSET, decode_lab
 from colorization.compute import place, resolve_precision
 from colorization.metrics.scores import SCORE_NAMES, photo_scores
 from colorization.training.loop import predict_ab
-from storage.records.checkpoints import WEIGHTS_NAME
 from storage.records.ledger import record_file
 from storage.records.manifest import write_table
+from storage.records.names import RESULTS_NAME, WEIGHTS_NAME
 from storage.shards.reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
-from tasks.jobs.models import load_colorizer
-from tasks.jobs.stage_items import METHODS, RESULTS_NAME, EvaluateItem
+from tasks.jobs.networks import load_colorizer
+from tasks.jobs.stage_items import METHODS, EvaluateItem
 from tasks.jobs.training.loading import open_split
 
 _BATCH = 16

@@ -1,94 +1,18 @@
-"""Networks from weights files, kept loaded in the Dask worker's process."""
+"""The experts and the segmenter of an archive, kept loaded in the Dask worker's process."""
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from colorization.compute import resolve_device
-from colorization.errors import WeightsMismatchError
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.segmentation import Segmenter, build_segmenter, import_segmenter
 from colorization.merging.segmenter_names import is_import_path
-from colorization.networks import NETWORK_NAMES, build_network
-from colorization.networks.contract import Colorizer
-from storage.errors import DamagedError
-from storage.records.checkpoints import load_checkpoint
+from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.jobs.stage_items import ModelSpec
-
-
-def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A state dict and its provenance, from safetensors, or from .pth without running pickle code.
-
-    Raises DamagedError for a broken file.
-    """
-    if path.suffix == ".safetensors":
-        checkpoint = load_checkpoint(path)
-        return tensors(checkpoint.tensors), checkpoint.metadata
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise DamagedError(
-            f"Expected a state dict of tensors in {path}, got: {str(error)[:200]}. Copy the file again."
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise WeightsMismatchError(
-            f"Expected a state dict of tensors in {path}, got something else."
-        )
-    return dict(state), {}
-
-
-def identify_network(state: Mapping[str, Tensor], path: Path) -> str:
-    """The registered network that a state dict belongs to, by its keys and shapes.
-
-    Published releases do not say which network they hold. Raises WeightsMismatchError.
-    """
-    shapes = {key: value.shape for key, value in state.items()}
-    for name in NETWORK_NAMES:
-        with torch.device("meta"):
-            own = build_network(name).state_dict()
-        if shapes == {key: value.shape for key, value in own.items()}:
-            return name
-    raise WeightsMismatchError(
-        f"Expected weights of a network of {', '.join(NETWORK_NAMES)} in {path}, got the keys "
-        f"{', '.join(list(shapes)[:3])}, … of none of them."
-    )
-
-
-def load_colorizer(path: Path) -> tuple[Colorizer, dict[str, Any]]:
-    """A trained colorizer in eval mode, and its provenance.
-
-    path: our weights, or a published release of a registered network (.pth). Raises DamagedError
-    for a broken file, WeightsMismatchError for weights of another network.
-    """
-    state, metadata = load_weights(path)
-    name = metadata.get("network") or identify_network(state, path)
-    network = build_network(name, num_classes=metadata.get("num_classes", 0))
-    load_state(network, state, path, name)
-    return network.eval(), {"network": name, **metadata}
-
-
-def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:
-    """Load a state dict strictly. Raises WeightsMismatchError naming file and network."""
-    try:
-        network.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise WeightsMismatchError(
-            f"Expected weights of {name} in {path}, got others: {str(error)[:200]}. "
-            "Name the network that they were trained with."
-        ) from error
-
-
-def tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
-    """A state dict of arrays as tensors."""
-    return {key: torch.from_numpy(value) for key, value in arrays.items()}
 
 
 @lru_cache(maxsize=1)

@@ -22,10 +22,10 @@ from colorization.training.augmentation import (
 from storage.photos.photo import Header
 from storage.photos.reduced import decode_rgb
 from storage.records.manifest import HEADER_COLUMNS, Quarantined
+from storage.records.names import STORE_NAME
 from storage.shards.writing import ShardWriter
 from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 
-STORE_NAME = "lab.zarr"
 ROW_COLUMNS = (
     "split",
     "row",

@@ -18,9 +18,10 @@ from storage.photos.decoder import shared_decoder
 from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import record_file, write_bytes
+from storage.records.names import SHEET_NAME
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
-from tasks.jobs.stage_items import SHEET_NAME, SheetItem
+from tasks.jobs.stage_items import SheetItem
 
 MASK_COLOURS = {
     "people": (220, 90, 80),

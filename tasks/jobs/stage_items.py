@@ -12,13 +12,8 @@ from typing import Any, ClassVar
 from colorization.merging.options import MergeOptions
 from tasks.jobs.items import PhotoItem, WorkItem
 
-SHEET_NAME = "report/contact-sheet.png"
-RESULTS_NAME = "results.parquet"
 METHODS = ("gray", "constant", "photo mean", "expert")
 """gray: ab = 0. constant: the training split's mean ab. photo mean: each photo's own mean ab."""
-METRICS_NAME, CHECKPOINTS_NAME = "metrics.parquet", "checkpoints"
-PROGRESS_NAME, CURVES_NAME = "progress.json", "curves.png"
-EVENTS_FOLDER, SAMPLES_FOLDER = "tensorboard", "samples"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 
 from storage.children import child_environment, module_command
 from storage.records.ledger import atomic_path
+from storage.records.names import DATABASE_NAME
 from tasks.weights.models import cache_folder
 
-DATABASE_NAME = "prefect.db"
 _UPGRADE = ("server", "database", "upgrade", "--yes")
 _TIMEOUT = 180.0
 

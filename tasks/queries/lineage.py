@@ -13,11 +13,10 @@ from storage.errors import UsageError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import damage, record_path
 from storage.records.manifest import read_rows
-from storage.records.outputs import MAP_SUFFIX, SIDECAR_SUFFIX
+from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX, STATE_NAME
 from storage.records.workspace import Workspace
 from storage.shards.file import PHOTOS_PER_SHARD
 from tasks.archive.mirrors import load_fetched
-from tasks.archive.ownership import STATE_NAME
 from tasks.archive.workflow import models_config
 from tasks.engine.kept import recorded_kept
 from tasks.engine.published import (

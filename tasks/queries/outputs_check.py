@@ -22,13 +22,13 @@ from storage.photos.photo import Photo
 from storage.pictures.labels import label_box, labelled_shape
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import read_json
-from storage.records.outputs import SIDECAR_SUFFIX
+from storage.records.names import SIDECAR_SUFFIX
 from storage.records.workspace import Workspace
 from storage.sources.source import Source, open_source, resolve_location
 from tasks.archive.workflow import output_workspace
-from tasks.compute.slots import available_cores
 from tasks.engine.kept import recorded_kept
 from tasks.engine.verification import read_success, root_of, verify_workspace
+from tasks.jobs.machine import available_cores
 
 _STEP = "colorize/archive"
 _LABEL = b"compositeWithTrainedAlgorithmicMedia"

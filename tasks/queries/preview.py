@@ -18,13 +18,13 @@ from storage.pictures.sheets import contact_sheet, outlined
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import write_bytes
 from storage.records.manifest import SPLITS, read_rows, read_table
+from storage.records.names import STORE_NAME
 from storage.records.workspace import Workspace
 from storage.shards.reader import ShardReader
 from storage.sources.source import open_source
 from tasks.config.model import Workflow
 from tasks.engine.stages import source_of
 from tasks.jobs.items import spread_evenly
-from tasks.jobs.preprocess import STORE_NAME
 
 _AB_SHOWN = 60.0
 """a and b are drawn from minus to plus this, Lab units."""

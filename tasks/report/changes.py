@@ -17,13 +17,13 @@ from colorization.metrics.distances import colourfulness, delta_e_2000
 from storage.errors import PhotoError, UsageError
 from storage.photos.reduced import decode_rgb
 from storage.pictures.thumbnails import reduce_to, small_jpeg
+from storage.records.names import CHANGES_NAME, CHANGES_TABLE
 from storage.records.page_data import write_page_data
 from storage.records.safe_csv import write_csv
 from storage.records.workspace import Workspace
-from tasks.compute.slots import available_cores
+from tasks.jobs.machine import available_cores
 from tasks.report.rows import COLOURED, KEPT, Archive, Row, read_archive
 
-CHANGES_NAME, CHANGES_TABLE = "changes.js", "changes.csv"
 CHANGE_COLUMNS = (
     "path",
     "change",

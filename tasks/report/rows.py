@@ -12,9 +12,8 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
-from storage.pictures.thumbnails import PACKS_FOLDER
 from storage.records.manifest import read_rows
-from storage.records.outputs import MAP_SUFFIX
+from storage.records.names import MAP_SUFFIX, PACKS_FOLDER
 from storage.records.tables import REAL, TEXT, WHOLE
 from storage.records.workspace import Workspace
 from tasks.engine.kept import recorded_kept

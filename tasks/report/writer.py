@@ -19,25 +19,32 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
-from storage.pictures.thumbnails import PACKS_FOLDER
 from storage.records.fingerprint import hash_bytes, hash_file, hash_value
 from storage.records.ledger import link_or_copy, read_json, remove_partials, write_bytes, write_json
+from storage.records.names import (
+    CHANGES_NAME,
+    CHANGES_TABLE,
+    EVENTS_NAME,
+    FAILURES_NAME,
+    PACKS_FOLDER,
+    PAGE_NAME,
+    PHOTOS_NAME,
+    RESULT_NAME,
+    SUCCESS_NAME,
+)
 from storage.records.page_data import write_page_data
 from storage.records.safe_csv import write_csv
 from storage.records.tables import write_typed_table
 from storage.records.workspace import Workspace
 from tasks.archive.workflow import newest_request
-from tasks.engine.events import EVENTS_NAME, run_ids, run_summary
+from tasks.engine.events import run_ids, run_summary
 from tasks.engine.kept import store_files
-from tasks.engine.verification import SUCCESS_NAME
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
-from tasks.report.changes import CHANGES_NAME, CHANGES_TABLE, Changes
+from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command
 from tasks.report.rows import COLUMNS, FAILED, KEPT, STATUSES, Archive, Row, read_archive
 
-PAGE_NAME = "index.html"
-RUN_NAME, PHOTOS_NAME, FAILURES_NAME = "run.json", "photos.parquet", "failures.csv"
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
 _CODED = ("status", "reason", "stage", "format", "pack")
@@ -145,7 +152,7 @@ def _write(
     write_page_data(folder / "photos.js", "photos", _columns(archive.rows))
     summary["bytes"]["report"] = _num_bytes(folder)
     write_page_data(folder / "run.js", "run", summary)
-    write_json(folder / RUN_NAME, summary)
+    write_json(folder / RESULT_NAME, summary)
     return summary
 
 
@@ -155,7 +162,7 @@ def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Pa
     output: see `write_report`. exit_code: of the run. Raises OutputError.
     """
     folder = workspace.report
-    before = read_json(folder / RUN_NAME) or {}
+    before = read_json(folder / RESULT_NAME) or {}
     ended = (before.get("run") or {}).get("exit_code")
     if before.get("state") == _state(workspace) and ended == exit_code:
         return folder / PAGE_NAME

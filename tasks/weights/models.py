@@ -13,8 +13,9 @@ import colorization
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError, ModelMissingError
 from colorization.merging.segmenter_names import SEGMENTER_NAMES, is_import_path
-from storage.records.checkpoints import WEIGHTS_NAME, check_whole
+from storage.records.checkpoints import check_whole
 from storage.records.fingerprint import hash_file
+from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
 from tasks.weights.releases import RELEASES, check_release, download
 
@@ -186,7 +187,7 @@ def find_model(name: str, workspace: Workspace | None = None) -> Path:
 def describe_model(path: Path) -> ModelInfo:
     """Load a colorizer and measure it. Raises DamagedError and WeightsMismatchError."""
     from colorization.networks.cost import network_cost
-    from tasks.jobs.models import load_colorizer
+    from tasks.jobs.networks import load_colorizer
 
     network, metadata = load_colorizer(path)
     cost = network_cost(network)

@@ -12,7 +12,7 @@ from command import chromaflow, computed
 from PIL import Image
 
 from storage.records.manifest import read_rows
-from tasks.ingest import MANIFEST_NAME
+from storage.records.names import MANIFEST_NAME
 
 pytestmark = pytest.mark.timeout(900)
 HOOK = Path(__file__).parents[1] / "deadly_hook"

@@ -14,8 +14,9 @@ import pytest
 from command import actions, chromaflow, computed, planned, start
 
 from storage.records.manifest import read_rows
+from storage.records.names import EVENTS_NAME
 from storage.records.workspace import Workspace
-from tasks.engine.events import EVENTS_NAME, find_run, read_events, run_summary
+from tasks.engine.events import find_run, read_events, run_summary
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 

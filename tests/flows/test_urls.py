@@ -15,8 +15,7 @@ from command import actions, chromaflow, computed, start
 from s3_server import CREDENTIALS, s3_server
 
 from storage.records.fingerprint import hash_bytes
-from storage.remote.lock import LOCK_FOLDER
-from storage.remote.mirror import INDEX_NAME
+from storage.records.names import INDEX_NAME, LOCK_FOLDER
 
 STARTER = Path(__file__).parents[2] / "colorization" / "starter"
 OF_THIS_RUN = {

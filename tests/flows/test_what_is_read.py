@@ -23,8 +23,8 @@ from storage.errors import NoInputError
 from storage.metadata.derivative import read_metadata
 from storage.records.ledger import read_json
 from storage.records.manifest import read_rows
+from storage.records.names import STATE_NAME
 from storage.records.workspace import Workspace
-from tasks.archive.ownership import STATE_NAME
 from tasks.engine.retry import Retry
 from tasks.report.writer import write_report
 

@@ -16,9 +16,9 @@ import pytest
 from s3_server import CREDENTIALS, s3_server
 
 from storage.errors import CodecMissingError, DamagedError, LockedError, UsageError
+from storage.records.names import INDEX_NAME, LOCK_FOLDER
 from storage.remote.folder import Remote, fetch_file, fetch_folder, is_inside
-from storage.remote.lock import LOCK_FOLDER
-from storage.remote.mirror import INDEX_NAME, Mirror
+from storage.remote.mirror import Mirror
 
 ROOT = Path(__file__).parents[2]
 HOLD = """

@@ -14,16 +14,9 @@ import pytest
 
 from storage.errors import OutputError, UsageError
 from storage.records.ledger import write_json
+from storage.records.names import EVENTS_NAME
 from storage.records.workspace import Workspace
-from tasks.engine.events import (
-    EVENTS_NAME,
-    EventLog,
-    describe,
-    event_lines,
-    find_run,
-    read_events,
-    run_summary,
-)
+from tasks.engine.events import EventLog, describe, event_lines, find_run, read_events, run_summary
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "a\x1b]0;x\x07\x7f\u202ecod\u2028.png\udcff\n"

@@ -21,8 +21,8 @@ from storage.metadata.embedding import embed
 from storage.metadata.extraction import read_metadata
 from storage.photos.encoding import srgb_profile
 from storage.records.ledger import read_json, record_file, write_json
+from storage.records.names import STATE_NAME
 from storage.records.workspace import Workspace
-from tasks.archive.ownership import STATE_NAME
 from tasks.engine.verification import read_success, write_success
 from tasks.queries.outputs_check import OutputsReport, verify_outputs
 

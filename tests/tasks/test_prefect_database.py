@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.prefect_server.database import DATABASE_NAME, provide_database
+from storage.records.names import DATABASE_NAME
+from tasks.prefect_server.database import provide_database
 
 
 def tables(path: Path) -> dict[str, int]:

@@ -16,8 +16,9 @@ from storage.records.manifest import (
     read_rows,
     write_table,
 )
+from storage.records.names import GENERATION_NAME, MANIFEST_NAME, SEEN_NAME
 from tasks.engine.retry import Retry, find_again, forget
-from tasks.ingest import _BASIS_NAME, GENERATION_NAME, MANIFEST_NAME, SEEN_NAME
+from tasks.ingest import _BASIS_NAME
 
 
 def write_record(folder: Path, name: str, *codes: str, kind: str = "quarantined") -> None:

@@ -10,15 +10,9 @@ from distributed import get_worker
 
 from colorization.errors import DeviceMissingError
 from tasks.compute.cluster import run_clusters
-from tasks.compute.slots import (
-    Slots,
-    available_cores,
-    plan_colorizing,
-    plan_photos,
-    plan_training,
-    visible_gpus,
-)
+from tasks.compute.slots import Slots, plan_colorizing, plan_photos, plan_training
 from tasks.config.model import ComputeConfig
+from tasks.jobs.machine import available_cores, visible_gpus
 
 CPU = ComputeConfig(device="cpu")
 

@@ -25,7 +25,7 @@ from colorization.training.loop import Trainer
 from storage.errors import DamagedError, LockedError, UsageError
 from storage.records.checkpoints import load_checkpoint
 from storage.records.ledger import exclusive
-from tasks.jobs.models import load_colorizer
+from tasks.jobs.networks import load_colorizer
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.state import TrainingState
 from tasks.jobs.training.train import train_network

@@ -19,7 +19,8 @@ from colorization.metrics.lpips import LPIPS
 from colorization.networks.contract import EncodedColorizer
 from storage.errors import DamagedError
 from tasks.jobs.evaluation.items import SystemSpec
-from tasks.jobs.models import load_colorizer, load_segmenter, load_weights
+from tasks.jobs.models import load_segmenter
+from tasks.jobs.networks import load_colorizer, load_weights
 
 _ALONE = MergeOptions(feather=0)
 

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from colorization.training.feeding import PhotoBatch, num_steps, step_rows
 from storage.children import shut_out_working_folder
 from storage.records.manifest import read_table
+from storage.records.names import STORE_NAME
 from storage.shards.reader import JoinedReader, ShardReader
-from tasks.jobs.preprocess import STORE_NAME
 
 EpochBatches = Callable[[int, int], Iterable[PhotoBatch]]
 """(epoch, first step) → the batches of the epoch from that step on."""

@@ -9,10 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from colorization.training.loop import Trainer
-from storage.records.checkpoints import CARD_NAME, WEIGHTS_NAME, save_checkpoint
+from storage.records.checkpoints import save_checkpoint
 from storage.records.ledger import write_bytes
 from storage.records.manifest import write_table
-from tasks.jobs.stage_items import METRICS_NAME
+from storage.records.names import CARD_NAME, METRICS_NAME, WEIGHTS_NAME
 from tasks.jobs.training.state import TrainingState
 
 OTHER_WEIGHTS = {"best": "last.safetensors", "last": "best.safetensors"}

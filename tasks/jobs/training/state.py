@@ -16,7 +16,7 @@ from torch import Tensor
 from colorization.errors import DivergedError
 from colorization.training.loop import Trainer
 from storage.records.ledger import atomic_path, damage, read_json, record_file, write_json
-from tasks.jobs.stage_items import CHECKPOINTS_NAME
+from storage.records.names import CHECKPOINTS_NAME
 
 _KEPT = 2
 

@@ -24,9 +24,9 @@ from colorization.training.recipes import Recipe
 from colorization.training.statistics import ColourStatistics, colour_statistics
 from storage.errors import UsageError
 from storage.records.ledger import exclusive, record_file
-from tasks.compute.slots import available_cores
 from tasks.jobs.items import ItemResult, commit_item, spread_evenly
-from tasks.jobs.models import load_state, load_weights
+from tasks.jobs.machine import available_cores
+from tasks.jobs.networks import load_state, load_weights
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.loading import Split, epoch_batches, open_splits
 from tasks.jobs.training.results import write_results

@@ -14,8 +14,8 @@ from colorization.training.loop import Trainer
 from storage.pictures.curves import training_curves
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import write_bytes, write_json
+from storage.records.names import CURVES_NAME, EVENTS_FOLDER, PROGRESS_NAME, SAMPLES_FOLDER
 from tasks.jobs.items import spread_evenly
-from tasks.jobs.stage_items import CURVES_NAME, EVENTS_FOLDER, PROGRESS_NAME, SAMPLES_FOLDER
 from tasks.jobs.training.loading import Split
 
 _PROGRESS_SECONDS = 1.0
