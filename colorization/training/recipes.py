@@ -7,13 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from colorization.errors import ConfigError
-from colorization.networks import (
-    BIN_NETWORKS,
-    ENCODER_NETWORKS,
-    HINT_NETWORKS,
-    LABEL_NETWORKS,
-    check_network,
-)
+from colorization.networks import BINS, ENCODER, HINTS, LABELS, check_network, networks_that
 
 LOSSES = ("l2", "l1", "huber", "classification")
 OPTIMIZERS = ("adam", "adamw")
@@ -158,11 +152,11 @@ class Recipe:
         _at_least("lightness_jitter", self.lightness_jitter, 0)
         if self.crop and (self.crop < 32 or self.crop % 32):
             raise ConfigError(f"Expected crop 0 or a multiple of 32, got {self.crop}.")
-        self._require('loss = "classification"', self.classifies, BIN_NETWORKS)
-        self._require("scene", self.objective.scene > 0, LABEL_NETWORKS)
-        self._require("hints", self.hints > 0, HINT_NETWORKS)
+        self._require('loss = "classification"', self.classifies, BINS)
+        self._require("scene", self.objective.scene > 0, LABELS)
+        self._require("hints", self.hints > 0, HINTS)
         frozen = self.optimization.encoder_lr_factor == 0
-        self._require("encoder_lr_factor = 0", frozen, ENCODER_NETWORKS)
+        self._require("encoder_lr_factor = 0", frozen, ENCODER)
 
     @property
     def classifies(self) -> bool:
@@ -184,7 +178,8 @@ class Recipe:
         """The inverse of `to_dict`; fields that are not given keep their defaults."""
         return build_recipe_from(cls(network=values["network"]), values)
 
-    def _require(self, what: str, wanted: bool, networks: tuple[str, ...]) -> None:
+    def _require(self, what: str, wanted: bool, can: str) -> None:
+        networks = networks_that(can)
         if wanted and self.network not in networks:
             raise ConfigError(
                 f"Expected a network of {', '.join(networks)} for {what}, got {self.network!r}."

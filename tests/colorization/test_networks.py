@@ -13,7 +13,15 @@ from torchvision.models import resnet18
 from colorization.colour.bins import bin_centres, rebalancing, soft_codes
 from colorization.colour.lab import gray_to_L, rgb_to_lab
 from colorization.errors import ConfigError, WeightsMismatchError
-from colorization.networks import ENCODER_NETWORKS, NETWORK_NAMES, build_network
+from colorization.networks import (
+    BINS,
+    ENCODER,
+    HINTS,
+    LABELS,
+    NETWORK_NAMES,
+    build_network,
+    networks_that,
+)
 from colorization.networks.cost import network_cost
 from colorization.networks.encoder import ResNet18Encoder
 from colorization.networks.resnet18_trunk import gray_luma
@@ -123,7 +131,7 @@ def test_rebalancing_lifts_rare_bins_and_keeps_the_mean():
     np.testing.assert_allclose(rebalancing(prior, 1.0), 1)
 
 
-@pytest.mark.parametrize("name", ENCODER_NETWORKS)
+@pytest.mark.parametrize("name", networks_that(ENCODER))
 def test_encoders_start_from_torchvisions_weights(name):
     state = resnet18(weights=None).state_dict()
     network = build_network(name)
@@ -152,6 +160,19 @@ def test_networks_answer_odd_sizes_at_the_same_size(name, size):
         ab = build_network(name)(torch.rand(1, 1, *size) - 0.5)
     assert ab.shape == (1, 2, *size)
     assert ab.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NETWORK_NAMES)
+def test_the_registry_says_of_a_network_what_its_class_does(name):
+    network = build_network(name, num_classes=3)
+    outputs = network.outputs(torch.zeros(1, 1, 64, 64))
+    does = {
+        BINS: network.bins is not None,
+        HINTS: network.takes_hints,
+        ENCODER: "load_encoder" in vars(type(network)) or hasattr(network, "encoder"),
+        LABELS: outputs.scene_logits is not None,
+    }
+    assert does == {can: name in networks_that(can) for can in does}
 
 
 def test_an_unknown_network_is_refused_with_the_allowed_names():

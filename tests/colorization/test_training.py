@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from colorization.errors import ConfigError, DivergedError
-from colorization.networks import LABEL_NETWORKS, NETWORK_NAMES, build_network
+from colorization.networks import LABELS, NETWORK_NAMES, build_network, networks_that
 from colorization.networks.iizuka16 import Iizuka16Colorizer
 from colorization.training.feeding import (
     PhotoBatch,
@@ -301,6 +301,6 @@ def test_an_objective_without_what_it_needs_is_refused():
 
 
 def test_only_networks_that_learn_labels_take_them():
-    assert LABEL_NETWORKS == ("iizuka16",)
+    assert networks_that(LABELS) == ("iizuka16",)
     assert "classifier.2.weight" in build_network("iizuka16", num_classes=3).state_dict()
     assert not any("classifier" in key for key in build_network("iizuka16").state_dict())

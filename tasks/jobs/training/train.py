@@ -15,7 +15,7 @@ from colorization.colour.lab import decode_lab
 from colorization.compute import resolve_device
 from colorization.errors import DivergedError
 from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
-from colorization.networks import LABEL_NETWORKS, build_network
+from colorization.networks import LABELS, build_network, networks_that
 from colorization.networks.contract import Colorizer
 from colorization.training.loop import Trainer
 from colorization.training.objective import needs_statistics
@@ -217,7 +217,7 @@ def _initial_network(item: TrainItem, recipe: Recipe, train: Split) -> Colorizer
 
 def _num_classes(item: TrainItem, train: Split) -> int:
     """Labels that the network learns: only some can, and one label is none."""
-    learns = item.recipe["network"] in LABEL_NETWORKS and item.recipe["scene"] > 0
+    learns = item.recipe["network"] in networks_that(LABELS) and item.recipe["scene"] > 0
     if not learns:
         return 0
     if len(train.label_names) < 2:
