@@ -25,7 +25,6 @@ from tasks.config.parameters import check_parameters
 from tasks.engine.execute import Run
 from tasks.engine.progress import open_terminal
 from tasks.engine.retry import Retry
-from tasks.engine.stage_code import STAGE_NAMES
 from tasks.engine.stages import Step, skipped
 from tasks.evaluate import evaluate
 from tasks.graph import (
@@ -43,6 +42,7 @@ from tasks.prefect_page import open_page
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.preprocess import preprocess
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
+from tasks.stage_table import STAGE_NAMES
 from tasks.train import pretrain, train
 
 TASKS: dict[str, Any] = {

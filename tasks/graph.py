@@ -9,6 +9,7 @@ from pathlib import Path
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
 from colorization.merging.segmenter_names import is_import_path
+from colorization.networks import network_module
 from storage.errors import CodecMissingError, PhotoError, UsageError
 from storage.metadata.content_credentials import Signing, check_signing
 from storage.records.checkpoints import check_whole
@@ -29,9 +30,9 @@ from tasks.config.model import ArchiveConfig, DatasetConfig, TrainConfig, Workfl
 from tasks.config.types import changed
 from tasks.engine.retry import Retry
 from tasks.engine.source_news import SourceNews
-from tasks.engine.stage_code import STAGE_NAMES, network_modules
 from tasks.engine.stages import Decision, Step, StepName, decide
 from tasks.jobs.stage_items import TRUTH
+from tasks.stage_table import STAGE_NAMES, STAGES
 from tasks.weights.models import (
     expert_files,
     imagenet_encoder,
@@ -137,6 +138,7 @@ def _category_steps(
     refuse_nesting(dataset.path, *_written(workflow))
     preprocess = Step(
         stage="preprocess",
+        code=STAGES["preprocess"],
         key=category,
         workspace=workspace,
         config=canonical(workflow.preprocess),
@@ -145,23 +147,24 @@ def _category_steps(
     )
     shared = (("pretrain", SHARED),) if workflow.pretrain is not None else ()
     config = workflow.train.of(category)
+    network = network_module(config.build_recipe().network)
     train = Step(
         stage="train",
+        code=STAGES["train"].with_roots(network),
         key=category,
         workspace=workspace,
         config=config.result_parts(),
         upstream=(preprocess.name, *shared),
         inputs=_hashes(training_files(config, category), hashes),
         hashes=hashes,
-        modules=network_modules(config.build_recipe().network),
     )
     evaluate = Step(
         stage="evaluate",
+        code=STAGES["evaluate"].with_roots(network),
         key=category,
         workspace=workspace,
         config={},
         upstream=(preprocess.name, train.name),
-        modules=train.modules,
         hashes=hashes,
     )
     return [ingest, preprocess, train, evaluate]
@@ -170,13 +173,13 @@ def _category_steps(
 def _pretrain_step(workflow: Workflow, pretrain: TrainConfig, hashes: KnownHashes) -> Step:
     return Step(
         stage="pretrain",
+        code=STAGES["pretrain"].with_roots(network_module(pretrain.build_recipe().network)),
         key=SHARED,
         workspace=Workspace(workflow.workspace),
         config=pretrain.result_parts(),
         upstream=tuple(("preprocess", category) for category in workflow.datasets),
         inputs=_hashes(training_files(pretrain, SHARED), hashes),
         hashes=hashes,
-        modules=network_modules(pretrain.build_recipe().network),
     )
 
 
@@ -209,6 +212,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         inputs[TRUTH] = hash_value(_hashes({name: truth / name for name in names}, hashes))
     colorize = Step(
         stage="colorize",
+        code=STAGES["colorize"],
         key=ARCHIVE,
         workspace=ingest.workspace,
         config=workflow.colorize.result_parts() | {"bag": archive.bag},
@@ -249,6 +253,7 @@ def _ingest_step(
     source = open_source(location, follow=dataset.follow, avoid=workflow.written_folders)
     return Step(
         stage="ingest",
+        code=STAGES["ingest"],
         key=key,
         workspace=workspace,
         config=canonical(workflow.ingest) | own | {"training": training},

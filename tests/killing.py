@@ -25,9 +25,9 @@ from PIL import Image
 from storage.records.ledger import PARTIAL, read_json
 from storage.records.names import EVENTS_NAME, SUCCESS_NAME
 from tasks.config.file import load_workflow
-from tasks.engine.stage_code import STAGE_NAMES
 from tasks.engine.verification import read_success
 from tasks.graph import build_steps, plan
+from tasks.stage_table import STAGE_NAMES
 
 HOOK = Path(__file__).parent / "kill_hook"
 CATEGORIES = ("animals", "birds", "places")

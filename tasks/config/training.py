@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
-from colorization.networks import ENCODER, networks_that, check_network
+from colorization.networks import ENCODER, check_network, networks_that
 from colorization.training.recipes import (
     RECIPES,
     Objective,
@@ -107,7 +107,8 @@ class TrainConfig:
                 f"The recipe's perceptual is {recipe.objective.perceptual}: change one of the two.",
             ),
             Rule(
-                self.init not in ("encoder", "imagenet") or recipe.network in networks_that(ENCODER),
+                self.init not in ("encoder", "imagenet")
+                or recipe.network in networks_that(ENCODER),
                 f"{table}.network",
                 f'one of {", ".join(networks_that(ENCODER))} with init = "{self.init}"',
                 recipe.network,

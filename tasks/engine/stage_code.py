@@ -1,196 +1,79 @@
-"""Which code decides the output of each stage: what its fingerprint hashes."""
+"""Which code decides the output of a stage: what its modules import, read from the imports.
+
+Followed are `colorization`, `storage` and `tasks.jobs`, where the work is done; the engine that orders
+it decides no byte. What decides nothing either is named, with the reason, beside the stage.
+"""
 
 from __future__ import annotations
 
-_STORAGE = (
-    "storage.errors",
-    "storage.records.fingerprint",
-    "storage.records.ledger",
-    "storage.records.manifest",
-    "storage.visible",
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+_FOLLOWED = ("colorization.", "storage.", "tasks.jobs.")
+_NAMED = r"(?:colorization|storage|tasks)(?:\.\w+)*"
+_IMPORT = re.compile(
+    rf"^[ \t]*(?:from[ \t]+({_NAMED})[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+({_NAMED}))",
+    re.MULTILINE,
 )
-_PHOTOS = (
-    "storage.photos.by_pillow",
-    "storage.containers.segments",
-    "storage.metadata.exif",
-    "storage.metadata.extraction",
-    "storage.formats",
-    "storage.metadata.iptc",
-    "storage.photos.jpeg",
-    "storage.photos.jpegxl",
-    "storage.containers.parsing",
-    "storage.photos.photo",
-    "storage.photos.profiles",
-    "storage.photos.tiff",
-    "storage.containers.tiff_directories",
-)
-_DECODER = ("storage.child_pipes", "storage.photos.decoder", "storage.photos.decoder_process")
-_SOURCES = (
-    "storage.sources.members",
-    "storage.sources.archives",
-    "storage.sources.bags",
-    "storage.sources.contents",
-    "storage.sources.entries",
-    "storage.reading",
-    "storage.sources.files",
-    "storage.sources.source",
-    "storage.sources.tars",
-    "storage.sources.walk",
-    "storage.sources.zips",
-    "storage.sources.zip_directory",
-    "storage.sources.zstd",
-)
-_NETWORK = (
-    "colorization.compute",
-    "colorization.colour.lab",
-    "colorization.networks",
-    "colorization.networks.contract",
-    "storage.records.checkpoints",
-    "storage.shards.file",
-    "storage.shards.reader",
-    "storage.shards.writing",
-    "tasks.jobs.training.loading",
-    "tasks.jobs.models",
-)
-_TRAIN = (
-    *_STORAGE,
-    *_NETWORK,
-    "colorization.colour.bins",
-    "colorization.training.feeding",
-    "colorization.training.hints",
-    "colorization.training.losses",
-    "colorization.metrics.distances",
-    "colorization.networks.patchgan",
-    "colorization.training.objective",
-    "colorization.training.optimization",
-    "colorization.training.perceptual",
-    "colorization.training.recipes",
-    "colorization.metrics.scores",
-    "colorization.training.statistics",
-    "colorization.training.loop",
-    "tasks.jobs.items",
-    "tasks.jobs.stage_items",
-    "tasks.jobs.training.train",
-    "tasks.jobs.training.results",
-    "tasks.jobs.training.state",
-)
-_ENCODER, _BINS = "colorization.networks.encoder", "colorization.colour.bins"
-_NETWORK_FILES: dict[str, tuple[str, ...]] = {
-    "resnet18": ("resnet18", _ENCODER),
-    "resnet18-trunk": ("resnet18_trunk", _ENCODER),
-    "unet18": ("unet18", _ENCODER),
-    "unet18-layer3": ("unet18", _ENCODER),
-    "unet18-stride4": ("unet18", _ENCODER),
-    "eccv16": ("eccv16", _BINS),
-    "siggraph17": ("siggraph17", _BINS),
-    "iizuka16": ("iizuka16",),
-    "hypercolumn": ("hypercolumn", _ENCODER, _BINS),
-}
 
 
-def network_modules(name: str) -> tuple[str, ...]:
-    """The modules of one network: another network's change does not train this one again."""
-    own, *shared = _NETWORK_FILES[name]
-    return (f"colorization.networks.{own}", *shared)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageCode:
+    """The code of one stage."""
+
+    schema: int
+    """Version of what it writes."""
+    roots: tuple[str, ...]
+    """Modules that do its work; what they import is found."""
+    decides_nothing: Mapping[str, str] = field(default_factory=dict)
+    """Module or room → why it is left out, and all that only it imports."""
+
+    def with_roots(self, *roots: str) -> StageCode:
+        """The same with further modules: a network's."""
+        return replace(self, roots=(*self.roots, *roots))
+
+    def modules(self) -> tuple[str, ...]:
+        """Every module that decides the output, sorted."""
+        reached: set[str] = set()
+        waiting = list(self.roots)
+        while waiting:
+            module = waiting.pop()
+            if module not in reached:
+                reached.add(module)
+                waiting += [name for name in imported_by(module) if self._decides(name)]
+        return tuple(sorted(reached))
+
+    def _decides(self, module: str) -> bool:
+        if not module.startswith(_FOLLOWED):
+            return False
+        return not any(module == no or module.startswith(f"{no}.") for no in self.decides_nothing)
 
 
-_ALL_NETWORKS = tuple(sorted({m for name in _NETWORK_FILES for m in network_modules(name)}))
-STAGES: dict[str, tuple[int, tuple[str, ...]]] = {
-    "ingest": (
-        2,
-        (
-            *_STORAGE,
-            *_PHOTOS,
-            *_SOURCES,
-            *_DECODER,
-            "colorization.colour.lab",
-            "colorization.colour.likeness",
-            "colorization.metrics.distances",
-            "storage.sources.catalogue",
-            "storage.sources.datasets",
-            "storage.records.duplicates",
-            "storage.photos.reduced",
-            "storage.records.selection",
-            "tasks.ingest",
-            "tasks.jobs.ingest",
-            "tasks.jobs.items",
-        ),
-    ),
-    "preprocess": (
-        2,
-        (
-            *_STORAGE,
-            *_PHOTOS,
-            *_SOURCES,
-            "colorization.training.augmentation",
-            "colorization.colour.lab",
-            "storage.photos.reduced",
-            "storage.shards.file",
-            "storage.shards.writing",
-            "tasks.jobs.items",
-            "tasks.jobs.preprocess",
-            "tasks.preprocess",
-        ),
-    ),
-    "pretrain": (1, _TRAIN),
-    "train": (2, _TRAIN),
-    "evaluate": (
-        1,
-        (
-            *_STORAGE,
-            *_NETWORK,
-            "colorization.training.feeding",
-            "colorization.metrics.distances",
-            "colorization.metrics.scores",
-            "colorization.training.loop",
-            "tasks.jobs.evaluate",
-            "tasks.jobs.items",
-            "tasks.jobs.stage_items",
-        ),
-    ),
-    "colorize": (
-        1,
-        (
-            *_STORAGE,
-            *_PHOTOS,
-            *_SOURCES,
-            *_DECODER,
-            *_NETWORK,
-            *_ALL_NETWORKS,
-            "colorization.metrics.appearance",
-            "colorization.categories",
-            "colorization.colour.full_size",
-            "colorization.merging.deeplab",
-            "colorization.merging.hinting",
-            "colorization.merging.inference",
-            "colorization.merging.options",
-            "colorization.merging.merge",
-            "colorization.metrics.distances",
-            "colorization.merging.segmentation",
-            "colorization.merging.segmenter_names",
-            "colorization.colour.toning",
-            "storage.metadata.content_credentials",
-            "storage.metadata.descriptions",
-            "storage.metadata.embedding",
-            "storage.photos.encoding",
-            "storage.pictures.labels",
-            "storage.metadata.derivative",
-            "storage.records.outputs",
-            "storage.photos.reduced",
-            "storage.pictures.sheets",
-            "storage.pictures.thumbnails",
-            "storage.pictures.uncertainty",
-            "storage.metadata.xmp",
-            "tasks.colorize",
-            "tasks.config.hints",
-            "tasks.jobs.archive_photos",
-            "tasks.jobs.colorize",
-            "tasks.jobs.items",
-            "tasks.jobs.ready",
-            "tasks.jobs.sheet",
-            "tasks.jobs.stage_items",
-        ),
-    ),
-}
-"""Stage → schema version of what it writes, and the modules whose code decides its output."""
-STAGE_NAMES = tuple(STAGES)
+@cache
+def imported_by(module: str) -> tuple[str, ...]:
+    """Our modules that a module names in an import, wherever in it."""
+    path = file_of(module)
+    if path is None:
+        raise ModuleNotFoundError(f"Expected a module of ours, got {module!r}.", name=module)
+    return tuple(dict.fromkeys(_named_in(path.read_text())))
+
+
+def _named_in(source: str) -> Iterator[str]:
+    for parent, names, whole in _IMPORT.findall(source):
+        for name in (parent or whole, *(f"{parent}.{n}" for n in re.findall(r"\w+", names))):
+            if file_of(name) is not None:
+                yield name
+
+
+@cache
+def file_of(module: str) -> Path | None:
+    """Where a module of ours lies; None for what is none, and for rooms, which hold a docstring only."""
+    path = _ROOT / module.replace(".", "/")
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    init = path / "__init__.py"
+    return init if init.is_file() and _IMPORT.search(init.read_text()) else None

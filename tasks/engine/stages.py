@@ -26,7 +26,7 @@ from storage.records.workspace import Workspace
 from tasks.engine.changes import as_json, changes
 from tasks.engine.retry import Retry, find_again
 from tasks.engine.source_news import SourceNews
-from tasks.engine.stage_code import STAGES
+from tasks.engine.stage_code import StageCode
 from tasks.engine.superseded import set_aside
 from tasks.engine.verification import (
     damage_reasons,
@@ -55,14 +55,13 @@ class Step:
     stage: str
     key: str
     workspace: Workspace
+    code: StageCode
     config: dict[str, Any]
     upstream: tuple[StepName, ...] = ()
     inputs: dict[str, str] = field(default_factory=dict)
     """Hashes of what comes from outside the workspace beside `news`: weights files."""
     output_root: Path | None = None
     """Where its files go, when not into its own folder (colorized photos)."""
-    modules: tuple[str, ...] = ()
-    """Code that decides its output beside that of its stage: the network's."""
     place: str = ""
     """Where its source lies; like `output_root` in no fingerprint, as both may be moved."""
     news: SourceNews | None = None
@@ -89,11 +88,10 @@ class Step:
 
         digests: of its upstream outputs, as far as they are known.
         """
-        schema, modules = STAGES[self.stage]
         with _PARSING:
-            hashes = {name: hash_module(name) for name in (*modules, *self.modules)}
+            hashes = {name: hash_module(name) for name in self.code.modules()}
         return {
-            "schema": schema,
+            "schema": self.code.schema,
             "config": self.config,
             "inputs": self.inputs | ({_LISTING: self.news.digest} if self.news else {}),
             "upstream": {

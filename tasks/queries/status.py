@@ -21,10 +21,10 @@ from storage.records.manifest import read_rows
 from storage.records.workspace import Workspace
 from tasks.archive.ownership import claimed
 from tasks.config.model import Workflow
-from tasks.engine.stage_code import STAGE_NAMES
 from tasks.engine.stages import plan_row
 from tasks.engine.verification import read_success
 from tasks.graph import build_steps, plan
+from tasks.stage_table import STAGE_NAMES
 from tasks.weights.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
 
 _GPU_SECONDS = 10
