@@ -40,6 +40,7 @@ from PIL import Image
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import AB_OFFSET, Float, decode_lab, lab_to_rgb, rgb_to_lab
 from colorization.errors import ColorizationError
+from colorization.metrics.baselines import BASELINES, baseline_colours
 from colorization.metrics.fid import frechet_distance
 from colorization.metrics.inception import inception_features
 from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
@@ -56,7 +57,6 @@ from tasks.jobs.training.loading import open_split
 from tasks.weights.models import ModelFile, require, starter_file
 
 SINGLE, MERGED = "single expert", "merged"
-BASELINES = ("gray", "constant", "photo mean")
 COLUMNS = {
     "ab_rmse": "ab RMSE",
     "delta_e": "ΔE00",
@@ -345,8 +345,7 @@ def score(photos: Photos, coloured: dict[str, Pictures]) -> tuple[dict[str, dict
     colourful = []
     for i, stored in enumerate(photos.stored):
         L, truth = decode_lab(stored)
-        tints = (np.zeros(2, np.float32), photos.constant, truth.mean((1, 2)))
-        ab = {n: _tint(tint, truth) for n, tint in zip(BASELINES, tints, strict=True)}
+        ab = baseline_colours(truth, photos.constant)
         ab |= {name: rgb_to_lab(pictures[i])[1:] for name, pictures in coloured.items()}
         for name, of_system in ab.items():
             scores[name].append(photo_scores(L, of_system, truth))
@@ -354,11 +353,6 @@ def score(photos: Photos, coloured: dict[str, Pictures]) -> tuple[dict[str, dict
     true_mean = float(np.mean(colourful))
     means = {name: mean_scores(of_system) for name, of_system in scores.items()}
     return {n: m | {"share": m["colourfulness"] / true_mean} for n, m in means.items()}, true_mean
-
-
-def _tint(ab: Float, like: Float) -> Float:
-    """The same ab, float32 (2,), at every pixel of (2, H, W)."""
-    return np.broadcast_to(ab[:, None, None], like.shape)
 
 
 def fid(photos: Photos, coloured: dict[str, Pictures], inception: Any) -> dict[str, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from storage.errors import DamagedError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import atomic_path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION, _SAFETENSORS = 1, ".safetensors"
 _SHARED = "shared"
 """Key of the metadata that names the file of what a checkpoint shares."""
 
@@ -89,16 +90,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(_load(shared).tensors | own.tensors, own.metadata)
 
 
+def read_provenance(path: Path) -> dict[str, Any]:
+    """What the trainer recorded in a safetensors file; empty for files of other kinds.
+
+    Reads no tensor. Raises DamagedError when the file is not what its name says.
+    """
+    if path.suffix != _SAFETENSORS:
+        return {}
+    with _opened(path) as file:
+        return _provenance(file)
+
+
 def _load(path: Path) -> Checkpoint:
+    with _opened(path) as file:
+        tensors = {key: _widen(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+        return Checkpoint(tensors, _provenance(file))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, whose header is read and held against the file's length."""
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            tensors = {key: _widen(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
         raise DamagedError(
             f"Expected safetensors weights in {path}, got: {error}. Train again or copy it again."
         ) from error
-    return Checkpoint(tensors, json.loads(header.get("chromaflow", "{}")))
+
+
+def _provenance(file: Any) -> dict[str, Any]:
+    recorded: dict[str, Any] = json.loads((file.metadata() or {}).get("chromaflow", "{}"))
+    return recorded
 
 
 def check_whole(path: Path) -> None:
@@ -106,21 +129,12 @@ def check_whole(path: Path) -> None:
 
     Safetensors say in their header how long they are; .pth files are zips, whose directory is last.
     """
-    size = path.stat().st_size
+    if path.suffix == _SAFETENSORS:
+        read_provenance(path)
+        return
     with path.open("rb") as file:
-        start = file.read(8)
-        if path.suffix == ".safetensors":
-            length = int.from_bytes(start, "little")
-            header = file.read(length) if length < size else b""
-            try:
-                table = json.loads(header)
-                ends = [v["data_offsets"][1] for k, v in table.items() if k != "__metadata__"]
-                whole = 8 + length + max(ends, default=0) == size
-            except (ValueError, TypeError, KeyError, AttributeError):
-                whole = False
-        else:
-            whole = start[:2] != b"PK" or zipfile.is_zipfile(path)
-    if not whole:
+        is_zip = file.read(2) == b"PK"
+    if is_zip and not zipfile.is_zipfile(path):
         raise DamagedError(
             f"Expected a whole weights file at {path}, it is cut short or damaged. Copy it again, "
             "or train again."

@@ -12,7 +12,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from storage.errors import UsageError
-from storage.records.weights_header import read_provenance
+from storage.records.checkpoints import read_provenance
 from storage.remote.folder import fetch_file, fetch_folder, working_copy
 from storage.sources.files import LIST_PREFIX
 from storage.sources.source import is_url

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from colorization.metrics.baselines import BASELINES
 from storage.errors import UsageError
 from storage.records.ledger import read_json
 from storage.records.manifest import read_table
@@ -15,7 +16,7 @@ from storage.records.names import FACTS_NAME, RESULTS_NAME
 from tasks.evaluation.inputs import PhotoSet
 from tasks.evaluation.scores import compare
 from tasks.evaluation.tables import Comparison
-from tasks.jobs.evaluation.items import BASELINES, SystemSpec
+from tasks.jobs.evaluation.items import SystemSpec
 
 Pair = tuple[str, str]
 """Two names of systems, or FOLDER:NAME of an earlier evaluation."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from colorization.metrics.baselines import BASELINES
 from tasks.jobs.evaluation.items import (
-    BASELINES,
     SEGMENTATION,
     STRONGEST,
     TRUTH,

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.merging.segmenter_names import is_import_path
+from colorization.metrics.baselines import BASELINES
 from storage.errors import UsageError
 from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
 from tasks.archive.mirrors import load_fetched
 from tasks.config.model import ColorizeConfig, Workflow
-from tasks.jobs.evaluation.items import BASELINES, MERGES, TRUTH, SystemSpec
+from tasks.jobs.evaluation.items import MERGES, TRUTH, SystemSpec
 from tasks.jobs.stage_items import ModelSpec
 from tasks.weights.models import ModelFile, expert_files, require, segmenter_file, starter_file
 

@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from colorization.metrics.baselines import BASELINES
 from colorization.metrics.intervals import CONFIDENCE, NUM_DRAWS, Interval
 from tasks.evaluation.scores import MEASURES, Difference, Measure, Score
-from tasks.jobs.evaluation.items import BASELINES, TRUTH
+from tasks.jobs.evaluation.items import TRUTH
 
 _ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 _LATEX_ARROWS = {1: r" $\uparrow$", -1: r" $\downarrow$", 0: ""}

@@ -10,6 +10,7 @@ import torch
 
 from colorization.colour.lab import AB_OFFSET, decode_lab
 from colorization.compute import place, resolve_precision
+from colorization.metrics.baselines import baseline_colours
 from colorization.metrics.scores import SCORE_NAMES, photo_scores
 from colorization.training.loop import predict_ab
 from storage.records.ledger import record_file
@@ -18,7 +19,7 @@ from storage.records.names import RESULTS_NAME, WEIGHTS_NAME
 from storage.shards.reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.networks import load_colorizer
-from tasks.jobs.stage_items import METHODS, EvaluateItem
+from tasks.jobs.stage_items import EXPERT, METHODS, EvaluateItem
 from tasks.jobs.training.loading import open_split
 
 _BATCH = 16
@@ -36,16 +37,12 @@ def evaluate_category(item: EvaluateItem) -> ItemResult:
     rows: list[dict[str, Any]] = []
     for stored in val.batches(_BATCH):
         L, ab_truth = decode_lab(stored)
-        predicted = {
-            "gray": np.zeros_like(ab_truth),
-            "constant": np.broadcast_to(constant[:, None, None], ab_truth.shape),
-            "photo mean": np.broadcast_to(ab_truth.mean((2, 3), keepdims=True), ab_truth.shape),
-            "expert": predict_ab(network, stored, precision),
-        }
+        predicted = baseline_colours(ab_truth, constant)
+        predicted[EXPERT] = np.asarray(predict_ab(network, stored, precision))
         for i in range(len(stored)):
             row = int(val.rows[len(rows) // len(METHODS)])
             for method in METHODS:
-                scores = photo_scores(L[i], np.asarray(predicted[method][i]), ab_truth[i])
+                scores = photo_scores(L[i], predicted[method][i], ab_truth[i])
                 rows.append({"row": row, "method": method, **scores})
     write_table(folder / RESULTS_NAME, rows, ("row", "method", *SCORE_NAMES))
     files = [record_file(folder, folder / RESULTS_NAME)]

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from colorization.merging.options import MergeOptions
+from colorization.metrics.baselines import BASELINES
 from tasks.jobs.items import PhotoItem, WorkItem
 
-METHODS = ("gray", "constant", "photo mean", "expert")
-"""gray: ab = 0. constant: the training split's mean ab. photo mean: each photo's own mean ab."""
+EXPERT = "expert"
+METHODS = (*BASELINES, EXPERT)
+"""Of an evaluation of one expert; the constant is the training split's mean ab."""
 
 
 @dataclass(frozen=True, kw_only=True)

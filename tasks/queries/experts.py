@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
+from storage.records.checkpoints import read_provenance
 from storage.records.fingerprint import hash_file
-from storage.records.weights_header import read_provenance
 from storage.records.workspace import Workspace
 from tasks.engine.published import (
     PublishedStep,

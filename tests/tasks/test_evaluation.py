@@ -18,12 +18,13 @@ from PIL import Image
 from skimage import data
 from torchvision.models import alexnet
 
+from colorization.metrics.baselines import BASELINES
 from colorization.networks import build_network
 from storage.errors import UsageError
 from tasks.evaluation.figures import choose_figures
 from tasks.evaluation.scores import MEASURES, compare
 from tasks.evaluation.systems import read_system, read_systems
-from tasks.jobs.evaluation.items import BASELINES, TRUTH
+from tasks.jobs.evaluation.items import TRUTH
 from tasks.jobs.evaluation.networks import Systems
 from tasks.weights.models import starter_file
 

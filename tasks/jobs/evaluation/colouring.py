@@ -14,13 +14,14 @@ import torch
 from colorization.colour.full_size import full_size_strips
 from colorization.colour.lab import Float, rgb_to_lab
 from colorization.merging.inference import Prediction
+from colorization.metrics.baselines import baseline_colours
 from colorization.metrics.lpips import LPIPS
 from colorization.metrics.measures import Truth
 from colorization.training.augmentation import centre_crop, crop_and_flip
 from storage.errors import PhotoError
 from storage.photos.photo import inspect
 from storage.photos.reduced import decode_rgb
-from tasks.jobs.evaluation.items import BASELINES, MeasureItem, SystemSpec
+from tasks.jobs.evaluation.items import MeasureItem, SystemSpec
 from tasks.jobs.evaluation.networks import load_systems
 from tasks.jobs.items import PhotoItem, read_unchanged
 
@@ -83,11 +84,7 @@ def decode_lab(content: bytes, config: Mapping[str, Any]) -> Float:
 def colour_photo(item: MeasureItem, category: str, truth: Truth) -> dict[str, Coloured]:
     """What each colouring but the truth makes of a photo, by name, the baselines first."""
     constant = np.array(dict(item.constants)[category], np.float32)
-    means = (np.zeros(2, np.float32), constant, truth.ab.mean(axis=(1, 2)))
-    coloured = {
-        name: Coloured(np.broadcast_to(mean[:, None, None], truth.ab.shape))
-        for name, mean in zip(BASELINES, means, strict=True)
-    }
+    coloured = {name: Coloured(ab) for name, ab in baseline_colours(truth.ab, constant).items()}
     for spec in item.systems:
         coloured[spec.name] = _colour(item.systems, spec, category, truth)
     return coloured

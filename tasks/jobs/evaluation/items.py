@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from colorization.metrics.baselines import BASELINES
 from tasks.jobs.items import PhotoItem
 from tasks.jobs.stage_items import ModelSpec
 
-BASELINES = ("gray", "constant", "photo mean")
-"""ab = 0; the mean ab of the category's evaluated photos; each photo's own mean ab. The last two know
-what no system knows."""
 TRUTH = "truth"
 SEGMENTATION, STRONGEST = "segmentation", "one expert"
 """Columns of a figure: each pixel's categories, and the colours of the one expert with the largest
