@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from storage.pictures.sheets import Picture, fit_picture
+from storage.pictures.grid import (
+    CELL,
+    Picture,
+    cell_left,
+    fit_picture,
+    paste_row,
+    png_bytes,
+    row_height,
+)
 
-_CELL, _GAP, _MARGIN = 224, 6, 12
+_GAP, _MARGIN = 6, 12
 _HEADING, _NOTE, _GROUP, _LINE = 34, 24, 30, 22
 _BETWEEN = 14
 """Pixels between groups."""
@@ -46,34 +53,32 @@ def figure(
     rows, one panel a column. legend: colours by what they mean. Returns a PNG's bytes.
     """
     left = _MARGIN + (_GROUP if any(name for name, _ in groups) else 0)
-    width = left + len(headings) * (_CELL + _GAP) - _GAP + _MARGIN
+    width = cell_left(len(headings), left=left, gap=_GAP) - _GAP + _MARGIN
     lines = textwrap.wrap(footer, max(20, int((width - 2 * _MARGIN) / _CHARACTER)))
     fitted = [
-        (name, [[fit_picture(panel.picture, _CELL) for panel in row] for row in rows])
+        (name, [[fit_picture(panel.picture) for panel in row] for row in rows])
         for name, rows in groups
     ]
-    heights = [[max(p.shape[0] for p in row) + _NOTE for row in rows] for _, rows in fitted]
+    heights = [[row_height(row) + _NOTE for row in rows] for _, rows in fitted]
     below = _LINE * (len(lines) + bool(legend)) + _MARGIN
     middle = sum(map(sum, heights)) + _BETWEEN * (len(groups) - 1)
     sheet = Image.new("RGB", (width, _HEADING + middle + below), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for column, heading in enumerate(headings):
-        _centred(draw, left + column * (_CELL + _GAP), 6, heading, _HEADING_SIZE, _INK)
+        _centred(draw, cell_left(column, left=left, gap=_GAP), 6, heading, _HEADING_SIZE, _INK)
     top = _HEADING
     for (name, rows), (_, panels), row_heights in zip(fitted, groups, heights, strict=True):
         if name:
             _upright(sheet, name, top, sum(row_heights) - _NOTE)
-        for row, notes, row_height in zip(rows, panels, row_heights, strict=True):
-            for column, (picture, panel) in enumerate(zip(row, notes, strict=True)):
-                x = left + column * (_CELL + _GAP)
-                image = Image.fromarray(picture)
-                y = top + (row_height - _NOTE - image.height) // 2
-                sheet.paste(image, (x + (_CELL - image.width) // 2, y))
+        for row, notes, height in zip(rows, panels, row_heights, strict=True):
+            paste_row(sheet, row, left=left, top=top, gap=_GAP)
+            for column, panel in enumerate(notes):
+                x = cell_left(column, left=left, gap=_GAP)
                 ink = _INK if panel.is_strong else _FAINT
                 stroke = 0.5 if panel.is_strong else 0
-                note_top = top + row_height - _NOTE + 2
+                note_top = top + height - _NOTE + 2
                 _centred(draw, x, note_top, panel.note, _NOTE_SIZE, ink, stroke)
-            top += row_height
+            top += height
         top += _BETWEEN
     top -= _BETWEEN
     if legend:
@@ -82,9 +87,7 @@ def figure(
     font = ImageFont.load_default(_FOOTER_SIZE)
     for number, line in enumerate(lines):
         draw.text((left, top + 4 + number * _LINE), line, fill=_FAINT, font=font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return png_bytes(sheet, optimize=True)
 
 
 def _centred(
@@ -99,10 +102,10 @@ def _centred(
     """Text over the middle of a cell, smaller where it would not fit."""
     font = ImageFont.load_default(size)
     length = draw.textlength(text, font)
-    if length > _CELL:
-        font = ImageFont.load_default(max(8, size * _CELL / length))
+    if length > CELL:
+        font = ImageFont.load_default(max(8, size * CELL / length))
         length = draw.textlength(text, font)
-    place = (left + (_CELL - length) / 2, top)
+    place = (left + (CELL - length) / 2, top)
     draw.text(place, text, fill=ink, font=font, stroke_width=stroke)
 
 
