@@ -28,6 +28,7 @@ from flows.cli.terminal import (
     Output,
     Reason,
     say,
+    say_lines,
 )
 from storage.children import shut_out_working_folder
 
@@ -72,7 +73,7 @@ def main() -> None:
         code = getattr(error, "exit_code", None)
         if code is None:
             raise
-        say(f"Error: {error}")
+        say_lines(f"Error: {error}")
         sys.exit(code)
 
 

@@ -115,7 +115,8 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError) as error:
         raise DamagedError(
-            f"Expected safetensors weights in {path}, got: {error}. Train again or copy it again."
+            f"Expected whole safetensors weights in {path}; the file is cut short or damaged ({error}). "
+            "Copy it again, or train again."
         ) from error
 
 

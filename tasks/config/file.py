@@ -63,6 +63,7 @@ class ArchiveTable:
     truth: Annotated[str, LOCATION] | None = None
     include: Annotated[tuple[str, ...], PATTERNS] = ()
     exclude: Annotated[tuple[str, ...], PATTERNS] = ()
+    follow: bool = True
     bag: bool = False
 
 
@@ -201,6 +202,7 @@ def _archive(
         truth=_truth(table.truth, base) if table.truth else None,
         include=table.include,
         exclude=table.exclude,
+        follow=table.follow,
         bag=table.bag,
     )
 

@@ -94,7 +94,7 @@ def one(source, output, file, name):
     seen = read_json(record)["seen"]
     code = seen[0]["code"] if seen else "ignored"
     if not code:
-        row = seen[0] | {"output": name}
+        row = seen[0] | {"output": name, "key": ""}
         colorize_chunk(ColorizeItem(photos=(row,), config=colour, models=models, output=output,
                                     **common))
         found = read_json(record)

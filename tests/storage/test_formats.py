@@ -431,7 +431,8 @@ class Outcome:
         for path, content in contents.items():
             source.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
             source.joinpath(path).write_bytes(content)
-            facts = {"sha256": hashlib.sha256(content).hexdigest(), "output": f"{path}.color"}
+            digest = hashlib.sha256(content).hexdigest()
+            facts = {"sha256": digest, "output": f"{path}.color", "key": ""}
             rows.append({"path": path, "offset": -1, "bytes": len(content)} | facts)
         options = ColorizeConfig().output_parts()
         item = ColorizeItem(

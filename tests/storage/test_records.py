@@ -172,7 +172,7 @@ def test_weights_cut_short_are_damaged(tmp_path, kept):
     path = tmp_path / "weights.safetensors"
     save_checkpoint(path, tensors(), {}, half=True)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DamagedError, match="Expected safetensors weights"):
+    with pytest.raises(DamagedError, match="Expected whole safetensors weights"):
         load_checkpoint(path)
     with pytest.raises(DamagedError, match="cut short"):
         check_whole(path)

@@ -104,3 +104,13 @@ def test_chunks_are_neighbours_and_end_early_where_photos_are_large():
     ]
     with_more = dict((n, len(r)) for n, r in _chunks([*small, row(99, 100)], 32))
     assert with_more == dict(names) | {"000003": 1}
+
+
+def test_links_are_left_alone_where_the_config_says_so(tmp_path: Path) -> None:
+    table = {
+        "archive": {"path": "x", "follow": False},
+        "datasets": {"people": {"path": "y", "follow": False}},
+    }
+    workflow = build_workflow(table, tmp_path)
+    assert workflow.archive is not None and not workflow.archive.follow
+    assert not workflow.datasets["people"].follow
