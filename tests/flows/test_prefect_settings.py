@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
 import prefect
 import pytest
 from command import start
-from prefect_server import free_port
+from prefect_server import free_port, server_saying
 
 ADVICE = ("Correct", "Set ", "Choose", "unset", "Install")
 
@@ -86,30 +83,6 @@ def test_a_home_on_a_read_only_file_system_is_named(archive: Path) -> None:
         assert "PREFECT_HOME" in err and "Read-only" in err
     finally:
         subprocess.run(["umount", str(home)], check=True)
-
-
-@contextmanager
-def server_saying(body: str, kind: str = "application/json") -> Iterator[str]:
-    """A server that answers everything with this body."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *words: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/api"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 MAJOR, MINOR = (int(part) for part in prefect.__version__.split(".")[:2])

@@ -1,0 +1,90 @@
+"""A field case: what `case.md` says of it, and the clauses that a checker finds right or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from place import CheckError, Place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clause:
+    """One thing that must hold, with what was got in a few words."""
+
+    got: str
+    right: bool
+
+
+Checker = Callable[[Place], Iterator[Clause]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Case:
+    """One of the folders of `shared/data/field`."""
+
+    number: int
+    name: str
+    check: Checker | None = None
+    """None: not checked yet."""
+    reason: str = ""
+    """Why it is not checked."""
+
+    @property
+    def label(self) -> str:
+        """As its folder is named."""
+        return f"{self.number:02d}-{self.name}"
+
+    def told(self, field: Path | None, start: str) -> str:
+        """The line of `case.md` that begins `- START`, without it; empty where there is none."""
+        path = field / self.label / "case.md" if field else None
+        if path is None or not path.is_file():
+            return ""
+        lines = (line.removeprefix(f"- {start}:") for line in path.read_text().splitlines())
+        kept = (line for line in lines if not line.startswith(("- ", "#")))
+        return next((line.strip() for line in kept if line.startswith(" ")), "")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """What became of a case."""
+
+    case: Case
+    clauses: tuple[Clause, ...] = ()
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    @property
+    def checked(self) -> bool:
+        """Whether there is a checker for it."""
+        return self.case.check is not None
+
+    @property
+    def wrong(self) -> list[Clause]:
+        """The clauses that do not hold."""
+        return [clause for clause in self.clauses if not clause.right]
+
+    @property
+    def now(self) -> str:
+        """The last column of the table."""
+        if not self.checked:
+            return f"not yet checked: {self.case.reason}"
+        shown = [f"WRONG: {clause.got}" for clause in self.wrong] or [c.got for c in self.clauses]
+        return "; ".join(shown)
+
+
+def judge(case: Case, place: Place) -> Verdict:
+    """Check a case in its place. A command that leaves nothing to check is wrong."""
+    clauses: list[Clause] = []
+    if case.check is not None:
+        try:
+            clauses += case.check(place)
+        except CheckError as error:
+            clauses.append(Clause(got=str(error), right=False))
+    return Verdict(
+        case=case,
+        clauses=tuple(clauses),
+        seconds=place.seconds,
+        cpu_seconds=place.cpu_seconds,
+    )
