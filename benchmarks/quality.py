@@ -37,14 +37,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from chromaflow.errors import ChromaflowError
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import AB_OFFSET, Float, decode_lab, lab_to_rgb, rgb_to_lab
-from colorization.errors import ColorizationError
 from colorization.metrics.baselines import BASELINES, baseline_colours
 from colorization.metrics.fid import frechet_distance
 from colorization.metrics.inception import inception_features
 from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
-from storage.errors import StorageError, UsageError
+from storage.errors import UsageError
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import write_bytes
 from storage.records.names import WEIGHTS_NAME
@@ -121,7 +121,7 @@ def main() -> None:
     arguments = parse_arguments()
     try:
         met = measure(arguments)
-    except (ColorizationError, StorageError) as error:
+    except ChromaflowError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     print(f"lines met: {sum(met)} of {len(met)}")

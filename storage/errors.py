@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chromaflow.errors import ChromaflowError
 from storage.visible import visible
 
 
-class StorageError(Exception):
-    """Root of the tree. `exit_code` is what the `chromaflow` command returns for it.
-
-    As text, for terminals, logs and Prefect's page, names of files in it are visible.
+class StorageError(ChromaflowError):
+    """Of files and what they hold. As text, for terminals, logs and Prefect's page, names of files in
+    it are visible.
     """
 
-    exit_code = 1
+    code = "STORAGE"
 
     def __str__(self) -> str:
         return visible(super().__str__())
@@ -22,36 +22,42 @@ class StorageError(Exception):
 class UsageError(StorageError, ValueError):
     """A path, a config key or a value that the caller gave is wrong: correct it."""
 
+    code = "USAGE"
     exit_code = 2
 
 
 class NoInputError(StorageError):
     """Nothing to work on: no photo is usable."""
 
+    code = "NO_INPUT"
     exit_code = 4
 
 
 class OutputError(StorageError):
     """The disk or the output folder refused the work: free or repair it, then run again."""
 
+    code = "OUTPUT"
     exit_code = 5
 
 
 class DamagedError(StorageError):
     """A file of ours is missing or its bytes are not those recorded: run again to rebuild it."""
 
+    code = "DAMAGED"
     exit_code = 7
 
 
 class CodecMissingError(StorageError):
     """A package that the run was asked to use is not installed."""
 
+    code = "CODEC_MISSING"
     exit_code = 3
 
 
 class LockedError(StorageError):
     """Another run works on the same workspace: wait for it."""
 
+    code = "LOCKED"
     exit_code = 8
 
 
@@ -236,6 +242,8 @@ REASONS = {
 
 class PhotoError(StorageError):
     """One photo cannot be used; the run goes on. `code` is a key of `REASONS`."""
+
+    code = "PHOTO"
 
     def __init__(self, code: str, detail: str) -> None:
         if code not in REASONS:

@@ -32,6 +32,8 @@ _ERRORS_OF = {
 class RemoteError(OutputError):
     """The service behind a URL refused, or does not answer."""
 
+    code = "REMOTE"
+
 
 class RefusedError(OSError):
     """A service refused, was cut off, or did not answer; as its library says it."""

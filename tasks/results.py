@@ -15,6 +15,7 @@ from typing import Any
 from httpx import HTTPError
 from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
 
+from chromaflow.errors import ChromaflowError, code_of, exit_code_of
 from storage.errors import is_policy
 from storage.pictures.data_urls import picture_url
 from storage.records.ledger import write_json
@@ -78,9 +79,9 @@ class RunResult:
     @property
     def exit_code(self) -> int:
         """0 ok, 6 with failures or quarantined photos; one lone cause keeps its own code."""
-        codes = {getattr(failure.error, "exit_code", 1) for failure in self.failures}
+        codes = {exit_code_of(failure.error) for failure in self.failures}
         if len(codes) == 1:
-            return int(codes.pop())
+            return codes.pop()
         return EXIT_FAILURES if codes or self.quarantined else EXIT_OK
 
     def blocks(self, step: Step, events: EventLog) -> bool:
@@ -114,7 +115,11 @@ class RunResult:
                 for name, ref in self.refs.items()
             ],
             "failures": [
-                {"step": "/".join(failure.step), "error": str(failure.error)}
+                {
+                    "step": "/".join(failure.step),
+                    "error": str(failure.error),
+                    "code": code_of(failure.error),
+                }
                 for failure in self.failures
             ],
             "quarantined": self.quarantined,
@@ -123,8 +128,11 @@ class RunResult:
         }
 
 
-class RunFailedError(Exception):
+class RunFailedError(ChromaflowError):
     """At least one step failed; the others are done. Prefect shows the flow run as Failed."""
+
+    code = "RUN_FAILED"
+    exit_code = EXIT_FAILURES
 
     def __init__(self, result: RunResult) -> None:
         labels = ", ".join("/".join(failure.step) for failure in result.failures)
@@ -183,7 +191,7 @@ def logged(record: RunRecord, result: RunResult, page: PrefectPage) -> Iterator[
             yield events
         except BaseException as error:
             state = "failed" if isinstance(error, Exception) else "interrupted"
-            code = getattr(error, "exit_code", 1 if state == "failed" else None)
+            code = exit_code_of(error) if state == "failed" else None
             page.report_lost(events)
             events.write(
                 "run_ended", state=state, exit_code=code, computed=result.computed, error=str(error)

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chromaflow.errors import ChromaflowError
 from flows.cli.deploying import app as deployment_app
 from flows.cli.evaluating import evaluate_photos
 from flows.cli.history import app as looking_back_app
@@ -69,17 +70,14 @@ def main() -> None:
     hold_streams()
     try:
         app()
-    except Exception as error:
-        code = getattr(error, "exit_code", None)
-        if code is None:
-            raise
+    except ChromaflowError as error:
         say_lines(f"Error: {error}")
-        sys.exit(code)
+        sys.exit(error.exit_code)
 
 
 @app.command()
 def demo(folder: Annotated[Path, typer.Option(help="Where it works.")] = Path("demo")) -> None:
-    """Do the main job in small, on photos from the installed wheels."""
+    """Do the main job in small, on photos from scikit-image's wheel."""
     from tasks.config.demo import write_demo
 
     config = write_demo(folder)

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from chromaflow.errors import ChromaflowError
 from flows.cli.terminal import print_json, say, say_lines, say_quarantined, say_skipped
 
 
@@ -67,7 +68,7 @@ def _say_result(result: Any) -> None:
         state = f"{ref.computed} computed" if ref.computed else "up to date"
         say(f"{stage + '/' + key:<22} {state:<14} {counts}")
     for failure in result.failures:
-        if not hasattr(failure.error, "exit_code"):  # a bug of ours: say where
+        if not isinstance(failure.error, ChromaflowError):  # a bug of ours: say where
             say_lines("".join(traceback.format_exception(failure.error)))
         say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     say_quarantined(result.quarantined)

@@ -26,6 +26,7 @@ from distributed import (
 from distributed.deploy import Cluster as DaskCluster
 from distributed.security import Security
 
+from chromaflow.errors import ChromaflowError
 from storage.children import shut_out_working_folder
 from tasks.compute.cluster_class import ClusterMissingError, start_cluster
 from tasks.compute.slots import Slots
@@ -52,9 +53,10 @@ many as threads work at a time (with two, the second process of preprocess gave 
 Photos of many sizes would fill oneDNN's cache of 1,024 primitives with 450 MB."""
 
 
-class WorkerDiedError(Exception):
+class WorkerDiedError(ChromaflowError):
     """A process of Dask died again and again, and no photo can be left out for it."""
 
+    code = "WORKER_DIED"
     exit_code = 1
 
 

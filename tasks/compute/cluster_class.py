@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from chromaflow.errors import ChromaflowError
 from colorization.errors import ConfigError
 from storage.errors import UsageError
 from tasks.config.model import ComputeConfig
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from distributed.deploy import Cluster as DaskCluster
 
 
-class ClusterMissingError(Exception):
+class ClusterMissingError(ChromaflowError):
     """The package of a cluster class, its scheduler or its workers are not there."""
 
+    code = "CLUSTER_MISSING"
     exit_code = 3
 
 

@@ -1,4 +1,6 @@
-"""The demo's data: colour photos that the scikit-image and scikit-learn wheels carry.
+"""The demo's data: colour photos that scikit-image's wheel carries, all public domain or CC0.
+
+astronaut: NASA; rocket: SpaceX; chelsea: Stefan van der Walt; coffee: Rachel Michetti.
 
 Each photo is cut into overlapping tiles, so that two categories have enough to fine-tune on; the
 archive is gray copies of whole photos.
@@ -6,7 +8,7 @@ archive is gray copies of whole photos.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +18,12 @@ from PIL import Image
 from storage.records.ledger import atomic_path, write_bytes
 
 PHOTOS = {
-    "people": (("skimage", "data/astronaut.png"),),
-    "places": (
-        ("sklearn", "datasets/images/china.jpg"),
-        ("skimage", "data/rocket.jpg"),
-        ("skimage", "data/coffee.png"),
-    ),
+    "people": ("astronaut.png",),
+    "places": ("rocket.jpg", "coffee.png"),
 }
-ARCHIVE = (
-    ("skimage", "data/astronaut.png"),
-    ("sklearn", "datasets/images/china.jpg"),
-    ("skimage", "data/chelsea.png"),
-    ("sklearn", "datasets/images/flower.jpg"),
-    ("skimage", "data/rocket.jpg"),
-)
+ARCHIVE = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 _TILE, _STEP = 288, 56
-CONFIG = """# Written by `chromaflow demo`: the main job in small, on photos from the installed wheels.
+CONFIG = """# Written by `chromaflow demo`: the main job in small, on photos from scikit-image's wheel.
 workspace = "workspace"
 
 [datasets]
@@ -64,24 +56,21 @@ final_learning_rate = 1e-5
 
 def write_demo(folder: Path) -> Path:
     """Write photos, gray archive, truth and config below a folder, once. Returns the config."""
-    for category, photos in PHOTOS.items():
-        for package, path in photos:
-            _write_tiles(_load(package, path), folder / "photos" / category, Path(path).stem)
-    for package, path in ARCHIVE:
-        rgb = _load(package, path)
-        name = f"{Path(path).stem}.png"
-        _save(Image.fromarray(rgb), folder / "truth" / name)
-        _save(Image.fromarray(rgb).convert("L"), folder / "gray" / name)
+    for category, names in PHOTOS.items():
+        for name in names:
+            _write_tiles(_load(name), folder / "photos" / category, Path(name).stem)
+    for name in ARCHIVE:
+        image, written = Image.fromarray(_load(name)), f"{Path(name).stem}.png"
+        _save(image, folder / "truth" / written)
+        _save(image.convert("L"), folder / "gray" / written)
     config = folder / "chromaflow.toml"
     if not config.exists():
         write_bytes(config, CONFIG.encode())
     return config
 
 
-def _load(package: str, path: str) -> NDArray[np.uint8]:
-    spec = find_spec(package)
-    assert spec is not None and spec.origin is not None, f"{package} is a dependency"
-    with Image.open(Path(spec.origin).parent / path) as image:
+def _load(name: str) -> NDArray[np.uint8]:
+    with as_file(files("skimage") / "data" / name) as path, Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 

@@ -46,6 +46,8 @@ class Rule:
 class BrokenRulesError(ConfigError):
     """Settings that are fine alone and not together."""
 
+    code = "RULES_BROKEN"
+
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
         super().__init__(

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 
 import psutil
 
+from chromaflow.errors import ChromaflowError
 from storage.child_pipes import exit_code, exit_name
 from storage.children import child_environment, end_with_parent, module_command
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem
@@ -38,9 +39,10 @@ _MOST_EXPENDABLE = "1000"
 """Of proc(5), oom_score_adj: where memory ends, this process goes and no worker."""
 
 
-class ItemDiesError(Exception):
+class ItemDiesError(ChromaflowError):
     """The process of an item dies even without its photos."""
 
+    code = "ITEM_DIES"
     exit_code = 1
 
 

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import chromaflow.errors
 import colorization.errors
 import storage.errors
 from storage.records.fingerprint import hash_value
@@ -22,9 +23,10 @@ _PACKAGES = ("numpy", "torch")
 _DIGITS, _NONE = 12, "none"
 
 
-class VersionsDifferError(Exception):
+class VersionsDifferError(chromaflow.errors.ChromaflowError):
     """A Dask worker has other versions than the process that sends it work."""
 
+    code = "VERSIONS_DIFFER"
     exit_code = 3
 
 
@@ -59,6 +61,7 @@ def _code() -> str:
     on `sys.path`, has a sub-folder `storage`.
     """
     roots = {
+        "chromaflow": Path(chromaflow.errors.__file__).parent,
         "colorization": Path(colorization.errors.__file__).parent,
         "storage": Path(storage.errors.__file__).parent,
         "tasks": Path(__file__).parents[1],

@@ -1,12 +1,14 @@
 """A known error of a deployed flow is one line in the Prefect worker's log, as it is on a terminal.
 
 Prefect logs what a task or flow raises with its traceback, at each level that it passes. A mistake of
-ours keeps that; an error with an exit code says what to do, and is said once.
+ours keeps that; a `ChromaflowError` says what to do, and is said once.
 """
 
 from __future__ import annotations
 
 import logging
+
+from chromaflow.errors import ChromaflowError
 
 _LOGGERS = ("prefect.flow_runs", "prefect.task_runs", "prefect.engine")
 _LAST_LINE = "Finished in state "
@@ -25,7 +27,7 @@ class _OneLine(logging.Filter):
             if self._said and str(record.msg).startswith(f"{_LAST_LINE}Failed"):
                 record.msg, record.args = f"{_LAST_LINE}Failed", ()
             return True
-        if not hasattr(error, "exit_code"):
+        if not isinstance(error, ChromaflowError):
             return True
         if any(error is said for said in self._said):
             return False

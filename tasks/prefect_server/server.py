@@ -11,6 +11,7 @@ from httpx import HTTPError, HTTPStatusError, Timeout
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
+from chromaflow.errors import ChromaflowError
 from storage.errors import UsageError
 from tasks.prefect_server.environment import refuse_open_server
 
@@ -23,9 +24,10 @@ _PATIENCE = Timeout(30.0, connect=4.0)
 _POLL_SECONDS = 0.1
 
 
-class ServerMissingError(Exception):
+class ServerMissingError(ChromaflowError):
     """No Prefect server answers: start one."""
 
+    code = "SERVER_MISSING"
     exit_code = 3
 
 

@@ -13,9 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from chromaflow.errors import ChromaflowError
 from colorization.categories import CATEGORY_NAMES
-from colorization.errors import ColorizationError
-from storage.errors import PhotoError, StorageError
+from storage.errors import PhotoError
 from storage.photos.codecs import codec_problems
 from storage.records.manifest import read_rows
 from storage.records.workspace import Workspace
@@ -59,7 +59,7 @@ def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
     """
     try:
         return [plan_row(decision) for decision in plan(build_steps(claimed(load()))).values()], ""
-    except (StorageError, ColorizationError) as error:
+    except ChromaflowError as error:
         return [], str(error)
 
 

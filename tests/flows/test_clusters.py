@@ -154,7 +154,7 @@ def write_certificates(folder: Path) -> dict[str, Path]:
     return files
 
 
-PACKAGES = ("storage", "tasks", "flows", "colorization")
+PACKAGES = ("chromaflow", "storage", "tasks", "flows", "colorization")
 
 
 def guide_command(start: str, address: str) -> list[str]:
@@ -211,9 +211,9 @@ def test_workers_of_the_wheel_as_the_guide_starts_them(
 @pytest.mark.usefixtures("shared_server")
 def test_workers_with_other_versions_are_refused(project: Path) -> None:
     folder, other, old = project.parent / "dask", project.parent / "other", project.parent / "old"
-    for package in ("colorization", "storage", "tasks"):
+    for package in ("chromaflow", "colorization", "storage", "tasks"):
         shutil.copytree(ROOT / package, other / package, ignore=shutil.ignore_patterns("*.safe*"))
-    with (other / "storage" / "ledger.py").open("a") as file:
+    with (other / "storage" / "records" / "ledger.py").open("a") as file:
         file.write("\n_EDITED = True\n")
     (old / "torch-2.1.0.dist-info").mkdir(parents=True)
     metadata = "Metadata-Version: 2.1\nName: torch\nVersion: 2.1.0\n"

@@ -13,7 +13,7 @@ from command import chromaflow
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("colorization", "storage", "tasks", "flows")
+PACKAGES = ("chromaflow", "colorization", "storage", "tasks", "flows")
 
 
 @pytest.fixture

@@ -12,7 +12,18 @@ import pytest
 
 COMMAND = Path(sys.executable).with_name("chromaflow")
 MODULES = (
-    *("base64", "json", "storage", "tasks", "flows", "sitecustomize", "socket", "struct", "types"),
+    *(
+        "base64",
+        "chromaflow",
+        "json",
+        "storage",
+        "tasks",
+        "flows",
+        "sitecustomize",
+        "socket",
+        "struct",
+        "types",
+    ),
     *("numpy", "prefect", "distributed", "yaml", "signal", "uvicorn", "click", "selectors", "cv2"),
 )
 BOMB = "import os\nopen({folder!r} + '/imported-' + __name__ + str(os.getpid()), 'w').close()\n"
