@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -49,6 +49,7 @@ from colorization.categories import CATEGORY_NAMES
 from colorization.colour.full_size import colour_strips, reduced_L
 from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
+from colorization.merging.hinting import Hint
 from colorization.merging.inference import (
     MergedColorizer,
     Prediction,
@@ -294,11 +295,11 @@ def _encode(photo: Photo, ab: torch.Tensor) -> bytes:
 class _Square(MergedColorizer):
     """As siggraph17's demo does it: lightness at 256x256, ab back at full size."""
 
-    def predict(self, L: Float) -> Prediction:
+    def predict(self, L: Float, hints: Sequence[Hint] = ()) -> Prediction:
         square = torch.nn.functional.interpolate(
             torch.from_numpy(L)[None, None], size=(256, 256), mode="bilinear", antialias=True
         )
-        return super().predict(square[0, 0].numpy())
+        return super().predict(square[0, 0].numpy(), hints)
 
 
 def _siggraph(precision: str) -> MergedColorizer:
