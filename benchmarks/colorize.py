@@ -1,6 +1,7 @@
 """Photos a second of colorize beside its own stages, two processes, siggraph17, and the bare jobs.
 
     python benchmarks/colorize.py [FOLDER] [--photos 200] [--small 5000]
+    python benchmarks/colorize.py --photos 2 --small 0   # the smallest
 
 Makes gray JPEGs of about 1.4 megapixels from the photos in FOLDER (or from those that scikit-image
 carries) and runs, in turn and in blocks, with one thread for the networks of a process:
@@ -86,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="colour photos to enlarge")
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--small", type=int, default=5000)
+    parser.add_argument("--small", type=int, default=5000, help="photos; 0: without this part")
     arguments = parser.parse_args()
     if not WORKER_ENVIRONMENT.items() <= os.environ.items():  # read when a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
@@ -95,7 +96,7 @@ def main() -> None:
     try:
         rows = make_photos(work / "in", arguments.folder, arguments.photos)
         ratios = measure(work, rows)
-        overhead = measure_overhead(work / "small", arguments.small)
+        overhead = measure_overhead(work / "small", arguments.small) if arguments.small else {}
     finally:
         shared_decoder().close()
         shutil.rmtree(work)

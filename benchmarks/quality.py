@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py WORKSPACE [--weights FOLDER] [--photos N] [--fid]
                                  [--other NAME=FOLDER] [--sheet OUT.png]
+    python benchmarks/quality.py WORKSPACE --photos 2 --sheet OUT/sheet.png   # the smallest
 
 WORKSPACE: one whose preprocess stage is done (examples/starter.toml). FOLDER: holds
 CATEGORY.safetensors, or is a workspace whose train stage is done; without one the starter experts.

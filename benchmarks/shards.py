@@ -1,6 +1,7 @@
 """Photos a second out of shards on one core: shuffle buffer beside fancy indexing, in one run.
 
     python benchmarks/shards.py [FOLDER] [--photos 2048] [--stream 20000]
+    python benchmarks/shards.py --photos 64 --stream 64   # the smallest
 
 Writes shards of 256x256 crops from the photos in FOLDER (or from those that scikit-image carries),
 reads them once to warm the page cache, and times in turn: in order, in the shuffled order of an epoch,

@@ -1,4 +1,7 @@
-"""Train the starter segmenter: python benchmarks/starter_segmenter.py SHARED WORKSPACE OUT.
+"""Train the starter segmenter.
+
+    python benchmarks/starter_segmenter.py SHARED WORKSPACE OUT [--photos 0] [--steps 2000]
+    python benchmarks/starter_segmenter.py SHARED WORKSPACE OUT --photos 2 --steps 1   # the smallest
 
 SHARED: the research data folder (photos_seg masks; the DeepLab teacher in weights/). WORKSPACE: a
 workspace whose preprocess stage is done (examples/starter.toml). OUT: folder for segmenter.safetensors and
