@@ -31,6 +31,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from segmenter_training import (
+    IGNORE_INDEX,
+    intersection_over_union,
+    load_colour_weights,
+    train_segmenter,
+)
 
 from colorization.categories import CATEGORY_NAMES, REST, class_to_category
 from colorization.colour.lab import L_MAX, decode_lab, lab_to_rgb, rgb_to_L
@@ -39,12 +45,7 @@ from colorization.merging.deeplab import GrayDeepLab
 from colorization.merging.inference import MULTIPLE, network_size
 from colorization.merging.merge import refine_weights
 from colorization.merging.options import MergeOptions
-from colorization.merging.segmentation import (
-    IGNORE_INDEX,
-    StarterSegmenter,
-    intersection_over_union,
-    train_segmenter,
-)
+from colorization.merging.segmentation import StarterSegmenter
 from storage.records.checkpoints import load_checkpoint, save_checkpoint
 from storage.records.ledger import write_bytes
 from storage.records.workspace import Workspace
@@ -213,7 +214,7 @@ def main() -> None:
     voc = load_voc(args.shared)
     known, held = [v for i, v in enumerate(voc) if i % 3], voc[::3]
     network = GrayDeepLab()
-    network.load_colour_weights(teacher_state(args.shared), OWNER.tolist())
+    load_colour_weights(network, teacher_state(args.shared), OWNER.tolist())
     data = batches(torch.cat(stored), torch.cat(taught), known, args.steps)
     for step, loss in enumerate(train_segmenter(network, data, num_steps=args.steps)):
         if step % 50 == 0:

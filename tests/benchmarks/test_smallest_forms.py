@@ -24,7 +24,7 @@ from tasks.config.file import load_workflow
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 PROGRAMS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
-LIBRARIES = {"published_out.py"}
+LIBRARIES = {"published_out.py", "segmenter_training.py"}
 """Imported by programs, run by none."""
 SLOW = {"overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"}
 """Several commands or Dask clusters each."""

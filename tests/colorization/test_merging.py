@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import types
 from pathlib import Path
@@ -28,7 +27,6 @@ from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import (
     build_segmenter,
     import_segmenter,
-    intersection_over_union,
 )
 from colorization.networks import build_network
 
@@ -73,14 +71,6 @@ def test_each_voc_class_has_the_papers_category():
     assert owners.count("places") == 14
     with pytest.raises(ConfigError, match="people, birds, animals, places"):
         category_index("cars")
-
-
-def test_iou_of_hand_made_masks_ignores_unknown_pixels():
-    truth = torch.tensor([[0, 0, 1, 1], [3, 3, 255, 255]])
-    predicted = torch.tensor([[0, 1, 1, 1], [3, 0, 3, 2]])
-    people, birds, animals, places = intersection_over_union(predicted, truth)
-    assert (people, birds, places) == (1 / 3, 2 / 3, 1 / 2)
-    assert math.isnan(animals)
 
 
 def test_soft_weights_sum_to_one_and_hard_ones_are_one_hot():
