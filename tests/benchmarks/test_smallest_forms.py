@@ -89,6 +89,7 @@ def draw(folder: Path, count: int, *, seed: int = 0, suffix: str = "png") -> Non
         cells.resize((256, 256), Image.Resampling.BILINEAR).save(folder / f"{number}.{suffix}")
 
 
+@pytest.mark.timeout(900)  # seconds each, but on a machine that tests eight things at a time
 @pytest.mark.parametrize("name", [program(n) for n in PROGRAMS if n not in LIBRARIES])
 def test_every_program_runs_in_its_smallest_form(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
