@@ -46,15 +46,15 @@ def smallest(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four categories of 8 photos, preprocessed; in train, networks that learned nothing."""
+    """Four categories of 16 photos, preprocessed; in train, networks that learned nothing."""
     folder = tmp_path_factory.mktemp("workspace")
     names = "\n".join(f'{name} = "photos/{name}"' for name in CATEGORY_NAMES)
     for number, category in enumerate(CATEGORY_NAMES):
-        draw(folder / "photos" / category, 8, seed=number)
+        draw(folder / "photos" / category, 16, seed=number)
     config = folder / "chromaflow.toml"
     config.write_text(
         f'workspace = "made"\n[datasets]\n{names}\n'
-        "[ingest]\nval_share = 0.3\ntwin_distance = -1\nmin_spread = 0\n"
+        "[ingest]\nval_share = 0.5\ntwin_distance = -1\nmin_spread = 0\n"
     )
     assert not run_workflow(load_workflow(config), until="preprocess").failures
     made = Workspace(folder / "made")
@@ -69,7 +69,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def research(tmp_path: Path) -> Path:
     """What SHARED holds, with photos drawn here; the weights where they are."""
-    draw(tmp_path / "photos" / "people", 12)
+    draw(tmp_path / "photos" / "people", 60)  # a tenth is held out, by content hash
     draw(tmp_path / "photos_seg" / "images", 3, suffix="jpg")
     (tmp_path / "photos_seg" / "masks").mkdir()
     for path in (tmp_path / "photos_seg" / "images").iterdir():
