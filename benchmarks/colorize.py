@@ -1,6 +1,7 @@
 """Photos a second of colorize beside its own stages, two processes, siggraph17, and the bare jobs.
 
     python benchmarks/colorize.py [FOLDER] [--photos 200] [--small 5000]
+    python benchmarks/colorize.py --photos 2 --small 0   # the smallest
 
 Makes gray JPEGs of about 1.4 megapixels from the photos in FOLDER (or from those that scikit-image
 carries) and runs, in turn and in blocks, with one thread for the networks of a process:
@@ -31,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -49,6 +50,7 @@ from colorization.categories import CATEGORY_NAMES
 from colorization.colour.full_size import colour_strips, reduced_L
 from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
+from colorization.merging.hinting import Hint
 from colorization.merging.inference import (
     MergedColorizer,
     Prediction,
@@ -85,7 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="colour photos to enlarge")
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--small", type=int, default=5000)
+    parser.add_argument("--small", type=int, default=5000, help="photos; 0: without this part")
     arguments = parser.parse_args()
     if not WORKER_ENVIRONMENT.items() <= os.environ.items():  # read when a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | WORKER_ENVIRONMENT)
@@ -94,7 +96,7 @@ def main() -> None:
     try:
         rows = make_photos(work / "in", arguments.folder, arguments.photos)
         ratios = measure(work, rows)
-        overhead = measure_overhead(work / "small", arguments.small)
+        overhead = measure_overhead(work / "small", arguments.small) if arguments.small else {}
     finally:
         shared_decoder().close()
         shutil.rmtree(work)
@@ -294,11 +296,11 @@ def _encode(photo: Photo, ab: torch.Tensor) -> bytes:
 class _Square(MergedColorizer):
     """As siggraph17's demo does it: lightness at 256x256, ab back at full size."""
 
-    def predict(self, L: Float) -> Prediction:
+    def predict(self, L: Float, hints: Sequence[Hint] = ()) -> Prediction:
         square = torch.nn.functional.interpolate(
             torch.from_numpy(L)[None, None], size=(256, 256), mode="bilinear", antialias=True
         )
-        return super().predict(square[0, 0].numpy())
+        return super().predict(square[0, 0].numpy(), hints)
 
 
 def _siggraph(precision: str) -> MergedColorizer:

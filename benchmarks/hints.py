@@ -1,6 +1,7 @@
 """What five hints a photo are worth: ab RMSE without and with them, through `chromaflow colorize`.
 
     python benchmarks/hints.py WORKSPACE [--photos 25] [--points 5] [--weights FOLDER] [--seed 0]
+    python benchmarks/hints.py WORKSPACE --photos 2 --points 1   # the smallest
 
 WORKSPACE: one whose preprocess stage is done (examples/starter.toml). FOLDER: as in quality.py. Colours
 gray copies of validation photos (so many a category) by the merged experts, without and with hints that

@@ -1,6 +1,7 @@
 """Milliseconds of merged inference with four experts at 256², beside siggraph17's.
 
     python benchmarks/inference.py [--threads 2] [--rounds 40] [--weights FOLDER]
+    python benchmarks/inference.py --threads 1 --rounds 1   # the smallest
 
 FOLDER: a workspace whose train stage is done; without one the starter experts. Every photo (those that
 scikit-image carries, as gray, and noise) makes all four experts run: the segmenter's answer is followed

@@ -1,6 +1,7 @@
 """How the house is laid out: modules a folder, lengths of files and functions, docstrings, tests.
 
     python benchmarks/layout.py [FOLDER] [--against OTHER]
+    python benchmarks/layout.py   # the smallest
 
 FOLDER: a checkout, this one by default. OTHER: another, for a table of before and after. Exits with 1
 where a folder of FOLDER holds over 18 modules; colorization/networks, one file a network, may.

@@ -1,6 +1,7 @@
 """Lightness kept by `chromaflow colorize`: historical scans and random photos at 8 and 16 bit.
 
     python benchmarks/lightness.py [FOLDER OF SCANS] [--photos 500]
+    python benchmarks/lightness.py --photos 4   # the smallest
 
 Colours the scans (where a folder is given) and as many random photos as asked for: noise, ramps,
 blots and near-black ones of random sizes, PNG and TIFF at 8 and 16 bit, every tenth a JPEG. Then
@@ -23,10 +24,12 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 from skimage.color import rgb2xyz
 
 _SIDES = (33, 400)
+Pixels = NDArray[Any]
 _COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")
 
 
@@ -66,7 +69,7 @@ def make_photos(folder: Path, count: int) -> None:
             tifffile.imwrite(folder / f"{i:04d}.tif", pixels, photometric="minisblack")
 
 
-def _picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def _picture(rng: np.random.Generator, height: int, width: int) -> Pixels:
     """Float64 (height, width), 0..1: one of four kinds."""
     kind = rng.integers(4)
     if kind == 0:
@@ -74,7 +77,7 @@ def _picture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     if kind == 1:
         return np.linspace(0, 1, height)[:, None] * np.ones(width) * rng.uniform(0.02, 1)
     blots = cv2.resize(rng.random((6, 6)), (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(blots * (0.03 if kind == 3 else 1), 0, 1)
+    return np.asarray(np.clip(blots * (0.03 if kind == 3 else 1), 0, 1))
 
 
 def colour_and_verify(source: Path, out: Path, allowed: tuple[int, ...]) -> int:
@@ -107,10 +110,10 @@ def compare_independently(source: Path, out: Path) -> int:
     return worst
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path) -> Pixels:
     if path.suffix == ".tif":
-        return tifffile.imread(path)
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        return np.asarray(tifffile.imread(path))
+    pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels[..., 2::-1])
 
 

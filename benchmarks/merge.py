@@ -2,6 +2,7 @@
 
     python benchmarks/merge.py SHARED [--weights FOLDER] [--photos N]
                                [--temperature T] [--floor F] [--feather S] [--threshold W]
+    python benchmarks/merge.py SHARED --photos 1   # the smallest
 
 SHARED: the research data folder; its photos_seg are gray copies of the 180 Pascal VOC photos, which no
 expert was trained on. FOLDER: a workspace whose train stage is done; without one the starter experts.

@@ -1,7 +1,7 @@
 """What a run costs beside its work: until the first photo, with nothing to do, and to plan.
 
     python benchmarks/overhead.py [--photos 100000] [--published 20000] [--rounds 3] [--only noop …]
-    python benchmarks/overhead.py --published 200 --rounds 1 --only published     # the smallest
+    python benchmarks/overhead.py --published 8 --rounds 1 --only published   # the smallest
 
 Times the real command, in turn, on photos drawn here: `colorize` of one photo until an event says that
 the photo was read and until its colour copy is there, with a Prefect server of its own and with one

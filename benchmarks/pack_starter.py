@@ -1,4 +1,6 @@
-"""Put a workspace's trained experts into the package: python benchmarks/pack_starter.py WORKSPACE OUT.
+"""Put a workspace's trained experts into the package.
+
+    python benchmarks/pack_starter.py WORKSPACE OUT   # the smallest
 
 Each becomes <category>.safetensors in fp16 with a card <category>.md; what they share (the encoder
 that they were fine-tuned on) lies once in shared.safetensors. Prints the size of all starter weights

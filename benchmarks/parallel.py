@@ -1,6 +1,7 @@
 """Four categories trained at once against one after the other, on the cores of this machine.
 
     python benchmarks/parallel.py [FOLDER] [--photos 192] [--rounds 2]
+    python benchmarks/parallel.py --photos 8 --rounds 1   # the smallest
 
 FOLDER holds photos (default: those that scikit-image carries are cut into crops). Every category is
 trained for one epoch of recipe `default` by the very jobs and Dask workers of the train stage:

@@ -1,6 +1,7 @@
 """Photos a second of preprocess beside the usual way and beside decoding alone, in one run.
 
     python benchmarks/preprocess.py [FOLDER] [--photos 2000]
+    python benchmarks/preprocess.py --photos 8   # the smallest
 
 Makes JPEGs of about 1.4 megapixels and quality 88 from the photos in FOLDER (or from those that
 scikit-image carries), then interleaves, in blocks, four ways of treating them:

@@ -2,6 +2,7 @@
 
     python benchmarks/quality.py WORKSPACE [--weights FOLDER] [--photos N] [--fid]
                                  [--other NAME=FOLDER] [--sheet OUT.png]
+    python benchmarks/quality.py WORKSPACE --photos 2 --sheet OUT/sheet.png   # the smallest
 
 WORKSPACE: one whose preprocess stage is done (examples/starter.toml). FOLDER: holds
 CATEGORY.safetensors, or is a workspace whose train stage is done; without one the starter experts.
@@ -77,21 +78,6 @@ LIMITS = {
 """At most, of the single expert: issue 6, line 1."""
 COLOURFULNESS_SHARE = 0.6
 """Of the truth's, at least: the same line. FID's limit is line 2's: under all others'."""
-SOURCE = "facts/colorization.md, other photos of the same categories"
-PUBLISHED = {
-    "people": {"the authors'": (9.02, 7.83, 26.18, 30.3), "the probe": (8.09, 6.45, 27.26, 29.6)},
-    "birds": {"the authors'": (12.73, 10.89, 23.31, 21.2), "the probe": (12.08, 9.84, 23.76, 27.0)},
-    "animals": {
-        "the authors'": (11.97, 10.90, 23.98, 22.7),
-        "the probe": (11.0, 9.38, 24.88, 19.6),
-    },
-    "places": {
-        "the authors'": (12.65, 11.04, 23.35, 21.4),
-        "the probe": (10.74, 9.09, 24.56, 31.1),
-    },
-}
-"""In the order of COLUMNS, from SOURCE ("What a stronger network does with the same data")."""
-
 _COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")
 _ON_SHEET, _BATCH = 6, 16
 Pictures = list[NDArray[np.uint8]]
@@ -307,9 +293,6 @@ def report(
     print_row("", COLUMNS if inception else [name for name in COLUMNS if name != "fid"], COLUMNS)
     for name, means in scores.items():
         print_row(name, COLUMNS, {n: _number(n, means[n]) for n in COLUMNS if n in means})
-    for name, values in PUBLISHED[category].items():
-        numbers = {n: _number(n, v) for n, v in zip(COLUMNS, values, strict=False)}
-        print_row(f"{name} (published)", COLUMNS, numbers)
     print_row("truth", COLUMNS, {"colourfulness": f"{truth:.2f}"})
     signs = {n: f"{SIGNS[n]} {_number(n, limit)}" for n, limit in limits.items()}
     print_row("limit", COLUMNS, signs)
@@ -371,7 +354,6 @@ def print_heading(arguments: argparse.Namespace) -> None:
     for name, folder in arguments.other:
         print(f"{name}: {folder}")
     print("colourf.: Hasler and Süsstrunk's; means over photos; 8-bit outputs under the true L")
-    print(f"published: {SOURCE}")
     if arguments.fid:
         print(f"FID: {describe_inception(inception_file())};")
         print("    too high with fewer photos than features: compare within a table only;")

@@ -2,6 +2,7 @@
 
     python benchmarks/recipes.py SHARED OUT [--category people] [--epochs 2] [--only NAME ...]
                                  [--threads 1] [--seed 0]
+    python benchmarks/recipes.py SHARED OUT --only baseline --epochs 1   # the smallest
 
 SHARED: the research data folder. OUT: keeps workspaces, weights and results.json, so that a grid that
 was stopped goes on, and `--only` adds to it. Every variant changes one thing of the baseline: recipe

@@ -1,6 +1,7 @@
 """The run report of a large archive: building, memory, size, first paint, scrolling.
 
     python benchmarks/report.py [--rows 50000]
+    python benchmarks/report.py --rows 64   # the smallest
 
 Writes the records of a colorized archive, as the stages would: chunks of 32 photos with pictures of
 their own, failures and skipped photos among them. Then runs `chromaflow report OUT` in a process of

@@ -1,4 +1,7 @@
-"""Train the starter segmenter: python benchmarks/starter_segmenter.py SHARED WORKSPACE OUT.
+"""Train the starter segmenter.
+
+    python benchmarks/starter_segmenter.py SHARED WORKSPACE OUT [--photos 0] [--steps 2000]
+    python benchmarks/starter_segmenter.py SHARED WORKSPACE OUT --photos 2 --steps 1   # the smallest
 
 SHARED: the research data folder (photos_seg masks; the DeepLab teacher in weights/). WORKSPACE: a
 workspace whose preprocess stage is done (examples/starter.toml). OUT: folder for segmenter.safetensors and
@@ -28,6 +31,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
+from segmenter_training import (
+    IGNORE_INDEX,
+    intersection_over_union,
+    load_colour_weights,
+    train_segmenter,
+)
 
 from colorization.categories import CATEGORY_NAMES, REST, class_to_category
 from colorization.colour.lab import L_MAX, decode_lab, lab_to_rgb, rgb_to_L
@@ -36,12 +45,7 @@ from colorization.merging.deeplab import GrayDeepLab
 from colorization.merging.inference import MULTIPLE, network_size
 from colorization.merging.merge import refine_weights
 from colorization.merging.options import MergeOptions
-from colorization.merging.segmentation import (
-    IGNORE_INDEX,
-    StarterSegmenter,
-    intersection_over_union,
-    train_segmenter,
-)
+from colorization.merging.segmentation import StarterSegmenter
 from storage.records.checkpoints import load_checkpoint, save_checkpoint
 from storage.records.ledger import write_bytes
 from storage.records.workspace import Workspace
@@ -210,7 +214,7 @@ def main() -> None:
     voc = load_voc(args.shared)
     known, held = [v for i, v in enumerate(voc) if i % 3], voc[::3]
     network = GrayDeepLab()
-    network.load_colour_weights(teacher_state(args.shared), OWNER.tolist())
+    load_colour_weights(network, teacher_state(args.shared), OWNER.tolist())
     data = batches(torch.cat(stored), torch.cat(taught), known, args.steps)
     for step, loss in enumerate(train_segmenter(network, data, num_steps=args.steps)):
         if step % 50 == 0:

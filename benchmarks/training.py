@@ -1,6 +1,8 @@
 """Photos a second of training beside the authors' loop and beside synthetic tensors, in one run.
 
     python benchmarks/training.py [FOLDER] [--device auto|cpu|cuda] [--rounds 4] [--compile]
+                                  [--photos 512] [--batch 64]
+    python benchmarks/training.py --device cpu --rounds 1 --photos 4 --batch 2   # the smallest
 
 Makes JPEGs of about 1.4 megapixels from the photos in FOLDER (or from those that scikit-image
 carries) and takes turns, a block at a time, between processes that each train one network:
@@ -28,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +44,10 @@ from torchvision import transforms
 from colorization.networks import build_network
 from colorization.training.feeding import PhotoBatch
 from colorization.training.loop import Position, Trainer
-from colorization.training.recipes import Recipe, build_recipe
+from colorization.training.recipes import build_recipe
 from storage.records.manifest import write_table
 from storage.records.names import STORE_NAME
-from storage.shards.writing import create_array
+from storage.shards.writing import create_array, shard_of
 from tasks.compute.cluster import WORKER_ENVIRONMENT
 from tasks.config.model import PreprocessConfig
 from tasks.jobs.items import peak_mb
@@ -52,12 +55,23 @@ from tasks.jobs.machine import available_cores, visible_gpus
 from tasks.jobs.preprocess import ROW_COLUMNS, ShardItem, preprocess_shard
 from tasks.jobs.training.loading import epoch_batches, open_split
 
-_PHOTOS = 512
-_BATCH = 64
 _STEPS = {"authors": 1, "cpu": 4, "cuda": 40}
 """Steps a block: the authors' loop takes seconds a step."""
 _PAPER_PHOTOS = 2000 * 50
 """The recipe of the paper over 2,000 photos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What every process trains on."""
+
+    work: Path
+    """Holds photos/ and a preprocess step's folder of them."""
+    device: str
+    photos: int
+    batch: int
+    compiled: bool
+    """Whether torch.compile is used in `ours`."""
 
 
 def main() -> None:
@@ -66,6 +80,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, help="colour photos to enlarge")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--photos", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--compile", action="store_true", help="torch.compile in `ours`")
     arguments = parser.parse_args()
     device = arguments.device
@@ -74,8 +90,9 @@ def main() -> None:
     print(f"device: {torch.cuda.get_device_name() if device == 'cuda' else 'CPU, no GPU is used'}")
     work = Path(tempfile.mkdtemp(prefix="chromaflow-bench-"))
     try:
-        write_shards(work, make_photos(work / "photos", arguments.folder, _PHOTOS))
-        measure(work, device, arguments.rounds, arguments.compile)
+        write_shards(work, make_photos(work / "photos", arguments.folder, arguments.photos))
+        load = Load(work, device, arguments.photos, arguments.batch, arguments.compile)
+        measure(load, arguments.rounds)
     finally:
         shutil.rmtree(work)
 
@@ -83,9 +100,10 @@ def main() -> None:
 def write_shards(work: Path, rows: list[dict[str, Any]]) -> None:
     """A preprocess step's folder of the photos, all for training."""
     config = PreprocessConfig()
-    create_array(work / STORE_NAME, "train", _PHOTOS // 256, config.size)
+    num_shards = shard_of(len(rows) - 1) + 1
+    create_array(work / STORE_NAME, "train", num_shards, config.size)
     listed: list[dict[str, Any]] = []
-    for shard in range(_PHOTOS // 256):
+    for shard in range(num_shards):
         item = ShardItem(
             name=f"train-{shard:06d}",
             folder=str(work),
@@ -101,10 +119,10 @@ def write_shards(work: Path, rows: list[dict[str, Any]]) -> None:
     write_table(work / "rows.parquet", listed, ROW_COLUMNS)
 
 
-def measure(work: Path, device: str, rounds: int, compiled: bool) -> None:
+def measure(load: Load, rounds: int) -> None:
     """Take turns and print."""
     ways = ["authors", "ours", "synthetic", "paper", "paper-synthetic"]
-    processes = {way: _start(way, work, device, compiled) for way in ways}
+    processes = {way: _start(way, load) for way in ways}
     blocks: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for number in range(rounds + 1):
         for way in ways:
@@ -137,11 +155,17 @@ def _ratio(blocks: dict[str, list[dict[str, float]]], above: str, below: str) ->
     return statistics.median(a["rate"] / b["rate"] for a, b in pairs)
 
 
-def _start(way: str, work: Path, device: str, compiled: bool) -> subprocess.Popen[str]:
+def _start(way: str, load: Load) -> subprocess.Popen[str]:
     environment = dict(os.environ)
     if way != "authors":
         environment |= WORKER_ENVIRONMENT
-    words = [sys.executable, __file__, "--block", way, str(work), device, str(int(compiled))]
+    words = [
+        sys.executable,
+        __file__,
+        "--block",
+        way,
+        json.dumps(asdict(load) | {"work": str(load.work)}),
+    ]
     return subprocess.Popen(
         words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -155,41 +179,39 @@ def _ask(process: subprocess.Popen[str]) -> dict[str, float]:
     return block
 
 
-def serve_blocks(way: str, work: Path, device: str, compiled: bool) -> None:
+def serve_blocks(way: str, load: Load) -> None:
     """In a process of one way: run a block for each line on stdin, answer with its figures."""
     torch.set_num_threads(available_cores())
-    blocks = (
-        authors_loop(work, device) if way == "authors" else our_loop(way, work, device, compiled)
-    )
+    blocks = authors_loop(load) if way == "authors" else our_loop(way, load)
     for _ in sys.stdin:
         started = time.perf_counter()
         num_photos, waited = next(blocks)
         seconds = time.perf_counter() - started
         peak = peak_mb()
-        if device == "cuda":
+        if load.device == "cuda":
             peak = torch.cuda.max_memory_allocated() / 1e6
         figures = {"rate": num_photos / seconds, "waited": waited / seconds, "peak_mb": peak}
         print(json.dumps(figures), flush=True)
 
 
-def our_loop(way: str, work: Path, device: str, compiled: bool) -> Iterator[tuple[int, float]]:
+def our_loop(way: str, load: Load) -> Iterator[tuple[int, float]]:
     """Blocks of our trainer: from shards, or from tensors in memory."""
     name = "paper" if way.startswith("paper") else "authors"
     synthetic = way.endswith("synthetic")
-    overrides: dict[str, Any] = {"epochs": 10_000, "compile": compiled and name == "authors"}
+    overrides: dict[str, Any] = {"epochs": 10_000, "compile": load.compiled and name == "authors"}
     if synthetic:
         overrides |= {"crop": 0, "horizontal_flip": 0.0}
     recipe = build_recipe(name, overrides)
-    trainer = Trainer(build_network(recipe.network), recipe, num_photos=_PHOTOS, device=device)
-    steps = _steps(
-        trainer, _synthetic(recipe, name, device) if synthetic else _stored(work, device)
+    trainer = Trainer(
+        build_network(recipe.network), recipe, num_photos=load.photos, device=load.device
     )
-    per_block = _STEPS[device] if name == "authors" else max(1, _STEPS[device] // 2)
+    steps = _steps(trainer, _synthetic(name, load) if synthetic else _stored(load))
+    per_block = _STEPS[load.device] if name == "authors" else max(1, _STEPS[load.device] // 2)
     while True:
         waited = sum(next(steps) for _ in range(per_block))
-        if device == "cuda":
+        if load.device == "cuda":
             torch.cuda.synchronize()
-        yield per_block * _BATCH, waited
+        yield per_block * load.batch, waited
 
 
 def _steps(
@@ -212,44 +234,43 @@ def _steps(
         epoch += 1
 
 
-def _stored(work: Path, device: str) -> Callable[[Trainer, int], Iterator[PhotoBatch]]:
-    batches = epoch_batches(open_split(work, "train"), _BATCH, 0, device)
+def _stored(load: Load) -> Callable[[Trainer, int], Iterator[PhotoBatch]]:
+    batches = epoch_batches(open_split(load.work, "train"), load.batch, 0, load.device)
     return lambda trainer, epoch: iter(batches(epoch, 0))
 
 
-def _synthetic(
-    recipe: Recipe, name: str, device: str
-) -> Callable[[Trainer, int], Iterator[PhotoBatch]]:
+def _synthetic(name: str, load: Load) -> Callable[[Trainer, int], Iterator[PhotoBatch]]:
     side = 224 if name == "authors" else 256
-    stored = torch.randint(0, 256, (_BATCH, 3, side, side), dtype=torch.uint8, device=device)
-    batch = PhotoBatch(stored, torch.zeros(_BATCH, dtype=torch.int64, device=device))
-    return lambda trainer, epoch: iter([batch] * (_PHOTOS // _BATCH))
+    shape = (load.batch, 3, side, side)
+    stored = torch.randint(0, 256, shape, dtype=torch.uint8, device=load.device)
+    batch = PhotoBatch(stored, torch.zeros(load.batch, dtype=torch.int64, device=load.device))
+    return lambda trainer, epoch: iter([batch] * (load.photos // load.batch))
 
 
-def authors_loop(work: Path, device: str) -> Iterator[tuple[int, float]]:
+def authors_loop(load: Load) -> Iterator[tuple[int, float]]:
     """Blocks of the authors' loop, by its description in facts/colorization.md."""
     prepare = transforms.Compose(
         [transforms.Resize(256), transforms.RandomCrop(224), transforms.RandomHorizontalFlip()]
     )
     trunk = build_network("resnet18-trunk")
-    network = torch.nn.Sequential(trunk.midlevel_resnet, trunk.upsample).to(device).train()
+    network = torch.nn.Sequential(trunk.midlevel_resnet, trunk.upsample).to(load.device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-5)
-    paths = sorted((work / "photos").glob("*.jpg"))
+    paths = sorted((load.work / "photos").glob("*.jpg"))
     rng = np.random.default_rng(0)
     while True:
         waited = 0.0
         for _ in range(_STEPS["authors"]):
             started = time.perf_counter()
-            pairs = [_load(paths[i], prepare) for i in rng.choice(len(paths), _BATCH)]
-            gray = torch.stack([pair[0] for pair in pairs]).to(device)
-            ab = torch.stack([pair[1] for pair in pairs]).to(device)
+            pairs = [_load(paths[i], prepare) for i in rng.choice(len(paths), load.batch)]
+            gray = torch.stack([pair[0] for pair in pairs]).to(load.device)
+            ab = torch.stack([pair[1] for pair in pairs]).to(load.device)
             waited += time.perf_counter() - started
             loss = torch.nn.functional.mse_loss(network(gray), ab)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             float(loss.detach())
-        yield _STEPS["authors"] * _BATCH, waited
+        yield _STEPS["authors"] * load.batch, waited
 
 
 def _load(path: Path, prepare: transforms.Compose) -> tuple[torch.Tensor, torch.Tensor]:
@@ -262,6 +283,7 @@ def _load(path: Path, prepare: transforms.Compose) -> tuple[torch.Tensor, torch.
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--block"]:
-        serve_blocks(sys.argv[2], Path(sys.argv[3]), sys.argv[4], sys.argv[5] == "1")
+        given = json.loads(sys.argv[3])
+        serve_blocks(sys.argv[2], Load(**given | {"work": Path(given["work"])}))
     else:
         main()

@@ -6,7 +6,6 @@ used (section 3.1). Without BatchNorm: the published weights that it starts from
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -84,18 +83,3 @@ class GrayDeepLab(nn.Module):
         both = torch.cat([scene.expand(-1, -1, *x.shape[-2:]), F.relu(self.aspp0(x))], dim=1)
         logits = self.logits(F.relu(self.concat_projection(both)))
         return F.interpolate(logits, L_norm_N1HW.shape[-2:], mode="bilinear", align_corners=False)
-
-    def load_colour_weights(self, state: Mapping[str, Tensor], owner: list[int]) -> None:
-        """Start from a network of the same layers that sees RGB and tells finer classes apart.
-
-        Its first layer is summed over R, G and B, which equals feeding gray. A category starts as the
-        mean of its classes. owner: the category index of each class. Raises RuntimeError for weights
-        of other layers.
-        """
-        loaded = dict(state)
-        loaded["stem.weight"] = state["stem.weight"].sum(dim=1, keepdim=True)
-        classes = torch.tensor(owner)
-        for key in ("logits.weight", "logits.bias"):
-            parts = [state[key][classes == k].mean(dim=0) for k in range(len(CATEGORIES))]
-            loaded[key] = torch.stack(parts)
-        self.load_state_dict(loaded)

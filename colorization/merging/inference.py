@@ -7,16 +7,15 @@ experts → merge in ab → full size, in `colorization.colour.full_size`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORY_NAMES, REST
-from colorization.colour.full_size import colour_strips, reduced_L
+from colorization.colour.full_size import reduced_L
 from colorization.colour.lab import Float, Pixels, normalize_L
 from colorization.compute import autocast, place, resolve_precision
 from colorization.merging.hinting import Hint, hint_channels, spread_hints
@@ -173,21 +172,6 @@ class MergedColorizer:
             else:
                 ab[name] = expert(L_norm)
         return ab
-
-    def colorize(
-        self,
-        pixels: Pixels,
-        dtype: type[np.uint8] | type[np.uint16],
-        *,
-        alpha: Pixels | None = None,
-        keep_toning: bool = False,
-    ) -> Iterator[Pixels]:
-        """Colour one photo. Yields its strips, (rows, W, 3) of `dtype`, from top to bottom.
-
-        pixels, alpha: see `look`. keep_toning: see `colour_strips`.
-        """
-        ab = self.look(pixels, alpha=alpha).ab
-        return colour_strips(pixels, ab, dtype, keep_toning=keep_toning)
 
     def look(
         self, pixels: Pixels, *, alpha: Pixels | None = None, hints: Sequence[Hint] = ()

@@ -18,7 +18,6 @@ from storage.containers.segments import png_chunks
 from storage.errors import PhotoError
 from storage.photos import jpeg
 
-PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 _ORIENTATION = 0x0112
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 _MOST_HEADER = 4096

@@ -1,6 +1,6 @@
-"""Readers of shards: in order, through a shuffle buffer, one photo by its row, a whole split.
+"""Readers of shards: photos in order, in the order of an epoch, or any by their rows.
 
-The shuffle buffer is an order of rows: shards are shuffled, then rows among a few shards, and each
+An epoch is an order of rows: shards are shuffled, then rows among a few shards, and each
 photo is read when its turn comes. So nothing is held in memory but the page cache, and an epoch can
 begin at any step.
 """
@@ -59,17 +59,8 @@ class ShardReader:
 
     def batches(self, batch: int) -> Iterator[Stored]:
         """All photos in order of their rows. Yields uint8 (≤ batch, 3, S, S)."""
-        yield from self._batches(self.rows, batch, 0)
-
-    def shuffled_batches(
-        self, batch: int, seed: Sequence[int], *, start: int = 0, buffer_shards: int = 4
-    ) -> Iterator[Stored]:
-        """One epoch in random order, through a shuffle buffer.
-
-        seed: e.g. (seed, epoch); the same gives the same order. start: steps to leave out, without
-        reading them. Yields uint8 (batch, 3, S, S); what is left over comes as a smaller batch.
-        """
-        yield from self._batches(self.epoch_order(seed, buffer_shards), batch, start)
+        for first in range(0, len(self.rows), batch):
+            yield self.read(self.rows[first : first + batch])
 
     def epoch_order(self, seed: Sequence[int], buffer_shards: int = 4) -> Rows:
         """All rows in the order of one epoch: shards shuffled, then rows within every few shards.
@@ -86,14 +77,6 @@ class ShardReader:
             window = np.concatenate([groups[i] for i in order[first : first + buffer_shards]])
             windows.append(rng.permutation(window))
         return np.concatenate(windows) if windows else self.rows
-
-    def load(self) -> Stored:
-        """The whole split in memory. Returns uint8 (N, 3, S, S), in order of the rows."""
-        return self.read(self.rows)
-
-    def _batches(self, order: Rows, batch: int, start: int) -> Iterator[Stored]:
-        for first in range(start * batch, len(order), batch):
-            yield self.read(order[first : first + batch])
 
     def _shard(self, shard: int) -> ShardFile:
         if shard in self._open:

@@ -41,8 +41,6 @@ def find_photos(location: str, config: Path, most: int) -> list[PhotoSet]:
     folder is called so; else what `storage.sources.source.open_source` takes. most: of a category, evenly
     spaced; 0 for all. Raises UsageError where there is nothing of the kind.
     """
-    if most < 0:
-        raise UsageError(f"Expected --photos of 0 (all) or more, got {most}.")
     category, sign, split = location.partition(":")
     if sign and not is_url(location) and not Path(location).exists() and category != "list":
         sets = _split_photos(category, split, config)

@@ -23,6 +23,11 @@ def stored_photos(count: int) -> np.ndarray:
     return photos
 
 
+def epoch(reader: ShardReader, seed: int, buffer_shards: int = 4) -> list[int]:
+    """The numbers of the photos in the order of an epoch."""
+    return numbers([reader.read(reader.epoch_order((seed,), buffer_shards))])
+
+
 def numbers(batches) -> list[int]:
     return [int(p[0, 0, 0]) + 256 * int(p[0, 0, 1]) for batch in batches for p in batch]
 
@@ -57,32 +62,26 @@ def test_rows_that_are_holes_are_skipped(filled):
     reader = ShardReader(store, "train", rows)
     assert len(reader) == 4
     assert numbers(reader.batches(2)) == [3, 255, 256, 599]
-    assert sorted(numbers(reader.shuffled_batches(3, (0,)))) == sorted(rows)
+    assert sorted(epoch(reader, 0)) == sorted(rows)
 
 
 @pytest.mark.parametrize("buffer_shards", [1, 2, 4])
 def test_an_epoch_visits_each_photo_once_in_an_order_set_by_the_seed(filled, buffer_shards):
     reader = ShardReader(filled[0], "train", np.arange(600))
-
-    def epoch(seed: int) -> list[np.ndarray]:
-        return list(reader.shuffled_batches(64, (seed,), buffer_shards=buffer_shards))
-
-    first = epoch(1)
-    assert [len(batch) for batch in first] == [64] * 9 + [24]
-    assert sorted(numbers(first)) == list(range(600)) != numbers(first)
-    assert numbers(epoch(1)) == numbers(first) != numbers(epoch(2))
+    first = epoch(reader, 1, buffer_shards)
+    assert sorted(first) == list(range(600)) != first
+    assert epoch(reader, 1, buffer_shards) == first != epoch(reader, 2, buffer_shards)
 
 
 def test_a_shard_of_holes_only_does_not_end_the_epoch(filled):
     reader = ShardReader(filled[0], "train", np.arange(512, 600))
     for seed in range(4):
-        order = numbers(reader.shuffled_batches(64, (seed,), buffer_shards=1))
-        assert sorted(order) == list(range(512, 600))
+        assert sorted(epoch(reader, seed, 1)) == list(range(512, 600))
 
 
 def test_no_rows_at_all_give_no_batches(filled):
     reader = ShardReader(filled[0], "val", np.array([], np.int64))
-    assert list(reader.batches(4)) == list(reader.shuffled_batches(4, (0,))) == []
+    assert list(reader.batches(4)) == list(reader.epoch_order((0,))) == []
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.9, 0.9999])
@@ -120,15 +119,6 @@ def test_a_missing_store_or_split_is_damage(tmp_path):
         ShardReader(tmp_path / "lab.zarr", "train", np.arange(3))
 
 
-def test_an_epoch_that_starts_later_is_the_rest_of_the_whole_one(filled):
-    reader = ShardReader(filled[0], "train", np.arange(600))
-    whole = list(reader.shuffled_batches(64, (3, 1)))
-    rest = list(reader.shuffled_batches(64, (3, 1), start=4))
-    assert len(rest) == len(whole) - 4
-    for a, b in zip(rest, whole[4:], strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def test_rows_are_shuffled_across_the_shards_of_the_buffer(filled):
     reader = ShardReader(filled[0], "train", np.arange(600))
     order = reader.epoch_order((0,), buffer_shards=3)
@@ -149,7 +139,7 @@ def test_more_shards_than_may_be_open_at_once(tmp_path, monkeypatch):
     reader = ShardReader(store, "train", np.arange(1100))
     for row in (0, 300, 600, 900, 1, 1099):
         np.testing.assert_array_equal(reader.photo(row), photos[row])
-    np.testing.assert_array_equal(reader.load(), photos)
+    np.testing.assert_array_equal(reader.read(reader.rows), photos)
 
 
 def test_zarr_itself_reads_the_same_photos(filled):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from colorization.training.feeding import PhotoBatch
 from storage.shards.reader import ShardReader
@@ -16,7 +17,6 @@ from tasks.jobs.training.loading import (
     ShardBatches,
     Split,
     epoch_batches,
-    stream_batches,
 )
 
 
@@ -43,7 +43,10 @@ def test_two_loader_processes_give_the_steps_of_one_in_order(
     split: Split, start_method: str
 ) -> None:
     split.reader.photo(0)  # an open file that a fork would share
-    dataset, loader = stream_batches(split, 48, 7, num_workers=2, start_method=start_method)
+    dataset = ShardBatches(split, 48, 7)
+    loader = DataLoader(
+        dataset, batch_size=None, num_workers=2, multiprocessing_context=start_method
+    )
     alone = ShardBatches(split, 48, 7)
     for epoch, start in ((0, 0), (1, 5)):
         dataset.begin(epoch, start)
@@ -71,14 +74,14 @@ def test_a_split_in_memory_gives_the_steps_of_the_stream(split: Split) -> None:
     whole = list(memory.epoch(1))
     assert all(same(a, b) for a, b in zip(whole, stream, strict=True))
     assert all(same(a, b) for a, b in zip(memory.epoch(1, start=9), whole[9:], strict=True))
-    stored = {photo.tobytes() for photo in split.reader.load()}
+    stored = {photo.tobytes() for photo in split.reader.read(split.reader.rows)}
     assert {photo.numpy().tobytes() for batch in whole for photo in batch.stored} == stored
 
 
 def test_labels_go_with_their_photos(split: Split) -> None:
     photos = {
         photo.tobytes(): row
-        for photo, row in zip(split.reader.load(), split.reader.rows, strict=True)
+        for photo, row in zip(split.reader.read(split.reader.rows), split.reader.rows, strict=True)
     }
     for batch in ShardBatches(split, 64, 7):
         rows = [photos[photo.numpy().tobytes()] for photo in batch.stored]

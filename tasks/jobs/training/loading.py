@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from colorization.training.feeding import PhotoBatch, num_steps, step_rows
-from storage.children import shut_out_working_folder
 from storage.records.manifest import read_table
 from storage.records.names import STORE_NAME
 from storage.shards.reader import JoinedReader, ShardReader
@@ -82,7 +80,7 @@ class ShardBatches(IterableDataset[PhotoBatch]):
     """Shuffled batches of a split, one epoch at a time.
 
     Of W loader processes, process w takes the steps that are w modulo W, and `DataLoader` puts them
-    back in order. Works with fork, spawn and forkserver.
+    back in order: `DataLoader(batches, batch_size=None, num_workers=W)`, by fork, spawn or forkserver.
     """
 
     def __init__(self, split: Split, batch: int, seed: int) -> None:
@@ -107,20 +105,6 @@ class ShardBatches(IterableDataset[PhotoBatch]):
         for step in steps:
             stored, labels = self._split.batch(order[step_rows(len(order), self._batch, step)])
             yield PhotoBatch(torch.from_numpy(stored), torch.from_numpy(labels))
-
-
-def stream_batches(
-    split: Split, batch: int, seed: int, *, num_workers: int = 0, start_method: str = "spawn"
-) -> tuple[ShardBatches, DataLoader[PhotoBatch]]:
-    """A dataset and its loader; call `begin` on the first before iterating over the second.
-
-    num_workers: loader processes; 0 reads in this one. start_method: fork, spawn or forkserver.
-    """
-    dataset = ShardBatches(split, batch, seed)
-    options: dict[str, Any] = {"multiprocessing_context": start_method} if num_workers else {}
-    if num_workers:
-        shut_out_working_folder()
-    return dataset, DataLoader(dataset, batch_size=None, num_workers=num_workers, **options)
 
 
 class MemoryBatches:
