@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 import archives  # noqa: E402
 import surroundings  # noqa: E402
 import workspaces  # noqa: E402
-from case import Case, Verdict, judge  # noqa: E402
+from case import Case, Clause, Verdict, judge  # noqa: E402
 from place import Place  # noqa: E402
 from prefect_server import prefect_server  # noqa: E402
 
@@ -102,18 +103,15 @@ def _check_all(cases: Sequence[Case], work: Path, options: argparse.Namespace) -
             folder.mkdir()
             given = options.field / case.label / "in" if options.field else None
             place = Place(folder=folder, command=tuple(options.command), server=server, given=given)
-            verdict = judge(case, place)
-            _tell(verdict)
-            return verdict
+            return judge(case, place, partial(_tell, case))
 
         return list(pool.map(check, cases))
 
 
-def _tell(verdict: Verdict) -> None:
-    """As it goes, to stderr: each clause."""
-    for clause in verdict.clauses:
-        mark = "right" if clause.right else "WRONG"
-        print(f"{verdict.case.label} {mark}: {clause.got}", file=sys.stderr, flush=True)
+def _tell(case: Case, clause: Clause) -> None:
+    """As it goes, to stderr."""
+    mark = "right" if clause.right else "WRONG"
+    print(f"{case.label} {mark}: {clause.got}", file=sys.stderr, flush=True)
 
 
 def _print_table(verdicts: Sequence[Verdict], field: Path | None) -> None:

@@ -74,17 +74,24 @@ class Verdict:
         return "; ".join(shown)
 
 
-def judge(case: Case, place: Place) -> Verdict:
-    """Check a case in its place. A command that leaves nothing to check is wrong."""
+def judge(case: Case, place: Place, tell: Callable[[Clause], None]) -> Verdict:
+    """Check a case in its place, and tell each clause. A command that leaves nothing is wrong."""
     clauses: list[Clause] = []
-    if case.check is not None:
-        try:
-            clauses += case.check(place)
-        except CheckError as error:
-            clauses.append(Clause(got=str(error), right=False))
+    for clause in _clauses(case, place):
+        clauses.append(clause)
+        tell(clause)
     return Verdict(
         case=case,
         clauses=tuple(clauses),
         seconds=place.seconds,
         cpu_seconds=place.cpu_seconds,
     )
+
+
+def _clauses(case: Case, place: Place) -> Iterator[Clause]:
+    if case.check is None:
+        return
+    try:
+        yield from case.check(place)
+    except CheckError as error:
+        yield Clause(got=str(error), right=False)

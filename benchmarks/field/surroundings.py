@@ -76,12 +76,12 @@ def check_closed_pipe(place: Place) -> Iterator[Clause]:
     for seed in range(num_photos):
         draw(place.folder / "in" / f"{seed}.png", seed)
     (place.folder / "models.toml").write_text(_CHUNKS_OF_ONE)
-    words = "$C colorize in {} --workers 1 --models models.toml"
+    options = "--workers 1 --models models.toml"
     for out, line in {
-        "piped": f"{words} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}",
-        "closed": f"{words} >&- 2>&-",
+        "piped": f"$C colorize in piped {options} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}",
+        "closed": f"$C colorize in closed {options} >&- 2>&-",
     }.items():
-        ran = place.shell(line.format(out))
+        ran = place.shell(line)
         state, num_coloured = _state(place, out), len(coloured(place.folder / out))
         yield Clause(
             got=f"{out}: exit {ran.code}, status {state}, {num_coloured} coloured",
