@@ -21,6 +21,9 @@ _TOKEN = "CHROMAFLOW_RUN_TOKEN"
 _SERVER = "prefect.server.api.server:create_app"
 _PATIENCE = 5.0
 """Seconds that a server gets to end by itself."""
+_guards: list[subprocess.Popen[bytes]] = []
+"""Of this process, held for its life: a pipe that is collected closes, and the guard would take that
+for the run's end."""
 
 
 def guard_server() -> None:
@@ -33,13 +36,14 @@ def guard_server() -> None:
     if get_current_settings().api.url:
         return
     token = os.environ[_TOKEN] = secrets.token_hex(16)
-    subprocess.Popen(
+    guard = subprocess.Popen(
         module_command(__name__, token),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         env=child_environment(),
         start_new_session=True,
     )
+    _guards.append(guard)
 
 
 def _end_servers(token: str) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tasks.stage_table import STAGE_NAMES
 from tasks.weights.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
 
 _GPU_SECONDS = 10
+_DYING_SECONDS = 1.0
 _PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
 
 
@@ -136,10 +138,19 @@ def _gpu() -> tuple[str, bool]:
     try:
         found, _ = process.communicate(timeout=_GPU_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        _abandon(process)
         return (
             f"{command} gave no answer in {_GPU_SECONDS} s: restart the machine or its driver, or "
             'set [compute] device = "cpu"',
             False,
         )
     return found.strip() or "none: CPU is used", True
+
+
+def _abandon(process: subprocess.Popen[str]) -> None:
+    """Kill it and its children, close its pipe, and wait no longer than a moment for its end."""
+    os.killpg(process.pid, signal.SIGKILL)
+    if process.stdout is not None:
+        process.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_DYING_SECONDS)

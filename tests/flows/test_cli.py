@@ -169,7 +169,7 @@ def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(proj
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     before = shard_hashes(workspace)
     records = {p: p.stat().st_mtime_ns for p in workspace.glob("stages/preprocess/*/*/done/*.json")}
     code, out, err = chromaflow(
@@ -200,7 +200,7 @@ def test_killed_in_the_middle_of_preprocess_finished_shards_stay(
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     records = {path: path.stat().st_mtime_ns for path in workspace.glob(done)}
     code, out, err = chromaflow(*words, "--json")
     assert code == 0, err

@@ -112,6 +112,7 @@ def test_no_name_reaches_a_real_terminal(
             break
         shown += part
     process.wait()
+    os.close(leader)
     for sign in (b"red\x1b[31m", b"\x1b]0;owned", b"bell\x07", b"return\r"):
         assert sign not in shown
     assert b"red\\x1b[31m.png" in shown
