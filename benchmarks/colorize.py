@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -162,22 +163,16 @@ def measure(work: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
             coloured = [_ab(merged, photo) for photo in photos]
             few = [_item(work, block[:_FEW], spec, f"{start:05d}-few")]
             ways: dict[str, Callable[[], object]] = {
-                "decode": lambda c=contents: [_decode(content) for content in c],
-                "network": lambda p=photos: [_ab(merged, photo) for photo in p],
-                "encode": lambda p=photos, ab=coloured: [
-                    _encode(*one) for one in zip(p, ab, strict=True)
-                ],
-                "ours": lambda i=items: _colorize(merged, i),
-                "ours on a core": lambda i=items: list(pools[0].map(colorize_chunk, i)),
-                "two processes": lambda i=items: [
-                    future.result()
-                    for future in [
-                        pool.submit(colorize_chunk, item)
-                        for pool, item in zip(pools, i, strict=True)
-                    ]
-                ],
-                "siggraph17": lambda i=few: _colorize(released, i),
-                "siggraph17, ours": lambda i=few: _colorize(ours_bf16, i),
+                "decode": partial(_each, _decode, contents),
+                "network": partial(_each, partial(_ab, merged), photos),
+                "encode": partial(
+                    _each, lambda pair: _encode(*pair), list(zip(photos, coloured, strict=True))
+                ),
+                "ours": partial(_colorize, merged, items),
+                "ours on a core": partial(_in_processes, pools[:1] * len(items), items),
+                "two processes": partial(_in_processes, pools, items),
+                "siggraph17": partial(_colorize, released, few),
+                "siggraph17, ours": partial(_colorize, ours_bf16, few),
             }
             order = list(ways)
             random.Random(start).shuffle(order)
@@ -265,6 +260,18 @@ def _tiny_jpeg() -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (64, 64)).save(buffer, "JPEG")
     return buffer.getvalue()
+
+
+def _each(job: Callable[[Any], object], things: list[Any]) -> None:
+    for thing in things:
+        job(thing)
+
+
+def _in_processes(pools: list[ProcessPoolExecutor], items: list[ColorizeItem]) -> None:
+    """Each item in the process at its place, all at once."""
+    pairs = zip(pools, items, strict=True)
+    for future in [pool.submit(colorize_chunk, item) for pool, item in pairs]:
+        future.result()
 
 
 def _decode(content: bytes) -> Photo:

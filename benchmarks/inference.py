@@ -88,6 +88,7 @@ def build_blocks(weights: Path | None) -> dict[str, Callable[[Float], object]]:
 
     options = MergeOptions(threshold=0.0)
     merged = MergedColorizer(experts, everywhere, merge=options)
+    assert isinstance(segmenter, torch.nn.Module)
     place(segmenter, "cpu")
 
     @torch.inference_mode()

@@ -30,6 +30,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def make_photos(folder: Path, source: Path | None, count: int) -> list[dict[str,
     """Write enlarged photos. Returns manifest rows."""
     folder.mkdir(parents=True)
     pictures = _pictures(source)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i in range(count):
         large = pictures[i % len(pictures)].resize(_SIZE, Image.Resampling.BICUBIC)
         buffer = io.BytesIO()
@@ -109,9 +110,9 @@ def measure(work: Path, rows: list[dict[str, Any]]) -> None:
     for item in items:
         contents = [(work / "photos" / row["path"]).read_bytes() for row in item.photos]
         ways: dict[str, Callable[[], object]] = {
-            "reference": lambda c=contents: [reference(photo, work) for photo in c],
-            "decode": lambda c=contents: [decode_alone(photo, config["size"]) for photo in c],
-            "ours": lambda i=item: preprocess_shard(i),
+            "reference": partial(_each, partial(reference, work=work), contents),
+            "decode": partial(_each, partial(decode_alone, size=config["size"]), contents),
+            "ours": partial(preprocess_shard, item),
         }
         order = list(ways)
         random.Random(item.name).shuffle(order)
@@ -126,6 +127,11 @@ def measure(work: Path, rows: list[dict[str, Any]]) -> None:
     faster = _median_ratio(seconds["reference"], seconds["ours"])
     cost = _median_ratio(seconds["ours"], seconds["decode"])
     print(f"{faster:.2f} times the reference; {cost:.2f} times the time of decoding alone")
+
+
+def _each(job: Callable[[bytes], object], contents: list[bytes]) -> None:
+    for content in contents:
+        job(content)
 
 
 def reference(content: bytes, work: Path) -> None:

@@ -51,7 +51,7 @@ from storage.records.ledger import write_bytes
 from storage.records.names import WEIGHTS_NAME
 from storage.records.outputs import output_names
 from storage.records.workspace import Workspace
-from storage.shards.reader import ShardReader
+from storage.shards.reader import JoinedReader, ShardReader
 from tasks.evaluation.metric_weights import describe_inception, inception_file
 from tasks.jobs.evaluation.networks import load_inception
 from tasks.jobs.training.loading import open_split
@@ -195,13 +195,14 @@ def read_photos(workspace: Path, category: str, most: int | None) -> Photos:
 
 def _evenly(length: int, count: int) -> list[int]:
     """Up to `count` places out of `length`, evenly spaced."""
-    return np.linspace(0, length - 1, min(count, length)).astype(int).tolist()
+    return [int(place) for place in np.linspace(0, length - 1, min(count, length))]
 
 
-def mean_ab(reader: ShardReader) -> Float:
+def mean_ab(reader: ShardReader | JoinedReader) -> Float:
     """Mean a and b over all pixels of a split. Returns float32 (2,)."""
     sums = [part[:, 1:].mean((2, 3), dtype=np.float64).sum(0) for part in reader.batches(_BATCH)]
-    return (np.sum(sums, 0) / len(reader) - AB_OFFSET).astype(np.float32)
+    mean: Float = (np.sum(sums, 0) / len(reader) - AB_OFFSET).astype(np.float32)
+    return mean
 
 
 def colour_all(

@@ -180,8 +180,8 @@ def _digest(text: str) -> str:
 def _picture(rng: np.random.Generator) -> dict[str, bytes]:
     """Four JPEGs of about the size that photographs give at 256 pixels."""
     rough = rng.uniform(0, 255, (24, 32, 3))
-    rgb = np.kron(rough, np.ones((8, 8, 1))) + rng.normal(0, 9, (192, 256, 3))
-    rgb = rgb.clip(0, 255).astype(np.uint8)
+    noisy = np.kron(rough, np.ones((8, 8, 1))) + rng.normal(0, 9, (192, 256, 3))
+    rgb = noisy.clip(0, 255).astype(np.uint8)
     gray, half = np.ascontiguousarray(rgb[..., 1]), np.ascontiguousarray(rgb[::2, ::2])
     kinds = {"before": gray, "after": rgb, "segments": half, "uncertainty": gray[::2, ::2]}
     return {kind: small_jpeg(pixels) for kind, pixels in kinds.items()}

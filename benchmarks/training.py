@@ -253,7 +253,8 @@ def authors_loop(load: Load) -> Iterator[tuple[int, float]]:
         [transforms.Resize(256), transforms.RandomCrop(224), transforms.RandomHorizontalFlip()]
     )
     trunk = build_network("resnet18-trunk")
-    network = torch.nn.Sequential(trunk.midlevel_resnet, trunk.upsample).to(load.device).train()
+    layers = (trunk.get_submodule(name) for name in ("midlevel_resnet", "upsample"))
+    network = torch.nn.Sequential(*layers).to(load.device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4, weight_decay=1e-5)
     paths = sorted((load.work / "photos").glob("*.jpg"))
     rng = np.random.default_rng(0)
