@@ -41,15 +41,17 @@ def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: b
         configure_prefect(Workspace(workspace).prefect_home)
         check_settings()
         provide_database(Workspace(workspace).prefect_home)
-    flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
-    from tasks.prefect_server.guard import guard_server
-    from tasks.prefect_server.server import check_server, start_server
-    from tasks.results import flow_result
+    from tasks.prefect_server.ephemeral import begin_server
 
-    check_server()
-    guard_server()
     try:
-        start_server()
+        server = begin_server()
+        flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")  # slow: the server starts
+        from tasks.prefect_server.server import check_server
+        from tasks.results import flow_result
+
+        check_server()
+        if server is not None:
+            server.use()
         result = flow_result(flow, parameters)
     except KeyboardInterrupt:
         say("Interrupted. What is done is kept; run the same command to go on.")
