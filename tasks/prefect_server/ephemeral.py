@@ -1,4 +1,4 @@
-"""The Prefect server of one command: a process of ours that starts while the command imports its flow.
+"""The Prefect server of one command: a process of ours that starts while the command imports Prefect.
 
 Prefect would start it itself, but for that it imports the whole server into the flow's process, some
 seconds of work, and waits. The command's settings name the server once it answers
@@ -12,7 +12,10 @@ import os
 import socket
 import subprocess
 import time
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from storage.children import child_environment, module_command
 from tasks.prefect_server.guard import guard_server
@@ -36,28 +39,41 @@ class EphemeralServer:
     def __init__(self) -> None:
         port = _free_port()
         self._api = f"http://{_HOST}:{port}/api"
-        self._process = subprocess.Popen(_command(port), env=_environment())
+        self._said = TemporaryFile()  # noqa: SIM115 - as long as the process
+        environment = child_environment() | _ENVIRONMENT
+        self._process = subprocess.Popen(
+            _command(port), env=environment, stdout=self._said, stderr=self._said
+        )
+        self._is_used = False
         atexit.register(self._end)
 
     def use(self) -> None:
         """Wait until it answers, and have this process and its children use it.
 
-        Raises ServerMissingError as soon as it is dead, or where it does not answer in the time that
-        Prefect's settings grant it.
+        Does nothing where Prefect's settings name a server. Raises ServerMissingError as soon as it is
+        dead, or where it does not answer in the time that the settings grant it.
         """
         from prefect.context import refresh_global_settings_context
         from prefect.settings import get_current_settings
 
-        limit = get_current_settings().server.ephemeral.startup_timeout_seconds
+        settings = get_current_settings()
+        if settings.api.url:
+            return
+        self._is_used = True
+        self._await_answer(settings.server.ephemeral.startup_timeout_seconds)
+        os.environ["PREFECT_API_URL"] = self._api
+        refresh_global_settings_context()
+
+    def _await_answer(self, limit: float) -> None:
         deadline = time.monotonic() + limit
         while not self._answers():
             if (code := self._process.poll()) is not None:
+                self._pass_on()
                 raise _not_started(f"its process ended with {code}")
             if time.monotonic() > deadline:
+                self._pass_on()
                 raise _not_started(f"no answer within {limit} s")
             time.sleep(_POLL_SECONDS)
-        os.environ["PREFECT_API_URL"] = self._api
-        refresh_global_settings_context()
 
     def _answers(self) -> bool:
         import httpx  # slow, and Prefect needs it by then
@@ -75,35 +91,35 @@ class EphemeralServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._is_used:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Say on our stderr what it said so far; of one that nobody used, it is of no concern."""
+        self._is_used = False
+        self._said.seek(0)
+        with suppress(OSError):  # nobody reads it
+            os.write(2, self._said.read())
 
 
 def begin_server() -> EphemeralServer | None:
-    """Begin to start the server of this command; None where the settings name one.
+    """Begin to start the server of this command; None where its environment names one.
 
-    Must be called before the first flow, and `EphemeralServer.use` too.
+    Needs no Prefect: a profile that names a server is seen by `EphemeralServer.use`, which must be
+    called before the first flow.
     """
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url:
+    if os.environ.get("PREFECT_API_URL"):
         return None
     guard_server()
     return EphemeralServer()
 
 
 def _command(port: int) -> list[str]:
-    import prefect
-
-    place = str(Path(prefect.__file__).parents[1])
+    found = find_spec("prefect")
+    assert found is not None and found.origin is not None
+    place = str(Path(found.origin).parents[1])
     where = ("--app-dir", place, "--factory", _APP, "--host", _HOST, "--port", str(port))
     return module_command("uvicorn", *where, "--log-level", "error", "--lifespan", "on")
-
-
-def _environment() -> dict[str, str]:
-    """With Prefect's settings, wherever they were made."""
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    return child_environment() | _ENVIRONMENT | settings
 
 
 def _free_port() -> int:
