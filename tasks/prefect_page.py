@@ -18,9 +18,9 @@ from httpx import HTTPError
 from prefect.artifacts import Artifact, ProgressArtifact
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import FlowRunContext, SettingsContext, TaskRunContext, get_settings_context
 from prefect.exceptions import Abort
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings, get_current_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
 from tasks.engine.events import EventLog
@@ -62,6 +62,7 @@ class PrefectPage:
         """Whether the newest call did."""
         self._lock = threading.Lock()
         self._client: SyncPrefectClient | None = None
+        self._settings: dict[int, Settings] = {}
 
     @property
     def has_lost(self) -> bool:
@@ -115,7 +116,7 @@ class PrefectPage:
     ) -> Any:
         if time.monotonic() >= self._silent_until:
             try:
-                with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries}):
+                with self._retrying(retries):
                     answer = call(self._connected())
                 self._failed = False
                 return answer
@@ -128,8 +129,18 @@ class PrefectPage:
         return None
 
     def _answers(self) -> bool:
-        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        with self._retrying(0):
             return self._connected().api_healthcheck() is None
+
+    @contextmanager
+    def _retrying(self, retries: int) -> Iterator[None]:
+        """So often Prefect's client tries again; settings take it 0.1 s to make, so they are kept."""
+        outer = get_settings_context()
+        if retries not in self._settings:
+            changed = {PREFECT_CLIENT_MAX_RETRIES: retries}
+            self._settings[retries] = outer.settings.copy_with_update(updates=changed)
+        with SettingsContext(profile=outer.profile, settings=self._settings[retries]):
+            yield
 
     def _connected(self) -> SyncPrefectClient:
         with self._lock:

@@ -35,22 +35,23 @@ def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: b
     from storage.records.workspace import Workspace
     from tasks.prefect_server.database import provide_database
     from tasks.prefect_server.environment import configure_prefect
+    from tasks.prefect_server.ephemeral import begin_server
     from tasks.prefect_server.settings import check_settings
 
     Workspace(workspace).create()
     with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
         configure_prefect(Workspace(workspace).prefect_home)
-        check_settings()
         provide_database(Workspace(workspace).prefect_home)
-    flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
-    from tasks.prefect_server.guard import guard_server
-    from tasks.prefect_server.server import check_server, start_server
-    from tasks.results import flow_result
-
-    check_server()
-    guard_server()
+        server = begin_server()  # it starts while Prefect and the flow are imported
+        check_settings()
     try:
-        start_server()
+        flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
+        from tasks.prefect_server.server import check_server
+        from tasks.results import flow_result
+
+        check_server()
+        if server is not None:
+            server.use()
         result = flow_result(flow, parameters)
     except KeyboardInterrupt:
         say("Interrupted. What is done is kept; run the same command to go on.")

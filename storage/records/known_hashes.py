@@ -13,6 +13,7 @@ import hashlib
 import os
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import OutputError
@@ -43,16 +44,28 @@ class KnownHashes:
 
     def hash(self, path: Path) -> str:
         """SHA-256 of a file in hex, read unless it is known. Raises OSError."""
+        return self._known(path, lambda stamp: stamp, lambda: hash_file(path))
+
+    def derived(self, path: Path, kind: str, make: Callable[[], str]) -> str:
+        """What `make` derives from a file's content, 32 bytes in hex, made unless it is known.
+
+        kind: says what that is, and of which version.
+        """
+        salt = kind.encode()
+        return self._known(path, lambda stamp: hashlib.sha256(salt + stamp).digest(), make)
+
+    def _known(self, path: Path, key_of: Callable[[bytes], bytes], make: Callable[[], str]) -> str:
         status = path.stat()
         stamp = _stamp(status)
-        if found := self._find(stamp):
+        key = key_of(stamp)
+        if found := self._find(key):
             return found
         begun = time.time_ns()
-        digest = hash_file(path)
+        digest = make()
         is_settled = max(status.st_mtime_ns, status.st_ctime_ns) + _TICK_NS <= begun
         if is_settled and _stamp(path.stat()) == stamp:
-            self._entries[stamp] = bytes.fromhex(digest)
-            self._asked.add(stamp)
+            self._entries[key] = bytes.fromhex(digest)
+            self._asked.add(key)
             self._is_new = True
         return digest
 

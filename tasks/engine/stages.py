@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import platform
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,12 +17,13 @@ from typing import Any
 
 from storage.errors import DamagedError, is_policy
 from storage.records import ledger
-from storage.records.fingerprint import hash_file, hash_module, hash_value
+from storage.records.fingerprint import hash_file, hash_value
 from storage.records.known_hashes import KnownHashes
 from storage.records.manifest import QUARANTINE_COLUMNS, write_table
 from storage.records.names import SUCCESS_NAME
 from storage.records.workspace import Workspace
 from tasks.engine.changes import as_json, changes
+from tasks.engine.module_hashes import module_hash
 from tasks.engine.retry import Retry, find_again
 from tasks.engine.source_news import SourceNews
 from tasks.engine.stage_code import StageCode
@@ -40,9 +40,6 @@ from tasks.engine.verification import (
 StepName = tuple[str, str]
 """(stage, key), e.g. ("train", "birds")."""
 
-_PARSING = threading.Lock()
-"""Python 3.11 counts the depth of syntax trees for all threads together: two that parse at a time may
-raise SystemError, "AST constructor recursion depth mismatch" (python/cpython#106905)."""
 _LISTING = "listing"
 """Among a step's inputs: names, sizes and times of its source's files."""
 _VERSIONS = ("numpy", "opencv-python-headless", "pillow", "torch", "torchvision", "zarr")
@@ -88,8 +85,7 @@ class Step:
 
         digests: of its upstream outputs, as far as they are known.
         """
-        with _PARSING:
-            hashes = {name: hash_module(name) for name in self.code.modules()}
+        hashes = {name: module_hash(name, self.hashes) for name in self.code.modules()}
         return {
             "schema": self.code.schema,
             "config": self.config,

@@ -35,7 +35,7 @@ def provide_database(home: Path) -> bool:
         "PREFECT_SERVER_DATABASE_DRIVER",
         "PREFECT_SERVER_DATABASE_HOST",
     )
-    if (home / DATABASE_NAME).exists() or any(os.environ.get(name) for name in named):
+    if _holds_something(home / DATABASE_NAME) or any(os.environ.get(name) for name in named):
         return False
     template = cache_folder() / f"prefect-{version('prefect')}.db"
     try:
@@ -46,6 +46,11 @@ def provide_database(home: Path) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return True
+
+
+def _holds_something(path: Path) -> bool:
+    """SQLite leaves an empty file where a database was only opened."""
+    return path.exists() and path.stat().st_size > 0
 
 
 def _migrate(template: Path) -> None:

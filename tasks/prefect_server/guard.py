@@ -1,4 +1,4 @@
-"""Ends the ephemeral Prefect server of a run that was killed: Prefect itself would leave it running.
+"""Ends the ephemeral Prefect server of a run that was killed, which nobody else would.
 
     python -m tasks.prefect_server.guard TOKEN
 
@@ -27,14 +27,7 @@ for the run's end."""
 
 
 def guard_server() -> None:
-    """Have the server that Prefect will start for this process ended with it.
-
-    Does nothing where the settings name a server. Must be called before the first flow.
-    """
-    from prefect.settings import get_current_settings  # not for the guard, which must be light
-
-    if get_current_settings().api.url:
-        return
+    """Have the server that this process is going to start ended with it."""
     token = os.environ[_TOKEN] = secrets.token_hex(16)
     guard = subprocess.Popen(
         module_command(__name__, token),

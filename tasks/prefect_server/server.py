@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import threading
 from pathlib import Path
 
 import prefect
@@ -21,7 +20,6 @@ _PRIVATE = 0o700
 _REFUSALS = (401, 403)
 _PATIENCE = Timeout(30.0, connect=4.0)
 """Seconds that a server may take to say its version: one that is there may be busy."""
-_POLL_SECONDS = 0.1
 
 
 class ServerMissingError(ChromaflowError):
@@ -97,40 +95,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     """Major and minor; empty where it is no version."""
     parts = version.split(".")[:2]
     return tuple(map(int, parts)) if len(parts) == 2 and all(map(str.isdigit, parts)) else ()
-
-
-def start_server() -> None:
-    """Start the server of this command, unless the settings name one. Prefect ends it at the exit.
-
-    Raises ServerMissingError as soon as it is dead: Prefect itself would wait for minutes.
-    """
-    if get_current_settings().api.url:
-        return
-    from prefect.server.api.server import SubprocessASGIServer  # slow, and of no use with a server
-
-    server = SubprocessASGIServer()
-    problems: list[Exception] = []
-
-    def begin() -> None:
-        try:
-            server.start()
-        except Exception as error:  # noqa: BLE001 - raised in the thread that waits
-            problems.append(error)
-
-    starting = threading.Thread(target=begin, daemon=True)
-    starting.start()
-    while starting.is_alive():
-        starting.join(_POLL_SECONDS)
-        process = server.server_process
-        if process is not None and process.poll() is not None:
-            problems.append(RuntimeError(f"its process ended with {process.returncode}"))
-            break
-    if problems:
-        raise ServerMissingError(
-            f"Expected a Prefect server to start for this command, got: {problems[0]}. The lines "
-            f"above say why; correct Prefect's settings, or start one with `{START}` and set "
-            "PREFECT_API_URL."
-        )
 
 
 def close_home() -> str:

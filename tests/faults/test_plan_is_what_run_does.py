@@ -288,10 +288,10 @@ def test_a_project_that_is_moved_is_left_alone(project: Path, tmp_path: Path) ->
 def test_code_that_changes_nothing_ends_where_it_changed(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def edited(name: str) -> str:
+    def edited(name: str, _known: KnownHashes) -> str:
         return hash_module(name) + "edited" * (name == "tasks.jobs.ingest")
 
-    monkeypatch.setattr(tasks.engine.stages, "hash_module", edited)
+    monkeypatch.setattr(tasks.engine.stages, "module_hash", edited)
     said = decisions(project / DATA)
     assert said[INGEST].reasons == ("code changed: tasks.jobs.ingest",)
     assert said[PREPROCESS].action == "depends", "nobody knows yet"

@@ -44,6 +44,26 @@ def test_a_known_file_is_not_read_again_in_the_next_process_either(photo: Path) 
     assert KnownHashes(folder.with_name("moved") / "hashes.bin")._entries
 
 
+def test_what_is_derived_from_a_file_is_made_once_and_kept_apart_from_its_hash(photo: Path) -> None:
+    memory, made = photo.parent / "hashes.bin", []
+
+    def make() -> str:
+        made.append(photo.read_bytes())
+        return sha256(b"tree of " + made[-1])
+
+    first = KnownHashes(memory)
+    assert first.derived(photo, "tree 1", make) == first.derived(photo, "tree 1", make)
+    assert first.hash(photo) == sha256(b"first")
+    first.save()
+    again = KnownHashes(memory)
+    assert again.derived(photo, "tree 1", make) == sha256(b"tree of first") and len(made) == 1
+    again.derived(photo, "tree 2", make)
+    assert len(made) == 2, "of another version"
+    photo.write_bytes(b"second")
+    os.utime(photo, (OLD, OLD))
+    assert again.derived(photo, "tree 1", make) == sha256(b"tree of second")
+
+
 def test_a_file_that_was_just_written_is_not_remembered(tmp_path: Path) -> None:
     """A second write within one tick leaves the stamps as they are."""
     path, hashes = tmp_path / "photo.jpg", KnownHashes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,15 @@ def test_without_a_cache_or_with_a_server_of_the_users_nothing_is_provided(
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
     assert not provide_database(tmp_path)
     assert not (tmp_path / DATABASE_NAME).exists()
+
+
+def test_a_home_whose_database_was_only_opened_gets_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHROMAFLOW_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (tmp_path / "home").mkdir()
+    with closing(sqlite3.connect(tmp_path / "home" / DATABASE_NAME)) as database:
+        database.execute("BEGIN IMMEDIATE")
+    assert provide_database(tmp_path / "home")
+    assert tables(tmp_path / "home" / DATABASE_NAME)["alembic_version"] == 1
