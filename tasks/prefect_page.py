@@ -137,7 +137,7 @@ class PrefectPage:
         """So often Prefect's client tries again; settings take it 0.1 s to make, so they are kept."""
         outer = get_settings_context()
         if retries not in self._settings:
-            changed = {PREFECT_CLIENT_MAX_RETRIES: retries}
+            changed: dict[Any, int] = {PREFECT_CLIENT_MAX_RETRIES: retries}
             self._settings[retries] = outer.settings.copy_with_update(updates=changed)
         with SettingsContext(profile=outer.profile, settings=self._settings[retries]):
             yield
