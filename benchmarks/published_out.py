@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from PIL import Image
@@ -38,11 +39,8 @@ def publish_out(photos: Path, output: Path, count: int) -> None:
         path = photos / f"{number // 1000:03d}" / f"{number:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[number % _KINDS])
-    outer, tasks.engine.execute.fan_out = tasks.engine.execute.fan_out, _fan_out  # type: ignore[assignment]
-    try:
+    with mock.patch.object(tasks.engine.execute, "fan_out", _fan_out):
         outcome = run_workflow(archive_workflow(str(photos), output))
-    finally:
-        tasks.engine.execute.fan_out = outer
     assert not outcome.failures, outcome.failures
 
 
@@ -55,7 +53,7 @@ def _fan_out(
     """Items in this thread, those that need a network by `_copy`."""
     from tasks.jobs.timing import TimedResult
 
-    results = []
+    results: list[ItemResult] = []
     for item in items:
         if isinstance(item, SheetItem):
             result = commit_item(item, files=[], num_photos=0, quarantined=[], outputs=[])
