@@ -40,6 +40,7 @@ _REGISTRY: dict[str, NetworkEntry] = {
     "unet18": NetworkEntry("unet18", "UNet18Colorizer", {"depth": 4}, _ENCODED),
     "unet18-layer3": NetworkEntry("unet18", "UNet18Colorizer", {"depth": 3}, _ENCODED),
     "unet18-stride4": NetworkEntry("unet18", "UNet18Colorizer", {"stride": 4}, _ENCODED),
+    "unet-scene": NetworkEntry("unet_scene", "SceneColorizer", can=_ENCODED),
     "eccv16": NetworkEntry("eccv16", "Eccv16Colorizer", can=frozenset({BINS})),
     "siggraph17": NetworkEntry("siggraph17", "Siggraph17Colorizer", can=frozenset({BINS, HINTS})),
     "iizuka16": NetworkEntry("iizuka16", "Iizuka16Colorizer", can=frozenset({LABELS})),

@@ -24,8 +24,10 @@ from tasks.config.file import load_workflow
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 PROGRAMS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
-LIBRARIES = {"published_out.py", "segmenter_training.py"}
+LIBRARIES = {"photo_pool.py", "published_out.py", "segmenter_training.py"}
 """Imported by programs, run by none."""
+OF_THE_POOL = {"scenes.py", "scene_weights.py", "travel.py"}
+"""They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {"overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"}
 """Several commands or Dask clusters each."""
 RESEARCH = {"recipes.py", "starter_segmenter.py"}
@@ -90,7 +92,7 @@ def draw(folder: Path, count: int, *, seed: int = 0, suffix: str = "png") -> Non
 
 
 @pytest.mark.timeout(900)  # seconds each, but on a machine that tests eight things at a time
-@pytest.mark.parametrize("name", [program(n) for n in PROGRAMS if n not in LIBRARIES])
+@pytest.mark.parametrize("name", [program(n) for n in PROGRAMS if n not in LIBRARIES | OF_THE_POOL])
 def test_every_program_runs_in_its_smallest_form(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -188,7 +188,16 @@ def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Pat
 @pytest.mark.parametrize("format_name", ["onnx", "torchscript", "torch-export"])
 @pytest.mark.parametrize(
     "network",
-    ["resnet18", "resnet18-trunk", "unet18", "eccv16", "siggraph17", "iizuka16", "hypercolumn"],
+    [
+        "resnet18",
+        "resnet18-trunk",
+        "unet18",
+        "unet-scene",
+        "eccv16",
+        "siggraph17",
+        "iizuka16",
+        "hypercolumn",
+    ],
 )
 def test_every_network_is_exported_in_every_format(
     tmp_path: Path, network: str, format_name: str

@@ -45,7 +45,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ({"train": {"overrides": {"perceptual": 1.0}}}, "perceptual_weights"),
         (
             {"train": {"init": "imagenet", "overrides": {"network": "eccv16"}}},
-            "resnet18, resnet18-trunk, unet18, unet18-layer3, unet18-stride4, hypercolumn",
+            "resnet18, resnet18-trunk, unet18, unet18-layer3, unet18-stride4, unet-scene, hypercolumn",
         ),
         ({"train": {"min_photos": 1}}, "2 or more"),
         ({"train": {"init": "pretrained"}}, r"\[pretrain\]"),

@@ -1,0 +1,170 @@
+"""A U-Net whose colours follow a palette: 8 numbers that say which colouring of a scene is meant.
+
+Legend: N photos, C channels, K heads, P numbers of a palette. The palette enters by FiLM (Perez et al.
+2018) after each normalisation of the decoder: x · (1 + γ) + β, γ and β linear in the palette.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from colorization.networks.contract import EncodedColorizer
+from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+from colorization.networks.unet18 import HEAD_GAIN
+
+PALETTE_SIZE = 8
+DECODER_WIDTHS = (160, 128, 64)
+"""At strides 16, 8 and 4. Wide where the pictures are small: four of them cost under 1.3 times those of
+`unet18-stride4` (docs/decisions/028)."""
+
+
+class SceneColorizer(EncodedColorizer):
+    """ResNet-18 U-Net decoding to a quarter of the size, conditioned on a palette.
+
+    Without a palette it gives the mean colours. 13.15 M parameters with one head, 7.4 GFLOPs at 256².
+    num_heads: how many categories learn at once. They share encoder and convolutions; the FiLM and the
+    last convolution are each head's own, so that `one_head` of a trained network is a network of its own.
+    """
+
+    def __init__(self, num_heads: int = 1) -> None:
+        super().__init__()
+        self.encoder = ResNet18Encoder(depth=4)
+        skips = STAGE_CHANNELS[1:4][::-1]
+        befores = (STAGE_CHANNELS[4], *DECODER_WIDTHS)
+        self.ups = nn.ModuleList(
+            _Up(before, skip, after, num_heads)
+            for before, skip, after in zip(befores, skips, DECODER_WIDTHS, strict=False)
+        )
+        self.head = _Head(DECODER_WIDTHS[-1], num_heads)
+        self.num_heads = num_heads
+
+    def decode(
+        self,
+        features: Sequence[Tensor],
+        size: torch.Size,
+        palette: Tensor | None = None,
+        heads: Tensor | None = None,
+    ) -> Tensor:
+        """ab (N, 2, *size), Lab units. palette, heads: see `decode_quarter`."""
+        ab = self.decode_quarter(features, code_of(palette, len(features[0])), heads)
+        return F.interpolate(ab, size, mode="bicubic", align_corners=False)
+
+    def decode_quarter(
+        self, features: Sequence[Tensor], code: Tensor, heads: Tensor | None = None
+    ) -> Tensor:
+        """ab (N, 2, ⌈H/4⌉, ⌈W/4⌉), Lab units.
+
+        code: float32 (N, P + 1), of `code_of`. heads: int64 (N,), each photo's; None: the first one's.
+        """
+        if heads is None:
+            heads = torch.zeros(len(code), dtype=torch.long, device=code.device)
+        *skips, x = features
+        for up, skip in zip(self.ups, reversed(skips), strict=False):
+            x = up(x, skip, code, heads)
+        return self.head.of(x, heads) * HEAD_GAIN
+
+    def one_head(self, number: int) -> SceneColorizer:
+        """A network with one of the heads and copies of all that they share."""
+        network = SceneColorizer()
+        network.load_state_dict(head_state(self.state_dict(), number))
+        return network.train(self.training)
+
+
+def head_state(state: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """The state dict of one head's network, from that of a network with several."""
+    return {key: _of_head(key, value, number) for key, value in state.items()}
+
+
+def _of_head(key: str, value: Tensor, number: int) -> Tensor:
+    if ".film." in key:
+        return value[number : number + 1].clone()
+    if key.startswith("head."):
+        return value[2 * number : 2 * number + 2].clone()
+    return value
+
+
+def code_of(palette: Tensor | None, num_photos: int, *, device: str = "cpu") -> Tensor:
+    """What conditions the decoder: the palette, and 1 where it is not known.
+
+    palette: float32 (N, P) or (P,), about −1..1; None: not known. Returns float32 (num_photos, P + 1).
+    """
+    if palette is None:
+        code = torch.zeros(num_photos, PALETTE_SIZE + 1, device=device)
+        code[:, -1] = 1
+        return code
+    return F.pad(palette.expand(num_photos, PALETTE_SIZE), (0, 1))
+
+
+class _Film(nn.Module):
+    """γ and β of each channel, linear in the code; zero at first. Returns them as (N, C, 1, 1)."""
+
+    def __init__(self, channels: int, num_heads: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(num_heads, 2 * channels, PALETTE_SIZE + 1))
+        self.bias = nn.Parameter(torch.zeros(num_heads, 2 * channels))
+
+    def forward(self, code: Tensor, heads: Tensor) -> tuple[Tensor, Tensor]:
+        """code: (N, P + 1). heads: int64 (N,)."""
+        both = torch.einsum("ncp,np->nc", self.weight[heads], code) + self.bias[heads]
+        gamma, beta = both[..., None, None].chunk(2, dim=1)
+        return gamma, beta
+
+
+class _Conditioned(nn.Module):
+    """3×3 convolution, BatchNorm, FiLM, ReLU."""
+
+    def __init__(self, before: int, after: int, num_heads: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(before, after, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(after)
+        self.film = _Film(after, num_heads)
+
+    def forward(self, x: Tensor, code: Tensor, heads: Tensor) -> Tensor:
+        gamma, beta = self.film(code, heads)
+        x = self.conv(x)
+        if self.training:
+            return F.relu(torch.addcmul(beta, self.norm(x), 1 + gamma), inplace=True)
+        return F.relu(self._as_one(x, gamma, beta), inplace=True)
+
+    def _as_one(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """Normalisation and FiLM in one pass over the pixels."""
+        n = self.norm
+        assert n.running_var is not None and n.running_mean is not None
+        scale = n.weight * (n.running_var + n.eps).rsqrt()
+        shift = n.bias - n.running_mean * scale
+        gamma = 1 + gamma
+        factor = gamma * scale[:, None, None]
+        term = gamma * shift[:, None, None] + beta
+        return torch.addcmul(term.to(x.dtype), x, factor.to(x.dtype))
+
+
+class _Up(nn.Module):
+    """Bilinear ×2, concatenate the encoder's features of that size, two conditioned convolutions."""
+
+    def __init__(self, before: int, skip: int, after: int, num_heads: int) -> None:
+        super().__init__()
+        self.first = _Conditioned(before + skip, after, num_heads)
+        self.second = _Conditioned(after, after, num_heads)
+
+    def forward(self, x: Tensor, skip: Tensor, code: Tensor, heads: Tensor) -> Tensor:
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        x = self.first(torch.cat([x, skip], dim=1), code, heads)
+        out: Tensor = self.second(x, code, heads)
+        return out
+
+
+class _Head(nn.Conv2d):
+    """3×3 convolution to ab, another one for each head."""
+
+    def __init__(self, before: int, num_heads: int) -> None:
+        super().__init__(before, 2 * num_heads, kernel_size=3, padding=1)
+
+    def of(self, x: Tensor, heads: Tensor) -> Tensor:
+        """x: (N, C, h, w). heads: int64 (N,). Returns (N, 2, h, w); the others' are next to free."""
+        every = self(x).unflatten(1, (-1, 2))
+        chosen: Tensor = every[torch.arange(len(x), device=x.device), heads]
+        return chosen
