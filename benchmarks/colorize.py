@@ -138,6 +138,7 @@ def _row(folder: Path, name: str, content: bytes) -> dict[str, Any]:
         "bytes": len(content),
         "sha256": hash_bytes(content),
         "output": f"{name}.color",
+        "key": "",
     }
 
 

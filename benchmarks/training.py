@@ -49,7 +49,7 @@ from storage.records.manifest import write_table
 from storage.records.names import STORE_NAME
 from storage.shards.writing import create_array, shard_of
 from tasks.compute.cluster import WORKER_ENVIRONMENT
-from tasks.config.model import PreprocessConfig
+from tasks.config.model import PreprocessConfig, canonical
 from tasks.jobs.items import peak_mb
 from tasks.jobs.machine import available_cores, visible_gpus
 from tasks.jobs.preprocess import ROW_COLUMNS, ShardItem, preprocess_shard
@@ -109,7 +109,7 @@ def write_shards(work: Path, rows: list[dict[str, Any]]) -> None:
             folder=str(work),
             source=str(work / "photos"),
             photos=tuple(rows[256 * shard : 256 * (shard + 1)]),
-            config={name: getattr(config, name) for name in config.__slots__},
+            config=canonical(config),
             split="train",
             shard=shard,
         )

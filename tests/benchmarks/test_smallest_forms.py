@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
-from engine import run_workflow, write_expert
+from engine import done_here, run_workflow, write_expert
 from PIL import Image
 
+import tasks.engine.execute
 from colorization.categories import CATEGORY_NAMES
 from storage.records.names import CARD_NAME, WEIGHTS_NAME
 from storage.records.workspace import Workspace
@@ -58,7 +60,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f'workspace = "made"\n[datasets]\n{names}\n'
         "[ingest]\nval_share = 0.5\ntwin_distance = -1\nmin_spread = 0\n"
     )
-    assert not run_workflow(load_workflow(config), until="preprocess").failures
+    with patch.object(tasks.engine.execute, "fan_out", done_here):
+        outcome = run_workflow(load_workflow(config), until="preprocess")
+    assert not outcome.failures, outcome.failures
     made = Workspace(folder / "made")
     for number, category in enumerate(CATEGORY_NAMES):
         trained = made.current("train", category)
