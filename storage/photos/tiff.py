@@ -195,6 +195,8 @@ def _plain(colours: Any, page: Any) -> Any:
     if page.photometric == _MIN_IS_WHITE:
         return np.iinfo(colours.dtype).max - colours
     if page.photometric == _PALETTE:
+        if page.colormap is None:
+            raise PhotoError("DAMAGED", "expected a colour map beside palette samples, got none")
         return _through_palette(colours, page.colormap)
     if page.photometric in (_CIELAB, _ICCLAB):
         return _lab_to_srgb(colours, signed=page.photometric == _CIELAB)

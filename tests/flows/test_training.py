@@ -62,7 +62,8 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     code, _, err = chromaflow(*words)
     assert (
         code == 2
-        and "resnet18, resnet18-trunk, unet18, unet18-layer3, unet18-stride4, unet-scene, eccv16" in err
+        and "resnet18, resnet18-trunk, unet18, unet18-layer3, unet18-stride4, unet-scene, eccv16"
+        in err
     )
 
     torch.save(build_network("resnet18-trunk").state_dict(), tmp_path / "trunk.pth")
