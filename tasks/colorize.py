@@ -17,7 +17,7 @@ from storage.errors import NoInputError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import FileRecord, read_json, record_file, record_path
 from storage.records.manifest import read_rows
-from storage.records.names import MANIFEST_NAME, WEIGHTS_NAME
+from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, WEIGHTS_NAME
 from storage.records.outputs import output_names
 from storage.sources.bags import write_bag
 from storage.visible import visible
@@ -33,7 +33,6 @@ from tasks.jobs.stage_items import TRUTH, ColorizeItem, ModelSpec, SheetItem
 from tasks.weights.models import expert_files, require, segmenter_file
 
 SHEET_ITEM = "sheet"
-QUARANTINE_NAME = "quarantine.parquet"
 _NAMED = 100
 """Outputs that an event names at most."""
 _CHUNK_PIXELS = 12e6
@@ -162,7 +161,7 @@ def _nothing(step: Step, ingested: Path) -> str:
     counts = {name: count for name, count in success["counts"].items() if name != "done" and count}
     if "ignored" in counts:
         counts["text beside photos"] = counts.pop("ignored")
-    refused = read_rows(ingested / "quarantine.parquet")
+    refused = read_rows(ingested / QUARANTINE_NAME)
     by_code = Counter(row["code"] for row in refused)
     found = [f"{count} {name}" for name, count in sorted(counts.items())]
     for code, count in by_code.most_common():

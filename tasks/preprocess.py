@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import UsageError
 from storage.records.ledger import read_json
 from storage.records.manifest import SPLITS, read_rows, write_table
-from storage.records.names import GENERATION_NAME, MANIFEST_NAME, STORE_NAME
+from storage.records.names import GENERATION_NAME, MANIFEST_NAME, ROWS_NAME, STORE_NAME
 from storage.shards.writing import create_array, shard_of
 from tasks.engine.estimate import photo_bytes
 from tasks.engine.execute import Published, Record, Run, Work, execute
@@ -85,11 +85,11 @@ def _finish(step: Step, folder: Path, records: dict[str, Record]) -> Published:
         for row in records[name]["rows"]
     ]
     located = [row | {"path": photos[row["split"], row["position"]]["path"]} for row in rows]
-    write_table(folder / "rows.parquet", located, ROW_COLUMNS)
+    write_table(folder / ROWS_NAME, located, ROW_COLUMNS)
     metadata = sorted((folder / STORE_NAME).rglob("zarr.json"))
     counts = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
     return Published(
-        outputs=[folder / "rows.parquet", *metadata],
+        outputs=[folder / ROWS_NAME, *metadata],
         identity=rows,
         counts={"done": len(rows), **{s: n for s, n in counts.items() if n or s != "test"}},
     )

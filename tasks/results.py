@@ -20,7 +20,7 @@ from storage.errors import is_policy
 from storage.pictures.data_urls import picture_url
 from storage.records.ledger import write_json
 from storage.records.manifest import read_rows
-from storage.records.names import EVENTS_NAME, PLAN_NAME, RESULT_NAME, SHEET_NAME
+from storage.records.names import EVENTS_NAME, PLAN_NAME, QUARANTINE_NAME, RESULT_NAME, SHEET_NAME
 from storage.records.workspace import Workspace
 from storage.visible import visible, visible_value
 from tasks.archive.workflow import output_name
@@ -210,7 +210,7 @@ def finish_run(
     Raises RunFailedError when a step failed, so that the flow run is Failed.
     """
     for ref in result.refs.values():
-        for row in read_rows(Path(ref.folder) / "quarantine.parquet"):
+        for row in read_rows(Path(ref.folder) / QUARANTINE_NAME):
             (result.filtered if is_policy(row["code"]) else result.quarantined).append(row)
         sheet = Path(ref.folder) / SHEET_NAME
         if ref.stage == "colorize" and sheet.exists():

@@ -1,6 +1,8 @@
 """File names of the on-disk formats: of a workspace, its stages, runs and reports, and of outputs."""
 
 MANIFEST_NAME = "manifest.parquet"
+QUARANTINE_NAME = "quarantine.parquet"
+ROWS_NAME = "rows.parquet"
 SEEN_NAME = "seen.parquet"
 GENERATION_NAME = "generation.json"
 STORE_NAME = "lab.zarr"

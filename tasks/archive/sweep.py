@@ -14,6 +14,7 @@ from typing import Any
 from storage.errors import is_policy
 from storage.records import ledger
 from storage.records.manifest import read_rows
+from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
 from storage.records.outputs import aside_name
 from storage.records.workspace import Workspace
 from tasks.engine.kept import (
@@ -274,8 +275,8 @@ class _Judge:
         archive: int,
         own: Sequence[Output],
     ) -> _Judge:
-        rows = [*read_rows(ingested / "quarantine.parquet"), *quarantined]
-        manifest = read_rows(ingested / "manifest.parquet")
+        rows = [*read_rows(ingested / QUARANTINE_NAME), *quarantined]
+        manifest = read_rows(ingested / MANIFEST_NAME)
         return cls(
             archive=archive,
             present={printable(row["path"]): row["sha256"] for row in manifest},

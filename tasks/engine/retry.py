@@ -14,9 +14,9 @@ from pathlib import Path
 from storage.errors import explain_reason, may_pass
 from storage.records import ledger
 from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, read_rows, write_table
+from storage.records.names import GENERATION_NAME, MANIFEST_NAME, QUARANTINE_NAME, SEEN_NAME
 from tasks.engine.superseded import set_aside
 
-_SEEN, _MANIFEST, _GENERATION = "seen.parquet", "manifest.parquet", "generation.json"
 """The tables of ingest, as `tasks.ingest` names them; importing it would bring Prefect to `plan`."""
 _BASIS = "basis"
 _OF_ALL_PHOTOS = {"colorize": ("sheet",)}
@@ -42,7 +42,7 @@ class Retry:
 
 def find_again(folder: Path, retry: Retry) -> tuple[str, ...]:
     """Why a published, whole folder is not left alone: the photos to try again; () for none."""
-    counts = Counter(row["code"] for row in read_rows(folder / "quarantine.parquet"))
+    counts = Counter(row["code"] for row in read_rows(folder / QUARANTINE_NAME))
     wanted = sorted((code, count) for code, count in counts.items() if retry.wants(code))
     if not wanted:
         return ()
@@ -61,7 +61,7 @@ def forget(folder: Path, stage: str, retry: Retry, *, published: bool) -> set[st
     if forgotten:
         forgotten |= records.keys() & set(_OF_ALL_PHOTOS.get(stage, ()))
     _set_aside(folder, forgotten)
-    tables = [folder / name for name in (_SEEN, _MANIFEST, _GENERATION)]
+    tables = [folder / name for name in (SEEN_NAME, MANIFEST_NAME, GENERATION_NAME)]
     if stage == "ingest" and published and all(path.exists() for path in tables):
         _begin_generation(folder, retry)
         _set_aside(folder, records)
@@ -82,10 +82,10 @@ def _begin_generation(folder: Path, retry: Retry) -> None:
     no position is given twice. The basis takes over all records.
     """
     basis = folder / _BASIS
-    seen = [row for row in read_rows(folder / _SEEN) if not retry.wants(row["code"])]
-    ledger.write_json(basis / _GENERATION, ledger.read_json(folder / _GENERATION))
-    write_table(basis / _MANIFEST, read_rows(folder / _MANIFEST), MANIFEST_COLUMNS)
-    write_table(basis / _SEEN, seen, SEEN_COLUMNS)
+    seen = [row for row in read_rows(folder / SEEN_NAME) if not retry.wants(row["code"])]
+    ledger.write_json(basis / GENERATION_NAME, ledger.read_json(folder / GENERATION_NAME))
+    write_table(basis / MANIFEST_NAME, read_rows(folder / MANIFEST_NAME), MANIFEST_COLUMNS)
+    write_table(basis / SEEN_NAME, seen, SEEN_COLUMNS)
 
 
 def _set_aside(folder: Path, names: Iterable[str]) -> None:

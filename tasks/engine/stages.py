@@ -20,7 +20,7 @@ from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
 from storage.records.known_hashes import KnownHashes
 from storage.records.manifest import QUARANTINE_COLUMNS, write_table
-from storage.records.names import SUCCESS_NAME
+from storage.records.names import QUARANTINE_NAME, SUCCESS_NAME
 from storage.records.workspace import Workspace
 from tasks.engine.changes import as_json, changes
 from tasks.engine.module_hashes import module_hash
@@ -253,8 +253,8 @@ def publish(
     num_filtered = sum(is_policy(row["code"]) for row in quarantined)
     filtered = {"filtered": num_filtered} if num_filtered else {}
     counts = counts | filtered | {"quarantined": len(quarantined) - num_filtered}
-    write_table(folder / "quarantine.parquet", quarantined, QUARANTINE_COLUMNS)
-    recorded = [*outputs, folder / "quarantine.parquet", folder / "stage.json"]
+    write_table(folder / QUARANTINE_NAME, quarantined, QUARANTINE_COLUMNS)
+    recorded = [*outputs, folder / QUARANTINE_NAME, folder / "stage.json"]
     success = {
         **step.places(),
         "fingerprint": decision.fingerprint,

@@ -9,6 +9,7 @@ from typing import Any
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import UsageError
 from storage.records.manifest import SPLITS, Quarantined, read_rows
+from storage.records.names import MANIFEST_NAME
 from storage.records.workspace import Workspace
 from storage.sources.archives import is_archive_name
 from storage.sources.source import is_url, open_source, resolve_location
@@ -18,7 +19,6 @@ from tasks.engine.stages import source_of
 from tasks.jobs.items import printable, spread_evenly
 
 ALL = "all"
-_MANIFEST_NAME = "manifest.parquet"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ def _split_photos(category: str, split: str, config: Path) -> list[PhotoSet]:
     workspace = Workspace(workflow.workspace)
     wanted = tuple(workflow.datasets) if category == ALL else (category,)
     missing = [
-        name for name in wanted if not (workspace.current("ingest", name) / _MANIFEST_NAME).exists()
+        name for name in wanted if not (workspace.current("ingest", name) / MANIFEST_NAME).exists()
     ]
     if missing or not wanted:
         raise UsageError(
@@ -72,7 +72,7 @@ def _split_photos(category: str, split: str, config: Path) -> list[PhotoSet]:
 
 def _manifest_photos(workspace: Workspace, category: str, split: str) -> PhotoSet:
     source = source_of(workspace, category)
-    rows = read_rows(workspace.current("ingest", category) / _MANIFEST_NAME)
+    rows = read_rows(workspace.current("ingest", category) / MANIFEST_NAME)
     photos = [
         _photo(source, row, category) | {"name": f"{category}/{row['path']}"}
         for row in rows

@@ -13,7 +13,14 @@ from storage.errors import UsageError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import damage, record_path
 from storage.records.manifest import read_rows
-from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX, STATE_NAME
+from storage.records.names import (
+    MANIFEST_NAME,
+    MAP_SUFFIX,
+    QUARANTINE_NAME,
+    ROWS_NAME,
+    SIDECAR_SUFFIX,
+    STATE_NAME,
+)
 from storage.records.workspace import Workspace
 from storage.shards.file import PHOTOS_PER_SHARD
 from tasks.archive.mirrors import load_fetched
@@ -37,7 +44,6 @@ from tasks.queries.experts import (
 )
 
 Found = dict[str, Any]
-_MANIFEST, _QUARANTINE, _ROWS = "manifest.parquet", "quarantine.parquet", "rows.parquet"
 
 
 def trace(what: str, workspaces: Sequence[Workspace], experts: Iterable[Path] = ()) -> list[Found]:
@@ -161,15 +167,15 @@ def _belongs(name: str, output: str) -> bool:
 
 
 def _row_of(ingested: PublishedStep, path: str) -> Found | None:
-    rows = read_rows(ingested.folder / _MANIFEST)
+    rows = read_rows(ingested.folder / MANIFEST_NAME)
     return next((row for row in rows if row["path"] == path), None)
 
 
 def _photos(ingested: PublishedStep, what: str, places: Sequence[Workspace]) -> list[Found]:
     """Forward from a source photo: its place, its shards, what learned from it, what it became."""
     is_it = _matcher(ingested.source, what)
-    rows = {row["path"]: row for row in read_rows(ingested.folder / _MANIFEST)}
-    refused = read_rows(ingested.folder / _QUARANTINE)
+    rows = {row["path"]: row for row in read_rows(ingested.folder / MANIFEST_NAME)}
+    refused = read_rows(ingested.folder / QUARANTINE_NAME)
     found = []
     for path in sorted(p for p in {*rows, *(row["path"] for row in refused)} if is_it(p)):
         row = rows.get(path)
@@ -217,7 +223,7 @@ def _shard_rows(ingested: PublishedStep, photo: Found) -> list[Found]:
             **row,
         }
         for step in published_steps(ingested.workspace, "preprocess", ingested.name[1])
-        for row in read_rows(step.folder / _ROWS)
+        for row in read_rows(step.folder / ROWS_NAME)
         if (row["path"], row["sha256"]) == (photo["path"], photo["sha256"])
     ]
 

@@ -18,7 +18,7 @@ from storage.pictures.sheets import contact_sheet, outlined
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import write_bytes
 from storage.records.manifest import SPLITS, read_rows, read_table
-from storage.records.names import STORE_NAME
+from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, ROWS_NAME, STORE_NAME
 from storage.records.workspace import Workspace
 from storage.shards.reader import ShardReader
 from storage.sources.source import open_source
@@ -59,13 +59,13 @@ def preview_shards(
     """
     workspace = Workspace(workflow.workspace)
     folder = workspace.current("preprocess", category)
-    if not (folder / "rows.parquet").exists():
+    if not (folder / ROWS_NAME).exists():
         known = sorted(path.name for path in (workspace.root / "current/preprocess").glob("*"))
         raise UsageError(
             f"Expected a preprocessed category of {', '.join(known) or 'none yet'}; got "
             f"{category!r}. `chromaflow preprocess` makes shards."
         )
-    every_row = read_rows(folder / "rows.parquet")
+    every_row = read_rows(folder / ROWS_NAME)
     rows = sorted((r for r in every_row if r["split"] == split), key=itemgetter("row"))
     if not rows:
         raise UsageError(f"Expected a split with photos of {', '.join(SPLITS)}; got {split!r}.")
@@ -97,7 +97,7 @@ def _photo_with_crop(
     workspace: Workspace, category: str, row: dict[str, Any]
 ) -> NDArray[Any] | None:
     """The source at the size that the crop box is given in; None where it is gone or changed."""
-    table = read_table(workspace.current("ingest", category) / "manifest.parquet")
+    table = read_table(workspace.current("ingest", category) / MANIFEST_NAME)
     listed = table[(table["path"] == row["path"]) & (table["sha256"] == row["sha256"])]
     if listed.empty:
         return None
@@ -123,7 +123,7 @@ def _as_gray(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 def _dropped(workspace: Workspace, category: str) -> list[dict[str, Any]]:
     rows = []
     for stage in ("ingest", "preprocess"):
-        path = workspace.current(stage, category) / "quarantine.parquet"
+        path = workspace.current(stage, category) / QUARANTINE_NAME
         rows += read_rows(path) if path.exists() else []
     table = []
     for code, count in Counter(row["code"] for row in rows).most_common():

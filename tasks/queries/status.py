@@ -19,6 +19,7 @@ from colorization.categories import CATEGORY_NAMES
 from storage.errors import PhotoError
 from storage.photos.codecs import codec_problems
 from storage.records.manifest import read_rows
+from storage.records.names import QUARANTINE_NAME
 from storage.records.workspace import Workspace
 from tasks.archive.ownership import claimed
 from tasks.config.model import Workflow
@@ -49,7 +50,7 @@ def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
     """Every quarantined photo of the current outputs, with its key."""
     rows = []
     for link in workspace.all_current():
-        table = link / "quarantine.parquet"
+        table = link / QUARANTINE_NAME
         rows += [{"key": link.name, **row} for row in read_rows(table)] if table.exists() else []
     return rows
 

@@ -13,7 +13,7 @@ from typing import Any
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
 from storage.records.manifest import read_rows
-from storage.records.names import MAP_SUFFIX, PACKS_FOLDER
+from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, PACKS_FOLDER, QUARANTINE_NAME
 from storage.records.tables import REAL, TEXT, WHOLE
 from storage.records.workspace import Workspace
 from tasks.engine.kept import recorded_kept
@@ -82,7 +82,7 @@ def read_archive(workspace: Workspace) -> Archive:
     root = root_of(workspace, colorized.folder, colorized.success) if colorized else None
     archive = Archive(workspace, ingested, colorized, root)
     rows: dict[str, Row] = {}
-    for photo in read_rows(ingested.folder / "manifest.parquet") if ingested else ():
+    for photo in read_rows(ingested.folder / MANIFEST_NAME) if ingested else ():
         known = ("path", "bytes", "width", "height", "format", "sha256")
         rows[photo["path"]] = {"status": WAITING} | {name: photo[name] for name in known}
     beside = [_refused(refused) for refused in _quarantined(ingested)]
@@ -115,7 +115,7 @@ def _kept(archive: Archive) -> Iterator[Row]:
 
 
 def _quarantined(step: PublishedStep | None) -> list[Row]:
-    return read_rows(step.folder / "quarantine.parquet") if step else []
+    return read_rows(step.folder / QUARANTINE_NAME) if step else []
 
 
 def _refused(row: Row) -> Row:

@@ -18,7 +18,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from colorization.training.feeding import PhotoBatch, num_steps, step_rows
 from storage.records.manifest import read_table
-from storage.records.names import STORE_NAME
+from storage.records.names import ROWS_NAME, STORE_NAME
 from storage.shards.reader import JoinedReader, ShardReader
 
 EpochBatches = Callable[[int, int], Iterable[PhotoBatch]]
@@ -51,7 +51,7 @@ def open_split(preprocessed: Path, split: str, label_names: tuple[str, ...] = ()
 
     label_names: of the training split; given none, those of this split. Raises DamagedError.
     """
-    rows = read_table(preprocessed / "rows.parquet")
+    rows = read_table(preprocessed / ROWS_NAME)
     listed = rows.loc[rows["split"] == split].sort_values("row")
     found = [str(label or "") for label in listed["label"]]
     names = label_names or tuple(sorted(set(found)))
