@@ -32,7 +32,7 @@ def package(tmp_path: Path) -> Path:
 
 def plan_of(package: Path, config: Path) -> dict[str, tuple[str, list[str]]]:
     """Action and reasons by step, as the copy sees them."""
-    code, out, err = chromaflow("plan", "--config", config, "--json", cwd=package)
+    code, out, err = chromaflow("plan", "--config", config, "--json", ahead=str(package))
     assert code == 0, err
     rows: list[dict[str, Any]] = json.loads(out)
     return {row["step"]: (row["action"], row["reasons"]) for row in rows}
@@ -46,7 +46,7 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
 
 def test_an_edited_helper_is_named_and_comments_are_not(package: Path, project: Path) -> None:
     words = ("run", "--config", project, "--until", "preprocess", "--only", "people")
-    code, _, err = chromaflow(*words, cwd=package)  # modules of the folder come first
+    code, _, err = chromaflow(*words, ahead=str(package))
     assert code == 0, err
     done = ("ingest/people", "preprocess/people")
     before = plan_of(package, project)

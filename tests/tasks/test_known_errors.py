@@ -20,16 +20,16 @@ def said() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     loggers = [logging.getLogger(name) for name in NAMES]
-    before = [(logger.level, logger.filters[:]) for logger in loggers]
+    before = [(logger.level, logger.filters[:], logger.handlers[:]) for logger in loggers]
     for logger in loggers:
         logger.filters.clear()
-        logger.addHandler(handler)
+        logger.handlers[:] = [handler]  # not Prefect's own, which sends to a server
         logger.setLevel(logging.INFO)
     say_known_errors_in_one_line()
     say_known_errors_in_one_line()
     yield stream
-    for logger, (level, filters) in zip(loggers, before, strict=True):
-        logger.removeHandler(handler)
+    for logger, (level, filters, handlers) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
         logger.setLevel(level)
         logger.filters[:] = filters
 
