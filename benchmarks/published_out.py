@@ -25,6 +25,7 @@ import tasks.engine.execute  # noqa: E402
 from storage.pictures.thumbnails import write_pack  # noqa: E402
 from storage.records.ledger import FileRecord, write_recorded  # noqa: E402
 from tasks.archive.workflow import archive_workflow  # noqa: E402
+from tasks.config.request import ColorizeRequest  # noqa: E402
 from tasks.jobs.items import ItemResult, WorkItem, commit_item, do_item  # noqa: E402
 from tasks.jobs.stage_items import ColorizeItem, SheetItem  # noqa: E402
 
@@ -40,7 +41,7 @@ def publish_out(photos: Path, output: Path, count: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(contents[number % _KINDS])
     with patch.object(tasks.engine.execute, "fan_out", _fan_out):
-        outcome = run_workflow(archive_workflow(str(photos), output))
+        outcome = run_workflow(archive_workflow(ColorizeRequest(archive=str(photos)), output))
     assert not outcome.failures, outcome.failures
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from prefect import flow
 
 from flows.pipeline import run_stages
-from tasks.archive.workflow import archive_request, archive_workflow
+from tasks.archive.workflow import archive_workflow, located
 from tasks.config.parameters import check_parameters
+from tasks.config.request import ColorizeRequest
 from tasks.engine.retry import Retry
 from tasks.graph import with_cluster, with_workers
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
@@ -54,23 +55,15 @@ def colorize_flow(
     """
     say_known_errors_in_one_line()
     check_parameters(colorize_flow.fn, locals())
-    request = archive_request(
-        archive,
-        models=models,
-        include=include or (),
-        exclude=exclude or (),
-        follow=follow,
-        bag=bag,
-        settings=settings,
-    )
-    workflow = archive_workflow(output=output, **request)
+    request = located(ColorizeRequest.of(locals()))
+    workflow = archive_workflow(request, output)
     return run_stages(
         with_cluster(with_workers(workflow, workers), cluster),
         "ingest",
         "colorize",
         force=["colorize"] if force else [],
         retry=None if retry is None else Retry.of(retry),
-        request=request,
+        request=request.to_dict(),
         delete=delete,
         add=add,
     )

@@ -13,6 +13,7 @@ from storage.records.workspace import Workspace
 from tasks.archive.ownership import claimed, refuse_others
 from tasks.archive.workflow import archive_workflow
 from tasks.config.parameters import check_parameters
+from tasks.config.request import ColorizeRequest
 from tasks.graph import build_steps, with_workers
 from tasks.inbox.arrivals import InboxReport, is_published, look, report
 from tasks.inbox.copies import inbox_output, kept_copies
@@ -50,12 +51,8 @@ def watch_inbox_flow(
     workspace = Workspace(folder / STATE_NAME)
     if not arrival.location:
         return report(workspace, arrival)
-    workflow = archive_workflow(
-        arrival.location,
-        folder,
-        models=Path(models) if models else None,
-        settings=settings,
-    )
+    request = ColorizeRequest(archive=arrival.location, models=models, settings=settings or {})
+    workflow = archive_workflow(request, folder)
     workflow = claimed(with_workers(workflow, workers))
     if is_published(build_steps(workflow)):
         return report(workspace, arrival)

@@ -11,7 +11,8 @@ from colorization.errors import ConfigError
 from colorization.merging.segmenter_names import is_import_path
 from colorization.networks import network_module
 from storage.errors import CodecMissingError, PhotoError, UsageError
-from storage.metadata.content_credentials import Signing, check_signing
+from storage.metadata.content_credentials import check_signing
+from storage.metadata.signing import Signing
 from storage.records.checkpoints import check_whole
 from storage.records.fingerprint import hash_value
 from storage.records.known_hashes import KnownHashes

@@ -14,6 +14,7 @@ from tasks.archive.workflow import archive_workflow
 from tasks.colorize import colorize
 from tasks.compute.cluster import Cluster
 from tasks.config.model import ComputeConfig
+from tasks.config.request import ColorizeRequest
 from tasks.engine.execute import Run
 from tasks.engine.progress import open_terminal
 from tasks.engine.retry import Retry
@@ -38,7 +39,7 @@ def colorize_here(
     address: str, archive: object, output: Path, retry: Retry | None = None, **options: Any
 ) -> dict[str, int]:
     """Both stages of `chromaflow colorize`, called as functions. Returns the counts."""
-    workflow = archive_workflow(str(archive), output, **options)
+    workflow = archive_workflow(ColorizeRequest.of({"archive": str(archive), **options}), output)
     Workspace(workflow.workspace).create()
     cluster = Cluster(ComputeConfig(scheduler=address), stage_slots(workflow, "colorize", 1))
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -149,9 +150,9 @@ def retry(
     if until_stage is not None or only:
         raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
     request = last_request(output)
-    workflow = archive_workflow(output=output, **request)
+    workflow = archive_workflow(request, output)
     build_steps(with_cluster(with_workers(claimed(workflow), workers), cluster))
-    parameters = {**request, "output": output, **again}
+    parameters = {**request.to_dict(), "output": output, **again}
     call_flow("colorize", workflow.workspace, parameters, as_json)
 
 
@@ -310,50 +311,45 @@ def colorize(
     as_json: Json = False,
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
+    from tasks.config.request import ColorizeRequest
+
+    request = (
+        ColorizeRequest(  # and with it a wrong option is said, before anything slow is imported
+            archive=archive,
+            models=str(models) if models else None,
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            follow=follow,
+            bag=bag,
+            settings={
+                "segmenter": segmenter,
+                "merge": merge,
+                "toning": toning,
+                "accept": accept,
+                "format": format_name,
+                "label": label,
+                "sidecar": sidecar,
+                "hints": str(hints.resolve()) if hints else None,
+                "uncertainty": uncertainty,
+                "abstain": abstain,
+                "certificates": str(sign[0].resolve()) if sign else None,
+                "key": str(sign[1].resolve()) if sign else None,
+            },
+        )
+    )
     from tasks.archive.ownership import claimed
     from tasks.archive.workflow import archive_location, archive_workflow
     from tasks.graph import build_steps, with_cluster, with_workers
 
-    settings = {
-        "segmenter": segmenter,
-        "merge": merge,
-        "toning": toning,
-        "accept": accept,
-        "format": format_name,
-        "label": label,
-        "sidecar": sidecar,
-        "hints": str(hints.resolve()) if hints else None,
-        "uncertainty": uncertainty,
-        "abstain": abstain,
-        "certificates": str(sign[0].resolve()) if sign else None,
-        "key": str(sign[1].resolve()) if sign else None,
-    }
-    parameters: dict[str, Any] = {
-        "archive": archive_location(archive, output),
-        "include": include,
-        "exclude": exclude,
-        "follow": follow,
-        "bag": bag,
-        "settings": settings,
-    }
-    workflow = archive_workflow(
-        parameters["archive"],
-        output,
-        models=models,
-        include=include or (),
-        exclude=exclude or (),
-        follow=follow,
-        bag=bag,
-        settings=settings,
-    )
+    request = replace(request, archive=archive_location(archive, output))
+    workflow = archive_workflow(request, output)
     build_steps(with_cluster(with_workers(claimed(workflow, add=add), workers), cluster))
-    parameters |= {
+    parameters = {
         "output": output,
         "delete": delete,
         "add": add,
-        "models": str(models) if models else None,
         "force": force,
         "workers": workers,
         "cluster": cluster,
     }
-    call_flow("colorize", workflow.workspace, parameters, as_json)
+    call_flow("colorize", workflow.workspace, request.to_dict() | parameters, as_json)

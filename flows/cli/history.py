@@ -203,7 +203,7 @@ def _workflow(output: str | None, config: Path) -> Workflow:
 
     if output is None:
         return load_workflow(config)
-    return archive_workflow(output=output, **last_request(output))
+    return archive_workflow(last_request(output), output)
 
 
 def _workspace(output: str | None, config: Path) -> Workspace:

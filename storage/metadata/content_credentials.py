@@ -15,7 +15,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,12 +27,11 @@ from storage.containers.tiff_directories import TiffReader
 from storage.errors import OutputError, PhotoError, UsageError
 from storage.formats import sniff
 from storage.metadata.derivative import CAPTION, Provenance
+from storage.metadata.signing import Signing
 from storage.metadata.xmp import COMPOSITE
 
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "TIFF": "image/tiff", "WEBP": "image/webp"}
 """Output format, of `storage.formats.FORMATS`, that a manifest is put into → its MIME type."""
-ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
-"""C2PA 2.4, Digital signatures: ECDSA on P-256, P-384 and P-521, RSASSA-PSS, Ed25519."""
 ASSERTION = "org.chromaflow.colorization"
 """Label of our assertion: the original's and the checkpoints' hashes."""
 
@@ -71,32 +70,6 @@ _PROBE = b"".join(
     ]
 )
 """A picture of one pixel, to try a certificate on."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Signing:
-    """With what derivatives are signed. Raises UsageError for a value that cannot be one."""
-
-    certificates: Path
-    """PEM: the signer's certificate first, then those of its authorities."""
-    key: Path
-    """PEM: the private key of the signer's certificate, without a password."""
-    algorithm: str = "es256"
-    """Of ALGORITHMS; the key must be one for it."""
-    time_authority: str = ""
-    """URL of an authority (RFC 3161) that is asked for the time of each signature; empty: none.
-    Without it a signature holds no longer than the certificate does."""
-
-    def __post_init__(self) -> None:
-        if self.algorithm not in ALGORITHMS:
-            raise UsageError(
-                f"Expected an algorithm of {', '.join(ALGORITHMS)}; got {self.algorithm!r}."
-            )
-        if self.time_authority and not self.time_authority.startswith(("http://", "https://")):
-            raise UsageError(
-                f"Expected an http:// or https:// URL of a time-stamp authority, got "
-                f"{self.time_authority!r}. Correct it, or leave it out."
-            )
 
 
 def signable(format_name: str, num_pages: int = 1) -> bool:

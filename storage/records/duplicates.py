@@ -13,8 +13,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_DISTANCE = 15
-"""The largest distance, of 256 bits: of more, the bands grow too short to tell photos apart."""
+from storage.allowed import MAX_TWIN_DISTANCE
+
 _LEAST_BANDS = 4
 """So that the bits of a band fit into one number."""
 _CHEAPER = 16
@@ -42,12 +42,12 @@ def near_twins(
     """For each photo, in order of preference, the earlier one that it is a near twin of.
 
     likeness, mirrored: uint8 (N, 32), of the photo and of its mirror image. max_distance: bits, at
-    most `MAX_DISTANCE`; below 0 nothing is a twin. report: told now and then how many of how many
+    most `MAX_TWIN_DISTANCE`; below 0 nothing is a twin. report: told now and then how many of how many
     photos are done, where they are many. Returns an index or None for each photo; a twin of a twin is compared with the
     photo that stays, the earliest of them where there are several.
     """
-    if max_distance > MAX_DISTANCE:
-        raise ValueError(f"Expected at most {MAX_DISTANCE} bits, got {max_distance}.")
+    if max_distance > MAX_TWIN_DISTANCE:
+        raise ValueError(f"Expected at most {MAX_TWIN_DISTANCE} bits, got {max_distance}.")
     total = len(likeness)
     twin_of: list[int | None] = [None] * total
     if max_distance < 0:

@@ -11,8 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
-
 from storage.errors import UsageError
 from storage.reading import reaching
 from storage.records.ledger import atomic_path, read_json, write_json
@@ -38,6 +36,8 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        import fsspec  # takes 0.1 s, and most runs stay on this machine
+
         options = {"auto_mkdir": True} if urlsplit(url).scheme in ("file", "local") else {}
         with reaching(url):
             self._fs, root = fsspec.core.url_to_fs(self.url, **options)

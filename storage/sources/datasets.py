@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from storage.allowed import LAYOUTS
 from storage.errors import UsageError
 from storage.sources.archives import is_archive_name
 from storage.sources.catalogue import Arranged, Catalogue, Entry
@@ -62,13 +63,13 @@ def arrange(
 ) -> Arranged:
     """The entries of a dataset in the source's order.
 
-    layout: a name of `LAYOUTS`, or auto. include, exclude: see `select_files`. Raises UsageError for an unknown layout, for a dataset
+    layout: a name of `storage.allowed.LAYOUTS`, or auto. include, exclude: see `select_files`. Raises UsageError for an unknown layout, for a dataset
     without photos of that layout, and for a list file that is missing or wrong.
     """
     if layout not in ("auto", *LAYOUTS):
         raise UsageError(f"Expected a layout of auto, {', '.join(LAYOUTS)}; got {layout!r}.")
     listing = without_twins(select_files(source.listing(), include, exclude))
-    chosen = LAYOUTS[layout] if layout != "auto" else _detect(source, listing)
+    chosen = _LAYOUTS[layout] if layout != "auto" else _detect(source, listing)
     catalogue = Catalogue(source, listing, chosen.archives)
     arranged = chosen.arrange(catalogue)
     return Arranged(
@@ -85,10 +86,10 @@ def _detect(source: Source, listing: Listing) -> _Layout:
     beside = {file.path.lower() for file in source.beside()}
     published = (
         layout
-        for layout in LAYOUTS.values()
+        for layout in _LAYOUTS.values()
         if inside & {name.lower() for name in layout.archives} - {_KAGGLE_NAME}
     )
-    *known, plain = LAYOUTS.values()
+    *known, plain = _LAYOUTS.values()
     # what lies beside an archive may belong to another one, so it is asked last
     found = (
         layout for parts in (inside, inside | beside) for layout in known if layout.detect(parts)
@@ -321,7 +322,7 @@ def _has_split_folders(parts: set[str]) -> bool:
     return "train" in parts and bool(parts & {"val", "valid", "validation", "test"})
 
 
-LAYOUTS = {
+_LAYOUTS = {
     layout.name: layout
     for layout in (
         _Layout(
@@ -356,4 +357,4 @@ LAYOUTS = {
         _Layout("plain", lambda parts: True, _plain),
     )
 }
-"""In the order in which auto tries them."""
+"""Name → layout, in the order of `storage.allowed.LAYOUTS`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ from storage.sources.source import resolve_location, write_list
 from tasks.archive.mirrors import fetched, load_fetched, output_folder, with_output_url
 from tasks.archive.ownership import refuse_others
 from tasks.config.model import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
+from tasks.config.request import ColorizeRequest
 from tasks.config.types import changed
 from tasks.engine.events import find_run, run_ids
 
@@ -38,74 +39,36 @@ def archive_location(archive: str, output: Path | str) -> str:
     return write_list(lines, Path.cwd(), workspace.root / _LIST_NAME)
 
 
-def archive_workflow(
-    archive: str,
-    output: Path | str,
-    *,
-    models: Path | str | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    follow: bool = True,
-    bag: bool = False,
-    settings: Mapping[str, Any] | None = None,
-) -> Workflow:
+def archive_workflow(request: ColorizeRequest, output: Path | str) -> Workflow:
     """A workflow with an archive only.
 
-    archive: as `storage.sources.source.open_source` takes it. output: a folder or a URL. models: a
-    chromaflow.toml whose trained experts and [compute] are used; without it, the starter's. follow:
-    whether links in the archive are followed. settings: fields of [colorize] to replace; None leaves
-    one as it is, 0, false and "" do not. Raises UsageError where nothing is there, ConfigError naming
-    every wrong setting.
+    output: a folder or a URL. Raises UsageError where nothing is there, ConfigError naming every wrong
+    setting.
     """
-    trained = load_fetched(Path(models)) if models else None
+    trained = load_fetched(Path(request.models)) if request.models else None
     folder = output_folder(output)
     config = trained.colorize if trained else ColorizeConfig()
-    chosen = changed(config, given_settings(settings))
     workflow = Workflow(
         workspace=folder / STATE_NAME,
         archive=ArchiveConfig(
-            path=resolve_location(archive),
+            path=resolve_location(request.archive),
             output=folder,
-            include=tuple(include),
-            exclude=tuple(exclude),
-            follow=follow,
-            bag=bag,
+            include=request.include,
+            exclude=request.exclude,
+            follow=request.follow,
+            bag=request.bag,
         ),
-        colorize=chosen,
+        colorize=changed(config, request.settings),
         compute=trained.compute if trained else ComputeConfig(),
         experts=_experts_of(trained) if trained else {},
     )
     return with_output_url(workflow, output)
 
 
-def archive_request(
-    archive: str,
-    *,
-    models: str | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    follow: bool = True,
-    bag: bool = False,
-    settings: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What `archive_workflow` takes beside OUT, as JSON, for plan.json.
-
-    Paths become absolute, but those in settings, which the command makes so.
-    """
-    return {
-        "archive": resolve_location(archive),
-        "models": str(Path(models).resolve()) if models else None,
-        "include": list(include),
-        "exclude": list(exclude),
-        "follow": follow,
-        "bag": bag,
-        "settings": given_settings(settings),
-    }
-
-
-def given_settings(settings: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The settings that somebody gave: None is said of those that nobody did."""
-    return {key: value for key, value in (settings or {}).items() if value is not None}
+def located(request: ColorizeRequest) -> ColorizeRequest:
+    """A request that means the same from any folder; settings name their files by whole paths already."""
+    models = str(Path(request.models).resolve()) if request.models else None
+    return replace(request, archive=resolve_location(request.archive), models=models)
 
 
 def output_workspace(output: Path | str) -> Workspace:
@@ -135,17 +98,18 @@ def output_name(workflow: Workflow) -> str | None:
 
 def models_config(workspace: Workspace) -> Path | None:
     """The chromaflow.toml whose experts the newest run used, if it is still there."""
-    named = (newest_request(workspace) or {}).get("models")
-    return Path(named) if named and Path(named).is_file() else None
+    request = newest_request(workspace)
+    named = Path(request.models) if request is not None and request.models else None
+    return named if named is not None and named.is_file() else None
 
 
-def newest_request(workspace: Workspace) -> dict[str, Any] | None:
+def newest_request(workspace: Workspace) -> ColorizeRequest | None:
     """What the newest run was asked for; None where there is no run, or its plan does not say."""
     newest = next(iter(run_ids(workspace)), None)
     return _request_of(workspace.runs / newest) if newest else None
 
 
-def last_request(output: Path | str) -> dict[str, Any]:
+def last_request(output: Path | str) -> ColorizeRequest:
     """What the newest run on OUT was asked for. Raises UsageError where none is kept."""
     request = _request_of(find_run(output_workspace(output), None))
     if request is None:
@@ -156,13 +120,15 @@ def last_request(output: Path | str) -> dict[str, Any]:
     return request
 
 
-def _request_of(run_folder: Path) -> dict[str, Any] | None:
+def _request_of(run_folder: Path) -> ColorizeRequest | None:
     """What a run was asked for; None where its plan does not say."""
     request: dict[str, Any] | None = (read_json(run_folder / PLAN_NAME) or {}).get("request")
-    if request is not None and None in request["settings"].values():
+    if request is None:
+        return None
+    if None in request["settings"].values():
         # of an older version, which noted false and "" for what was not given, and null beside them
         request["settings"] = {key: value for key, value in request["settings"].items() if value}
-    return request
+    return ColorizeRequest.of(request)
 
 
 def _experts_of(workflow: Workflow) -> dict[str, Path]:

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from colorization.categories import CATEGORY_NAMES, VOC_CLASSES
 from colorization.merging.options import MERGE_MODES, MergeOptions
 from colorization.merging.segmenter_names import check_segmenter
+from storage.allowed import ALGORITHMS
 from storage.errors import REASONS
 from storage.formats import OUTPUT_FORMATS
-from storage.metadata.content_credentials import ALGORITHMS, Signing
+from storage.metadata.signing import Signing
 from tasks.config.problems import Rule
 from tasks.config.types import (
     Accepts,

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from colorization.categories import category_index
-from storage.records.duplicates import MAX_DISTANCE
-from storage.sources.datasets import LAYOUTS
+from storage.allowed import LAYOUTS, MAX_TWIN_DISTANCE
 from tasks.config.colorize import ColorizeConfig
 from tasks.config.compute import ComputeConfig
 from tasks.config.problems import Rule
@@ -60,7 +59,7 @@ class IngestConfig:
     """Photos of a dataset with less colour beyond gray and toning are NEAR_GRAY; Lab units, rms."""
     min_colourfulness: Annotated[float, number(0)] = 0.0
     """Photos of a dataset below this (Hasler and Süsstrunk 2003) are DULL; 0 keeps all."""
-    twin_distance: Annotated[int, whole(-1, MAX_DISTANCE)] = 10
+    twin_distance: Annotated[int, whole(-1, MAX_TWIN_DISTANCE)] = 10
     """Photos of a dataset that differ in at most so many of 256 bits are near duplicates; −1 keeps
     them, and exact duplicates too."""
     seed: Annotated[int, SEED] = 0

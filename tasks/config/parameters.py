@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from inspect import signature
 from typing import Annotated, Any, get_type_hints
 
-from tasks.config.colorize import ColorizeConfig
 from tasks.config.problems import PYTHON, Place
+from tasks.config.request import SETTINGS
 from tasks.config.types import TableOf, build
-
-_HINTS = get_type_hints(ColorizeConfig, include_extras=True)
-_COLORIZE = TableOf(
-    {f.name: _HINTS[f.name] | None for f in fields(ColorizeConfig)},
-    {f.name: f.default for f in fields(ColorizeConfig)},
-)
-_SETTINGS = Annotated[dict[str, Any], _COLORIZE] | None
-"""Fields of [colorize] to replace; None, which JSON calls null, replaces nothing."""
 
 
 def check_parameters(
@@ -29,7 +20,7 @@ def check_parameters(
     """
     hints = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
     if "settings" in hints:
-        hints["settings"] = _SETTINGS
+        hints["settings"] = Annotated[dict[str, Any], SETTINGS] | None
     parameters = signature(function).parameters
     defaults = {name: parameters[name].default for name in hints}
     build(Annotated[dict[str, Any], TableOf(hints, defaults)], dict(values), place)

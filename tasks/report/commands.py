@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+
+from tasks.config.request import ColorizeRequest
 
 _FLAGS = ("sidecar", "uncertainty")
 _OPTIONS = ("segmenter", "merge", "toning", "format", "label", "hints", "abstain")
 
 
-def reproduce_command(request: Mapping[str, Any] | None, output: str | None) -> str:
-    """The command line of a run. request: as `tasks.archive.workflow.archive_request` makes it; None for a
-    workspace of a config. output: the OUT; it is where another one is to be named."""
+def reproduce_command(request: ColorizeRequest | None, output: str | None) -> str:
+    """The command line of a run. request: None for a workspace of a config. output: the OUT; it is where
+    another one is to be named."""
     if request is None or output is None:
         return "chromaflow run"
-    words = ["chromaflow", "colorize", request["archive"], output]
-    settings = request["settings"]
-    if request["models"]:
-        words += ["--models", request["models"]]
-    for name in ("include", "exclude"):
-        words += [word for value in request[name] for word in (f"--{name}", value)]
+    words = ["chromaflow", "colorize", request.archive, output]
+    settings = request.settings
+    if request.models:
+        words += ["--models", request.models]
+    for name, patterns in (("include", request.include), ("exclude", request.exclude)):
+        words += [word for value in patterns for word in (f"--{name}", value)]
     for name in _OPTIONS:
         if settings.get(name) is not None:
             words += [f"--{name}", str(settings[name])]
@@ -29,9 +29,9 @@ def reproduce_command(request: Mapping[str, Any] | None, output: str | None) -> 
     words += [f"--{name}" if settings[name] else f"--no-{name}" for name in given]
     if settings.get("certificates"):
         words += ["--sign", settings["certificates"], settings["key"]]
-    if not request.get("follow", True):
+    if not request.follow:
         words.append("--no-follow")
-    if request["bag"]:
+    if request.bag:
         words.append("--bag")
     return shlex.join(words)
 

@@ -33,6 +33,7 @@ from storage.records.workspace import Workspace
 from tasks.archive.ownership import claim, known_outputs
 from tasks.archive.workflow import archive_workflow
 from tasks.config.model import Workflow
+from tasks.config.request import ColorizeRequest
 from tasks.engine.kept import read_kept
 from tasks.engine.verification import verify_workspace
 from tasks.graph import build_steps, plan
@@ -120,7 +121,10 @@ class Out:
         monkeypatch.setattr(job, "_write", counted)
 
     def workflow(self, archive: object, **options: Any) -> Workflow:
-        workflow = archive_workflow(str(archive), self.path, models=self._models, **options)
+        workflow = archive_workflow(
+            ColorizeRequest.of({"archive": str(archive), "models": self._models, **options}),
+            self.path,
+        )
         assert workflow.archive is not None
         return workflow
 

@@ -22,8 +22,9 @@ from flows.preprocess import preprocess_flow
 from flows.train import train_flow
 from flows.watch_inbox import watch_inbox_flow
 from storage.records.workspace import Workspace
-from tasks.archive.workflow import archive_request, archive_workflow, newest_request
+from tasks.archive.workflow import archive_workflow, newest_request
 from tasks.config.file import build_workflow
+from tasks.config.request import ColorizeRequest
 from tasks.graph import build_steps, select, with_cluster, with_workers
 from tasks.prefect_server.deploy import load_flow
 from tasks.prefect_server.deployments import Deployment, Schedule, WorkPool
@@ -100,10 +101,11 @@ def test_settings_of_zero_false_and_nothing_replace_those_of_the_models(tmp_path
         "thumbnails": 0,
         "merge": None,
     }
-    request = archive_request(str(tmp_path / "in"), models=str(config), settings=settings)
-    request = json.loads(json.dumps(request))  # as plan.json keeps it, for retry
-    assert "merge" not in request["settings"]
-    chosen = archive_workflow(output=tmp_path / "out", **request).colorize
+    archive = str(tmp_path / "in")
+    asked = ColorizeRequest(archive=archive, models=str(config), settings=settings)
+    request = ColorizeRequest.of(json.loads(json.dumps(asked.to_dict())))  # plan.json's, for retry
+    assert request == asked and "merge" not in request.settings
+    chosen = archive_workflow(request, tmp_path / "out").colorize
     assert (chosen.sidecar, chosen.sheet, chosen.label, chosen.abstain) == (False, 0, "", 0.0)
     assert (chosen.accept, chosen.thumbnails) == ((), 0)
     assert chosen.uncertainty and chosen.merge == "soft"
@@ -111,7 +113,7 @@ def test_settings_of_zero_false_and_nothing_replace_those_of_the_models(tmp_path
     assert "--abstain 0" in command and "--no-sidecar" in command and "--label ''" in command
     for wrong, named in (({"sheet": -1}, "sheet: expected"), ({"shet": 0}, "shet: expected a key")):
         with pytest.raises(ConfigError, match=named):
-            archive_workflow(str(tmp_path / "in"), tmp_path / "out", settings=wrong)
+            ColorizeRequest(archive=archive, settings=wrong)
 
 
 def test_a_request_of_an_older_version_means_what_it_meant(tmp_path: Path) -> None:
@@ -122,7 +124,7 @@ def test_a_request_of_an_older_version_means_what_it_meant(tmp_path: Path) -> No
         folder = tmp_path / ".chromaflow" / "runs" / "20260101-000000-a"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_text(json.dumps({"request": request}))
-        assert newest_request(Workspace(tmp_path / ".chromaflow"))["settings"] == settings  # type: ignore[index]
+        assert newest_request(Workspace(tmp_path / ".chromaflow")).settings == settings  # type: ignore[union-attr]
 
 
 def test_no_workers_and_no_cluster_are_said_too(tmp_path: Path) -> None:

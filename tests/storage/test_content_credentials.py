@@ -27,19 +27,19 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
 
+from storage.allowed import ALGORITHMS
 from storage.errors import OutputError, PhotoError, UsageError
 from storage.formats import OUTPUT_FORMATS
 from storage.metadata.content_credentials import (
-    ALGORITHMS,
     ASSERTION,
     FORMATS,
-    Signing,
     check_signing,
     read_manifest,
     sign,
     signable,
 )
 from storage.metadata.derivative import CAPTION, Metadata, Provenance, derivative, read_metadata
+from storage.metadata.signing import Signing
 from storage.photos.encoding import ColoredPage, encode, srgb_profile
 from storage.photos.photo import Header, Photo
 from storage.photos.tiff import read_pages

@@ -15,6 +15,7 @@ from storage.errors import UsageError
 from storage.sources.nesting import is_inside, refuse_nesting
 from storage.sources.source import write_list
 from tasks.archive.workflow import archive_workflow
+from tasks.config.request import ColorizeRequest
 from tasks.graph import build_steps
 from tasks.inbox.arrivals import look
 
@@ -75,7 +76,7 @@ def test_folders_side_by_side_and_an_archive_file_in_its_output_are_fine(tree: P
 
 def test_config_workspace_and_inbox_go_the_same_way(tree: Path) -> None:
     with pytest.raises(UsageError, match="outside"):
-        build_steps(archive_workflow(str(tree / "out/in"), tree / "out"))
+        build_steps(archive_workflow(ColorizeRequest(archive=str(tree / "out/in")), tree / "out"))
     with pytest.raises(UsageError, match="outside"):
         look(tree / "out/in", tree / "out", 0)
     config = tree / "chromaflow.toml"
