@@ -22,8 +22,8 @@ from pathlib import Path
 from shards import write_shards
 
 from colorization.training.recipes import build_recipe
-from storage.records.manifest import write_table
 from storage.records.names import STORE_NAME
+from storage.records.tables import write_table
 from storage.shards.reader import ShardReader
 from tasks.compute.cluster import fan_out, run_clusters
 from tasks.compute.slots import Slots, plan_training

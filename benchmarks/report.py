@@ -31,8 +31,9 @@ from colorization.categories import CATEGORY_NAMES
 from storage.pictures.thumbnails import small_jpeg, write_pack
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import record_path, write_json
-from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, write_table
+from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS
 from storage.records.names import STATE_NAME
+from storage.records.tables import write_table
 from storage.records.workspace import Workspace
 from tasks.engine.verification import write_success
 from tasks.weights.models import segmenter_file, starter_file

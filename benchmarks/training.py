@@ -45,8 +45,8 @@ from colorization.networks import build_network
 from colorization.training.feeding import PhotoBatch
 from colorization.training.loop import Position, Trainer
 from colorization.training.recipes import build_recipe
-from storage.records.manifest import write_table
 from storage.records.names import STORE_NAME
+from storage.records.tables import write_table
 from storage.shards.writing import create_array, shard_of
 from tasks.compute.cluster import WORKER_ENVIRONMENT
 from tasks.config.model import PreprocessConfig, canonical

@@ -16,9 +16,9 @@ from colorization.merging.segmenter_names import is_import_path
 from storage.errors import NoInputError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import FileRecord, read_json, record_file, record_path
-from storage.records.manifest import read_rows
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, WEIGHTS_NAME
 from storage.records.outputs import output_names
+from storage.records.tables import read_rows
 from storage.sources.bags import write_bag
 from storage.visible import visible
 from tasks.archive.ownership import place_of

@@ -9,8 +9,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from colorization.metrics.scores import SCORE_NAMES
-from storage.records.manifest import read_table
 from storage.records.names import RESULTS_NAME
+from storage.records.tables import read_table
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.stages import StageRef, Step
 from tasks.jobs.stage_items import METHODS, EvaluateItem

@@ -15,15 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from storage.errors import may_pass
 from storage.records.fingerprint import hash_value
 from storage.records.ledger import read_json, write_json
-from storage.records.manifest import (
-    MANIFEST_COLUMNS,
-    SEEN_COLUMNS,
-    Quarantined,
-    read_rows,
-    write_table,
-)
+from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, Quarantined
 from storage.records.names import GENERATION_NAME, LISTING_NAME, MANIFEST_NAME, SEEN_NAME
 from storage.records.selection import Earlier, quotas, sampling_key, select
+from storage.records.tables import read_rows, write_table
 from storage.sources.catalogue import Arranged, Entry
 from storage.sources.datasets import arrange
 from storage.sources.entries import Problem

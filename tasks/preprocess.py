@@ -11,8 +11,9 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.errors import UsageError
 from storage.records.ledger import read_json
-from storage.records.manifest import SPLITS, read_rows, write_table
+from storage.records.manifest import SPLITS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, ROWS_NAME, STORE_NAME
+from storage.records.tables import read_rows, write_table
 from storage.shards.writing import create_array, shard_of
 from tasks.engine.estimate import photo_bytes
 from tasks.engine.execute import Published, Record, Run, Work, execute

@@ -19,8 +19,8 @@ from chromaflow.errors import ChromaflowError, code_of, exit_code_of
 from storage.errors import is_policy
 from storage.pictures.data_urls import picture_url
 from storage.records.ledger import write_json
-from storage.records.manifest import read_rows
 from storage.records.names import EVENTS_NAME, PLAN_NAME, QUARANTINE_NAME, RESULT_NAME, SHEET_NAME
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.visible import visible, visible_value
 from tasks.archive.workflow import output_name

@@ -15,7 +15,6 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.records.fingerprint import hash_value
 from storage.records.ledger import read_json
-from storage.records.manifest import read_table
 from storage.records.names import (
     CARD_NAME,
     CHECKPOINTS_NAME,
@@ -25,6 +24,7 @@ from storage.records.names import (
     SAMPLES_FOLDER,
     WEIGHTS_NAME,
 )
+from storage.records.tables import read_table
 from tasks.config.model import TrainConfig
 from tasks.engine.execute import Published, Record, Run, Work, execute
 from tasks.engine.progress import StepProgress

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from storage.errors import UsageError
-from storage.reading import reaching
+from storage.reading import RefusedError, as_os_errors, reaching, refusals, told
 from storage.records.ledger import atomic_path, read_json, write_json
 
 _TIMES = ("LastModified", "last_modified", "mtime", "created")
@@ -29,6 +30,8 @@ class Facts:
     """It changes when the file is written again."""
     written: float = field(default=0.0, compare=False)
     """When, by the service's clock, seconds since 1970; 0 where it does not say."""
+    kind: str = field(default="file", compare=False)
+    """As fsspec says it: file, directory, link, other."""
 
 
 class Remote:
@@ -48,8 +51,13 @@ class Remote:
         with reaching(self.url):
             self._fs.invalidate_cache()
             found = self._fs.find(self._root, detail=True)
-        start = len(self._root) + 1
-        return {path[start:]: _facts(facts) for path, facts in found.items()}
+        return self._by_path(found.values())
+
+    def top(self) -> dict[str, Facts]:
+        """What lies directly in the folder, folders too, by path."""
+        with reaching(self.url):
+            self._fs.invalidate_cache()
+            return self._by_path(self._fs.ls(self._root, detail=True))
 
     def facts(self, path: str) -> Facts | None:
         """What is known of one file, None where there is none."""
@@ -69,6 +77,43 @@ class Remote:
             except FileNotFoundError:
                 return []
         return sorted(path.rstrip("/").rpartition("/")[2] for path in found)
+
+    def content(self, path: str) -> bytes:
+        """A file, as a local one is read: raises OSError, FileNotFoundError where there is none."""
+        with as_os_errors():
+            content: bytes = self._fs.cat_file(self._at(path))
+        return content
+
+    def open(self, path: str) -> Any:
+        """A file to read piece by piece; what refuses it raises as its library does."""
+        return self._fs.open(self._at(path), "rb")
+
+    def is_folder(self) -> bool:
+        """Whether the URL names a folder that is there."""
+        with reaching(self.url):
+            return bool(self._fs.isdir(self._root))
+
+    def is_there(self) -> bool:
+        """Whether the URL names anything. Raises RemoteError where the service does not answer."""
+        with reaching(self.url):
+            if self._fs.exists(self._root):
+                return True
+            try:  # asked again for the cause: to some, a service that does not answer holds nothing
+                self._fs.info(self._root)
+            except FileNotFoundError as error:
+                if isinstance(error.__cause__, refusals()) and not _says_not_found(error.__cause__):
+                    raise RefusedError(told(error.__cause__)) from error
+                return False
+        return True
+
+    def folder_and_name(self) -> tuple[Remote, str]:
+        """The folder that the URL's file lies in, and its name there."""
+        folder, _, name = self._root.rpartition(
+            "/"
+        )  # not pathlib's, which takes https:// for https:/
+        around = copy(self)
+        around._root = folder
+        return around, name
 
     def read(self, path: str) -> bytes | None:
         """A small file, None where there is none."""
@@ -130,8 +175,16 @@ class Remote:
                 return None
         return written
 
+    def root(self) -> Path:
+        """The folder as its service names it, for messages."""
+        return Path(self._root)
+
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}"
+
+    def _by_path(self, found: Iterable[dict[str, Any]]) -> dict[str, Facts]:
+        start = len(self._root)
+        return {facts["name"][start:].lstrip("/"): _facts(facts) for facts in found}
 
 
 def is_inside(path: str) -> bool:
@@ -182,10 +235,15 @@ def _fetch(remote: Remote, listed: Mapping[str, Facts], target: Path, url: str) 
     write_json(target / _STAMP_NAME, known)
 
 
+def _says_not_found(error: BaseException | None) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)
+
+
 def _facts(facts: dict[str, Any]) -> Facts:
     known = (facts.get(name) for name in _STAMPS)
     stamp = next((value for value in known if value is not None), "")
     times = (facts.get(name) for name in _TIMES)
     time = next((value for value in times if value is not None), 0.0)
     written = time.timestamp() if isinstance(time, datetime) else float(time)
-    return Facts(int(facts.get("size") or 0), str(stamp).strip('"'), written)
+    size, kind = int(facts.get("size") or 0), facts.get("type", "file")
+    return Facts(size, str(stamp).strip('"'), written, kind)

@@ -6,7 +6,7 @@ import os
 import posixpath
 import stat
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from storage.errors import UsageError
-from storage.reading import as_os_errors, reaching, told
+from storage.reading import told
 from storage.records.fingerprint import hash_value
 from storage.records.ledger import write_bytes
+from storage.remote.folder import Facts, Remote
 from storage.sources.bags import check_bag
 from storage.sources.entries import Listing, Problem, SourceFile, num_left
 from storage.sources.walk import (
@@ -224,15 +225,13 @@ class BagFiles(LocalFiles):
 
 
 class RemoteFiles:
-    """All files below a folder of an fsspec file system."""
+    """All files below a folder behind a URL."""
 
-    def __init__(self, fs: Any, root: str, url: str) -> None:
-        self._fs, self._root, self._url = fs, root.rstrip("/"), url
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
 
     def listing(self) -> Listing:
-        with reaching(self._url):
-            found = self._fs.find(self._root, detail=True)
-        return self._listed(found.values())
+        return self._listed(self._remote.files())
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
@@ -241,39 +240,32 @@ class RemoteFiles:
         return None
 
     def top(self) -> list[SourceFile]:
-        with reaching(self._url):
-            found = self._fs.ls(self._root, detail=True)
-        return self._listed(found).files
+        return self._listed(self._remote.top()).files
 
     def read(self, path: str) -> bytes:
-        with as_os_errors():
-            content: bytes = self._fs.cat_file(f"{self._root}/{path}")
-        return content
+        return self._remote.content(path)
 
     def open(self, path: str) -> Any:
-        return self._fs.open(f"{self._root}/{path}", "rb")
+        return self._remote.open(path)
 
     def folders(self) -> tuple[Path, ...]:
         return ()
 
     def root(self) -> Path:
-        return Path(self._root)
+        return self._remote.root()
 
-    def _listed(self, found: Iterable[dict[str, Any]]) -> Listing:
+    def _listed(self, found: Mapping[str, Facts]) -> Listing:
         listing, left_out = Listing([]), Counter[str]()
-        for facts in found:
-            path, kind = facts["name"][len(self._root) :].lstrip("/"), facts.get("type", "file")
-            if kind == "directory":
+        for path, facts in sorted(found.items()):
+            if facts.kind == "directory":
                 continue
             if why := why_ignored(path):
                 left_out[why] += 1
-            elif kind not in ("file", "link"):
-                detail = f"expected a regular file, got another kind: {kind}"
+            elif facts.kind not in ("file", "link"):
+                detail = f"expected a regular file, got another kind: {facts.kind}"
                 listing.problems.append(Problem(path, "NOT_REGULAR", detail))
             else:
-                size = int(facts.get("size") or 0)
-                listing.files.append(SourceFile(path, size, _remote_stamp(facts)))
-        listing.files.sort(key=lambda file: file.path)
+                listing.files.append(SourceFile(path, facts.bytes, facts.stamp))
         listing.left_out.update(left_out)
         return listing
 
@@ -366,8 +358,3 @@ def _below(folder: str) -> str:
 
 def _empty_list(where: str) -> UsageError:
     return UsageError(f"Expected paths of photos in {where}, one a line, got none. Check the list.")
-
-
-def _remote_stamp(facts: dict[str, Any]) -> str:
-    known = ("ETag", "etag", "md5", "checksum", "mtime", "LastModified", "last_modified", "created")
-    return str(next((facts[key] for key in known if facts.get(key) is not None), ""))

@@ -12,12 +12,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from glob import has_magic
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import fsspec
 
 from storage.errors import PhotoError, UsageError
-from storage.reading import RefusedError, reaching, refusals, told
+from storage.remote.folder import Remote
 from storage.sources.archives import Archive, is_archive_name, open_archive, said_of
 from storage.sources.bags import is_bag
 from storage.sources.entries import Listing, Problem, SourceFile, num_left
@@ -346,32 +343,14 @@ def _parents(path: str) -> list[str]:
 
 
 def _open_remote(url: str) -> Source:
-    with reaching(url):
-        fs, root = fsspec.core.url_to_fs(url)
-        is_folder = fs.isdir(root)
-        is_there = is_folder or fs.exists(root) or _is_there(fs, root)
-    if not is_there:
+    remote = Remote(url)
+    if remote.is_folder():
+        return Source(RemoteFiles(remote))
+    if not remote.is_there():
         raise UsageError(f"Expected photos at {url}, found nothing. Check the address.")
-    if is_folder:
-        return Source(RemoteFiles(fs, root, url))
-    folder, _, name = root.rpartition("/")  # not by pathlib, which takes https:// for https:/
+    folder, name = remote.folder_and_name()
     _require_archive(name, url)
-    return Source(RemoteFiles(fs, folder, url), name)
-
-
-def _is_there(fs: Any, root: str) -> bool:
-    """Asked again for the cause: to some, a service that does not answer holds nothing."""
-    try:
-        fs.info(root)
-    except FileNotFoundError as error:
-        if isinstance(error.__cause__, refusals()) and not _says_not_found(error.__cause__):
-            raise RefusedError(told(error.__cause__)) from error
-        return False
-    return True
-
-
-def _says_not_found(error: BaseException | None) -> bool:
-    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)
+    return Source(RemoteFiles(folder), name)
 
 
 def _require_archive(name: str, location: str) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 from storage.errors import is_policy
 from storage.records import ledger
-from storage.records.manifest import read_rows
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
 from storage.records.outputs import aside_name
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.kept import (
     ELSEWHERE,

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from storage.errors import explain_reason, may_pass
 from storage.records import ledger
-from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, read_rows, write_table
+from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, QUARANTINE_NAME, SEEN_NAME
+from storage.records.tables import read_rows, write_table
 from tasks.engine.superseded import set_aside
 
 """The tables of ingest, as `tasks.ingest` names them; importing it would bring Prefect to `plan`."""

@@ -14,15 +14,15 @@ from typing import Any
 
 from storage.records.known_hashes import KnownHashes
 from storage.records.ledger import read_json
-from storage.records.manifest import read_rows
 from storage.records.names import LISTING_NAME
+from storage.records.tables import TEXT, WHOLE, read_rows
 from storage.records.workspace import Workspace
 from storage.sources.entries import SourceFile
 from storage.sources.source import Source, listing_digest
 from tasks.engine.verification import is_same_place, read_success
 from tasks.jobs.items import printable
 
-LISTING_COLUMNS = ("path", "bytes", "stamp", "sha256")
+LISTING_COLUMNS = {"path": TEXT, "bytes": WHOLE, "stamp": TEXT, "sha256": TEXT}
 """Of every file whose stamp counts; sha256 is empty where nobody knows it, as of an archive."""
 MOST_BYTES = 1 << 30
 """What `plan` reads at most of files that have another time: some seconds."""

@@ -19,8 +19,9 @@ from storage.errors import DamagedError, is_policy
 from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
 from storage.records.known_hashes import KnownHashes
-from storage.records.manifest import QUARANTINE_COLUMNS, write_table
+from storage.records.manifest import QUARANTINE_COLUMNS
 from storage.records.names import QUARANTINE_NAME, SUCCESS_NAME
+from storage.records.tables import write_table
 from storage.records.workspace import Workspace
 from tasks.engine.changes import as_json, changes
 from tasks.engine.module_hashes import module_hash

@@ -11,8 +11,8 @@ import pandas as pd
 from colorization.metrics.baselines import BASELINES
 from storage.errors import UsageError
 from storage.records.ledger import read_json
-from storage.records.manifest import read_table
 from storage.records.names import FACTS_NAME, RESULTS_NAME
+from storage.records.tables import read_table
 from tasks.evaluation.inputs import PhotoSet
 from tasks.evaluation.scores import compare
 from tasks.evaluation.tables import Comparison

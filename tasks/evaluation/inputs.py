@@ -8,8 +8,9 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import UsageError
-from storage.records.manifest import SPLITS, Quarantined, read_rows
+from storage.records.manifest import SPLITS, Quarantined
 from storage.records.names import MANIFEST_NAME
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.sources.archives import is_archive_name
 from storage.sources.source import is_url, open_source, resolve_location

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from storage.errors import OutputError, is_policy
 from storage.records.ledger import write_bytes, write_json
-from storage.records.manifest import write_table
 from storage.records.names import FACTS_NAME, FEATURES_NAME, RESULTS_NAME
+from storage.records.tables import write_table
 from storage.sources.nesting import refuse_nesting
 from tasks.compute.cluster import run_clusters
 from tasks.compute.slots import plan_photos

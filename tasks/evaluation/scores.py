@@ -15,6 +15,7 @@ import pandas as pd
 from colorization.categories import CATEGORY_NAMES
 from colorization.metrics.intervals import Interval, difference_intervals, mean_intervals
 from storage.errors import UsageError
+from storage.records.tables import REAL, TEXT
 from tasks.jobs.evaluation.items import TRUTH
 
 
@@ -41,18 +42,15 @@ MEASURES = {
     "colourfulness": Measure("colourf.", "colourf.", 2, 0),
     "colourfulness_absolute": Measure("colourf. abs.", "colourf. abs.", 2, 0),
 }
-ROW_COLUMNS = (
-    "photo",
-    "sha256",
-    "category",
-    "system",
-    *MEASURES,
-    "colourfulness_truth",
-    "colourfulness_absolute_truth",
-    "delta_e_single",
-    "mixture",
-    "seconds",
-)
+ROW_COLUMNS = {
+    **dict.fromkeys(("photo", "sha256", "category", "system"), TEXT),
+    **dict.fromkeys(MEASURES, REAL),
+    "colourfulness_truth": REAL,
+    "colourfulness_absolute_truth": REAL,
+    "delta_e_single": REAL,
+    "mixture": REAL,
+    "seconds": REAL,
+}
 """Of results.parquet, one row a photo and system. lpips is absent (NaN) where it was not asked for;
 delta_e_single: of the strongest expert of a merged system alone, else absent; mixture: what that
 expert leaves to the others, a share; seconds: of the networks, as if the system ran alone."""

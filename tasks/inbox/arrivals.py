@@ -12,8 +12,8 @@ from prefect.artifacts import TableArtifact
 
 from colorization.errors import ConfigError
 from storage.records.fingerprint import hash_value
-from storage.records.manifest import read_rows
 from storage.records.names import EVENTS_NAME, SEEN_NAME, STATE_NAME
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.sources.entries import SourceFile
 from storage.sources.nesting import refuse_nesting

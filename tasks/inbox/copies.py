@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from storage.errors import UsageError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import link_or_copy
-from storage.records.manifest import read_rows
 from storage.records.names import MANIFEST_NAME, STATE_NAME
 from storage.records.outputs import output_names
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.sources.source import is_url
 from tasks.graph import ARCHIVE

@@ -14,8 +14,8 @@ from colorization.metrics.baselines import baseline_colours
 from colorization.metrics.scores import SCORE_NAMES, photo_scores
 from colorization.training.loop import predict_ab
 from storage.records.ledger import record_file
-from storage.records.manifest import write_table
 from storage.records.names import RESULTS_NAME, WEIGHTS_NAME
+from storage.records.tables import REAL, TEXT, WHOLE, write_table
 from storage.shards.reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.networks import load_colorizer
@@ -44,7 +44,8 @@ def evaluate_category(item: EvaluateItem) -> ItemResult:
             for method in METHODS:
                 scores = photo_scores(L[i], predicted[method][i], ab_truth[i])
                 rows.append({"row": row, "method": method, **scores})
-    write_table(folder / RESULTS_NAME, rows, ("row", "method", *SCORE_NAMES))
+    columns = {"row": WHOLE, "method": TEXT, **dict.fromkeys(SCORE_NAMES, REAL)}
+    write_table(folder / RESULTS_NAME, rows, columns)
     files = [record_file(folder, folder / RESULTS_NAME)]
     return commit_item(item, files=files, num_photos=len(val), quarantined=[])
 

@@ -23,26 +23,27 @@ from storage.photos.photo import Header
 from storage.photos.reduced import decode_rgb
 from storage.records.manifest import HEADER_COLUMNS, Quarantined
 from storage.records.names import STORE_NAME
+from storage.records.tables import FLAG, REAL, TEXT, WHOLE
 from storage.shards.writing import ShardWriter
 from tasks.jobs.items import ItemResult, PhotoItem, commit_item, quarantine_into, read_unchanged
 
-ROW_COLUMNS = (
-    "split",
-    "row",
-    "position",
-    "path",
-    "label",
-    "sha256",
-    "variant",
-    "resized",
-    "top",
-    "left",
-    "size",
-    "horizontal_flip",
-    "vertical_flip",
-    "saturation",
-    "seed",
-)
+ROW_COLUMNS = {
+    "split": TEXT,
+    "row": WHOLE,
+    "position": WHOLE,
+    "path": TEXT,
+    "label": TEXT,
+    "sha256": TEXT,
+    "variant": WHOLE,
+    "resized": WHOLE,
+    "top": WHOLE,
+    "left": WHOLE,
+    "size": WHOLE,
+    "horizontal_flip": FLAG,
+    "vertical_flip": FLAG,
+    "saturation": REAL,
+    "seed": WHOLE,
+}
 """rows.parquet: enough to make every stored photo again from its source.
 
 resized: short side to which the photo was resized, in whose pixels top, left and size are given.

@@ -12,7 +12,6 @@ from typing import Any
 from storage.errors import UsageError
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import damage, record_path
-from storage.records.manifest import read_rows
 from storage.records.names import (
     MANIFEST_NAME,
     MAP_SUFFIX,
@@ -21,6 +20,7 @@ from storage.records.names import (
     SIDECAR_SUFFIX,
     STATE_NAME,
 )
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.shards.file import PHOTOS_PER_SHARD
 from tasks.archive.mirrors import load_fetched

@@ -17,8 +17,9 @@ from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet, outlined
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import write_bytes
-from storage.records.manifest import SPLITS, read_rows, read_table
+from storage.records.manifest import SPLITS
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, ROWS_NAME, STORE_NAME
+from storage.records.tables import read_rows, read_table
 from storage.records.workspace import Workspace
 from storage.shards.reader import ShardReader
 from storage.sources.source import open_source

@@ -18,8 +18,8 @@ from chromaflow.errors import ChromaflowError
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import PhotoError
 from storage.photos.codecs import codec_problems
-from storage.records.manifest import read_rows
 from storage.records.names import QUARANTINE_NAME
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.archive.ownership import claimed
 from tasks.config.model import Workflow

@@ -12,9 +12,8 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
-from storage.records.manifest import read_rows
 from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, PACKS_FOLDER, QUARANTINE_NAME
-from storage.records.tables import REAL, TEXT, WHOLE
+from storage.records.tables import REAL, TEXT, WHOLE, read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.kept import recorded_kept
 from tasks.engine.published import PublishedStep, read_step

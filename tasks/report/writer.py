@@ -34,7 +34,7 @@ from storage.records.names import (
 )
 from storage.records.page_data import write_page_data
 from storage.records.safe_csv import write_csv
-from storage.records.tables import write_typed_table
+from storage.records.tables import write_table
 from storage.records.workspace import Workspace
 from tasks.archive.workflow import newest_request
 from tasks.engine.events import run_ids, run_summary
@@ -271,7 +271,7 @@ def _is_as(source: Path, target: Path) -> bool:
 
 def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> None:
     """photos.parquet, failures.csv and the events of the newest run."""
-    write_typed_table(folder / PHOTOS_NAME, archive.rows, COLUMNS)
+    write_table(folder / PHOTOS_NAME, archive.rows, COLUMNS)
     by_code = {reason["code"]: reason for reason in summary["reasons"]}
     failures = [
         row | {name: by_code[row["reason"]][name] for name in ("remedy", "retry")}

@@ -17,8 +17,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from storage.records.ledger import write_json
-from storage.records.manifest import QUARANTINE_COLUMNS, read_rows, write_table
+from storage.records.manifest import QUARANTINE_COLUMNS
 from storage.records.names import STATE_NAME
+from storage.records.tables import read_rows, write_table
 from storage.records.workspace import Workspace
 from tasks.report.changes import compare_archives
 from tasks.report.writer import write_report

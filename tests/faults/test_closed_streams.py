@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.records.manifest import read_rows
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.events import run_summary
 

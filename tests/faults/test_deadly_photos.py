@@ -11,8 +11,8 @@ import pytest
 from command import chromaflow, computed
 from PIL import Image
 
-from storage.records.manifest import read_rows
 from storage.records.names import MANIFEST_NAME
+from storage.records.tables import read_rows
 
 pytestmark = pytest.mark.timeout(900)
 HOOK = Path(__file__).parents[1] / "deadly_hook"

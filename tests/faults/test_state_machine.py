@@ -27,7 +27,7 @@ from PIL import Image
 
 import tasks.engine.execute
 from storage.records.ledger import PARTIAL, read_json
-from storage.records.manifest import read_rows
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.archive.ownership import known_outputs
 from tasks.config.file import load_workflow

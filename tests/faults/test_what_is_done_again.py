@@ -11,7 +11,7 @@ from conftest import MakePhoto
 from engine import Outcome, done_here, run_workflow
 
 import tasks.engine.execute
-from storage.records.manifest import read_rows
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.config.file import load_workflow
 from tasks.engine.retry import Retry

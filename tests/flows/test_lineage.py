@@ -14,7 +14,7 @@ import pytest
 from command import chromaflow
 
 from storage.errors import UsageError
-from storage.records.manifest import read_rows
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.queries.lineage import trace
 

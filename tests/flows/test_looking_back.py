@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from command import actions, chromaflow, computed, planned, start
 
-from storage.records.manifest import read_rows
 from storage.records.names import EVENTS_NAME
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.events import find_run, read_events, run_summary
 

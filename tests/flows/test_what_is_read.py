@@ -22,8 +22,8 @@ from PIL import Image
 from storage.errors import NoInputError
 from storage.metadata.derivative import read_metadata
 from storage.records.ledger import read_json
-from storage.records.manifest import read_rows
 from storage.records.names import STATE_NAME
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.retry import Retry
 from tasks.report.writer import write_report

@@ -32,7 +32,8 @@ from storage.records.ledger import (
     write_bytes,
     write_json,
 )
-from storage.records.manifest import MANIFEST_COLUMNS, read_rows, split_of, write_table
+from storage.records.manifest import MANIFEST_COLUMNS, split_of
+from storage.records.tables import read_rows, write_table
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):

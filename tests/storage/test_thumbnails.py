@@ -17,7 +17,7 @@ from storage.metadata.descriptions import described
 from storage.metadata.extraction import Metadata, read_metadata
 from storage.pictures.thumbnails import read_pack, reduce_to, small_jpeg, write_pack
 from storage.records.page_data import page_script
-from storage.records.tables import REAL, TEXT, WHOLE, write_typed_table
+from storage.records.tables import REAL, TEXT, WHOLE, write_table
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_exif_is_told_in_words(tmp_path: Path) -> None:
 
 def test_a_typed_table_keeps_types_where_values_are_missing(tmp_path: Path) -> None:
     columns = {"a": TEXT, "b": WHOLE, "c": REAL}
-    write_typed_table(tmp_path / "t.parquet", [{"b": 2**53 + 1}, {"a": "x", "c": 0.5}], columns)
+    write_table(tmp_path / "t.parquet", [{"b": 2**53 + 1}, {"a": "x", "c": 0.5}], columns)
     table = pd.read_parquet(tmp_path / "t.parquet", dtype_backend="numpy_nullable")
     assert table["b"][0] == 2**53 + 1 and table.isna().sum().to_dict() == {"a": 1, "b": 1, "c": 1}
 

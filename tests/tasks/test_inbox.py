@@ -14,7 +14,8 @@ import pytest
 
 from colorization.errors import ConfigError
 from storage.errors import LockedError, UsageError
-from storage.records.manifest import MANIFEST_COLUMNS, write_table
+from storage.records.manifest import MANIFEST_COLUMNS
+from storage.records.tables import write_table
 from storage.records.workspace import Workspace
 from storage.sources.source import open_source
 from tasks.inbox.arrivals import look

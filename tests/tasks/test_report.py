@@ -21,9 +21,10 @@ from colorization.metrics.distances import colourfulness, delta_e_2000
 from storage.errors import OutputError, UsageError
 from storage.pictures.thumbnails import read_pack
 from storage.records.ledger import read_json, write_json
-from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, read_rows, write_table
+from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS
 from storage.records.names import STATE_NAME
 from storage.records.safe_csv import safe_cell
+from storage.records.tables import read_rows, write_table
 from storage.records.workspace import Workspace
 from tasks.queries.outputs_check import verify_outputs
 from tasks.report.changes import compare_archives

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,9 @@ import pytest
 
 from storage.errors import UsageError
 from storage.records.ledger import read_json, record_path, write_json
-from storage.records.manifest import (
-    MANIFEST_COLUMNS,
-    QUARANTINE_COLUMNS,
-    SEEN_COLUMNS,
-    read_rows,
-    write_table,
-)
+from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, SEEN_COLUMNS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, SEEN_NAME
+from storage.records.tables import read_rows, write_table
 from tasks.engine.retry import Retry, find_again, forget
 from tasks.ingest import _BASIS_NAME
 
@@ -30,8 +26,8 @@ def names(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "done").glob("*.json")}
 
 
-def row(columns: tuple[str, ...], **values: Any) -> dict[str, Any]:
-    return dict.fromkeys(columns, "") | values
+def row(columns: Mapping[str, str], **values: Any) -> dict[str, Any]:
+    return dict.fromkeys(columns) | {"code": ""} | values
 
 
 @pytest.fixture

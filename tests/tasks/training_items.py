@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from colorization.training.recipes import build_recipe
-from storage.records.manifest import write_table
 from storage.records.names import STORE_NAME
+from storage.records.tables import write_table
 from storage.shards.writing import ShardWriter, create_array
 from tasks.jobs.preprocess import ROW_COLUMNS
 from tasks.jobs.stage_items import TrainItem

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from colorization.training.feeding import PhotoBatch, num_steps, step_rows
-from storage.records.manifest import read_table
 from storage.records.names import ROWS_NAME, STORE_NAME
+from storage.records.tables import read_table
 from storage.shards.reader import JoinedReader, ShardReader
 
 EpochBatches = Callable[[int, int], Iterable[PhotoBatch]]

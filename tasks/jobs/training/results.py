@@ -11,8 +11,8 @@ from torch import Tensor
 from colorization.training.loop import Trainer
 from storage.records.checkpoints import save_checkpoint
 from storage.records.ledger import write_bytes
-from storage.records.manifest import write_table
 from storage.records.names import CARD_NAME, METRICS_NAME, WEIGHTS_NAME
+from storage.records.tables import REAL, WHOLE, write_table
 from tasks.jobs.training.state import TrainingState
 
 OTHER_WEIGHTS = {"best": "last.safetensors", "last": "best.safetensors"}
@@ -39,7 +39,8 @@ def write_results(
     for path, which in zip(paths, (publish, other), strict=True):
         epoch, weights = epochs[which]
         _save(path, weights, metadata | {"metrics": metrics[epoch]})
-    columns = list(dict.fromkeys(key for row in history for key in row))
+    names = dict.fromkeys(key for row in history for key in row)
+    columns = {name: WHOLE if name == "epoch" else REAL for name in names}
     write_table(folder / METRICS_NAME, history, columns)
     facts = {"metrics": metrics[epochs[publish][0]], "epochs_trained": len(history)}
     write_bytes(folder / CARD_NAME, model_card(metadata | facts).encode())
