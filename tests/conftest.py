@@ -13,7 +13,9 @@ from PIL import Image
 from prefect_server import prefect_server
 
 os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two workers' threads spin on each other's cores
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # two workers' threads spin on each other's cores
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)  # commands under test inherit it

@@ -42,6 +42,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run would do and why, without doing it; of OUT the same `colorize` once more."""
+    _check_config(output, config)
     from tasks.archive.mirrors import load_fetched
     from tasks.archive.ownership import claim
     from tasks.engine.estimate import forecast
@@ -81,6 +82,7 @@ def plan(
 @app.command()
 def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
+    _check_config(output, config)
     from tasks.engine.events import run_summary
     from tasks.queries.orphans import kept_now
     from tasks.queries.status import planned, quarantine_rows, stage_status
@@ -195,6 +197,14 @@ def lineage(
         return
     for answer in found:
         say_nested(answer)
+
+
+def _check_config(output: str | None, config: Path) -> None:
+    """Say what is wrong in a config that is asked of, before numpy and all that reads photos is imported."""
+    from tasks.config.file import load_workflow
+
+    if output is None:
+        load_workflow(config)
 
 
 def _workflow(output: str | None, config: Path) -> Workflow:

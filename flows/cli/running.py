@@ -15,12 +15,15 @@ from flows.cli.terminal import print_json, say, say_lines, say_quarantined, say_
 
 def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
     """Check the config before anything slow is imported, then run the flow."""
-    from tasks.archive.ownership import claimed
     from tasks.config.file import load_workflow
+
+    workflow = load_workflow(config)  # what is wrong in it is said before numpy is imported
+    from tasks.archive.ownership import claimed
     from tasks.graph import build_steps, select, with_cluster, with_workers
 
-    workflow = with_workers(load_workflow(config), parameters.get("workers"))
-    workflow = with_cluster(workflow, parameters.get("cluster"))
+    workflow = with_cluster(
+        with_workers(workflow, parameters.get("workers")), parameters.get("cluster")
+    )
     workflow = claimed(workflow, add=parameters.get("add", False))
     asked = ("from_stage", "until_stage", "only")
     chosen = {key: parameters[key] for key in asked if parameters.get(key) is not None}

@@ -127,13 +127,13 @@ def claim(workflow: Workflow, *, add: bool = False) -> Claim:
         path = rooted(archive.path, owner.archives[number]["where"])
         return Claim(workflow=_with_path(workflow, archive, path), owner=owner, number=number)
     for number, known in enumerate(owner.archives):
-        if not add and _is_same_archive(workspace, archive, number):
+        if not add and _is_same_archive(workflow, archive, number):
             said = f"{root} holds the photos of {known['where']}: the same archive, elsewhere now."
             moved = _with_archive(owner, number, known | {"where": root})
             return Claim(workflow=workflow, owner=moved, number=number, notices=(said,))
     if owner.archives and not add:
         raise _has_another(workflow, owner, root)
-    folder = _free_folder(workspace, archive, owner, root) if owner.archives else ""
+    folder = _free_folder(workflow, archive, owner, root) if owner.archives else ""
     return Claim(
         workflow=workflow,
         owner=replace(owner, archives=(*owner.archives, {"where": root, "folder": folder})),
@@ -144,6 +144,11 @@ def claim(workflow: Workflow, *, add: bool = False) -> Claim:
 def claimed(workflow: Workflow, *, add: bool = False) -> Workflow:
     """The workflow as `claim` gives it, for what is only looked at before a run."""
     return claim(workflow, add=add).workflow
+
+
+def archive_source(workflow: Workflow, archive: ArchiveConfig) -> Source:
+    """The photos of the workflow's archive, by links as a run follows them."""
+    return open_source(archive.path, follow=archive.follow, avoid=workflow.written_folders)
 
 
 def refuse_others(output: Path) -> None:
@@ -209,16 +214,16 @@ def _with_path(workflow: Workflow, archive: ArchiveConfig, path: str) -> Workflo
     return replace(workflow, archive=replace(archive, path=path))
 
 
-def _is_same_archive(workspace: Workspace, archive: ArchiveConfig, number: int) -> bool:
+def _is_same_archive(workflow: Workflow, archive: ArchiveConfig, number: int) -> bool:
     """Whether a source holds what was coloured of an archive: the same paths, sizes and bytes."""
     coloured = {
         output.facts["photo"]: output.facts
-        for output in known_outputs(workspace)
+        for output in known_outputs(Workspace(workflow.workspace))
         if output.photo[0] == number and not output.aside
     }
     if not coloured:
         return False
-    source = open_source(archive.path)
+    source = archive_source(workflow, archive)
     files = {entry.file.path: entry.file for entry in arrange(source, "plain").entries}
     alike = [p for p, f in coloured.items() if p in files and files[p].bytes == f["bytes"]]
     if len(alike) < _SAME_SHARE * len(coloured):
@@ -249,9 +254,10 @@ def known_outputs(workspace: Workspace) -> Iterable[Output]:
     yield from (o for o in recorded_kept(workspace) if (o.root, o.name) not in own)
 
 
-def _free_folder(workspace: Workspace, archive: ArchiveConfig, owner: Owner, root: str) -> str:
+def _free_folder(workflow: Workflow, archive: ArchiveConfig, owner: Owner, root: str) -> str:
     """Empty where no name collides; else a folder named as the archive that is nobody's yet."""
-    listed = arrange(open_source(archive.path), "plain", archive.include, archive.exclude)
+    source, workspace = archive_source(workflow, archive), Workspace(workflow.workspace)
+    listed = arrange(source, "plain", archive.include, archive.exclude)
     names = {plain_name(n) for n in output_names(e.file.path for e in listed.entries).values()}
     taken = {plain_name(output.stem) for output in known_outputs(workspace)}
     if not names & taken:

@@ -12,7 +12,6 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from storage.errors import UsageError
-from storage.records.checkpoints import read_provenance
 from storage.remote.folder import fetch_file, fetch_folder, working_copy
 from storage.sources.files import LIST_PREFIX
 from storage.sources.source import is_url
@@ -175,6 +174,8 @@ def _file(location: str, base: Path) -> Path:
     """A file that the config names; one behind a URL is downloaded, and weights that it shares."""
     if not is_url(location):
         return base / location
+    from storage.records.checkpoints import read_provenance  # takes numpy along
+
     path = fetch_file(location, scratch_folder() / _FILES)
     if shared := read_provenance(path).get("shared"):
         fetch_file(f"{location.rpartition('/')[0]}/{shared['file']}", scratch_folder() / _FILES)

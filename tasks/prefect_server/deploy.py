@@ -7,9 +7,11 @@ What was paused stays paused.
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,12 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCre
 from prefect.client.schemas.objects import ConcurrencyOptions, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import MissingFlowError, ObjectNotFound, PrefectHTTPStatusError
-from prefect.flows import load_flow_from_entrypoint
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from colorization.errors import ConfigError
+from storage.children import module_command
 from storage.errors import UsageError
 from storage.visible import visible
 from tasks.config.parameters import check_parameters
@@ -72,18 +74,25 @@ def deploy(deployments: Sequence[Deployment], gpu_runs: int | None = None) -> li
 
 def load_flow(deployment: Deployment) -> Flow[..., Any]:
     """Import the deployment's flow. Raises UsageError where it or one of its parameters is unknown."""
-    try:
-        flow: Flow[..., Any] = load_flow_from_entrypoint(deployment.entrypoint)
-    except (ImportError, AttributeError, ValueError, MissingFlowError) as error:
-        raise UsageError(
-            f"Expected the entrypoint of {deployment.name} as MODULE.FLOW, got "
-            f"{deployment.entrypoint}: {error}. Correct prefect.yaml."
-        ) from error
+    module, _, name = deployment.entrypoint.rpartition(".")
+    try:  # not by Prefect, which imports from the working folder first
+        flow = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise _no_flow(deployment, str(error)) from error
+    if not isinstance(flow, Flow):
+        raise _no_flow(deployment, "it is no flow")
     before = f"deployment {visible(deployment.name)}, parameters: "
     check_parameters(flow.fn, deployment.parameters, Place(before=before, assign=": "))
     for schedule in deployment.schedules:
         _check_schedule(deployment, schedule)
     return flow
+
+
+def _no_flow(deployment: Deployment, reason: str) -> UsageError:
+    return UsageError(
+        f"Expected the entrypoint of {deployment.name} as MODULE.FLOW, got "
+        f"{deployment.entrypoint}: {reason}. Correct prefect.yaml."
+    )
 
 
 async def _deploy(
@@ -260,9 +269,18 @@ def _as_on_server(deployment: Deployment, flow: Flow[..., Any]) -> dict[str, Any
         "collision_strategy": deployment.concurrency_limit.collision_strategy,
         "work_pool_name": deployment.work_pool.name,
         "work_queue_name": deployment.work_pool.work_queue_name,
-        "job_variables": deployment.work_pool.job_variables,
+        "job_variables": {"command": run_command()} | deployment.work_pool.job_variables,
         "pull_steps": list(deployment.pull),
     }
+
+
+def run_command() -> str:
+    """What a Prefect worker starts a run with, unless prefect.yaml says another command.
+
+    This Python by its path. Prefect's own way puts the deployment's folder on PYTHONPATH, ahead of
+    Python's library: a `json.py` or a folder `tasks` there would be run.
+    """
+    return shlex.join(module_command("flows.cli.deployed"))
 
 
 def _read_back(there: DeploymentResponse) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from storage.records.workspace import Workspace
 from storage.sources.datasets import arrange
-from storage.sources.source import open_source
 from storage.visible import visible
-from tasks.archive.ownership import Claim, known_outputs
+from tasks.archive.ownership import Claim, archive_source, known_outputs
 from tasks.engine.kept import GONE, ORPHANS, UNUSABLE, Output, recorded_kept
 from tasks.engine.stages import Decision, StepName
 from tasks.graph import ARCHIVE
@@ -57,9 +56,9 @@ def planned_orphans(claimed: Claim, decisions: Mapping[StepName, Decision]) -> O
         return Orphans(())
     if decision.action == "skip" and _is_current(decision) and _is_settled(decisions):
         return kept_now(workspace)
-    listed = arrange(open_source(archive.path), "plain", archive.include, archive.exclude)
-    present = {printable(entry.file.path) for entry in listed.entries}
-    present |= {printable(problem.path) for problem in listed.problems}
+    listed = arrange(archive_source(workflow, archive), "plain", archive.include, archive.exclude)
+    usable = {printable(entry.file.path) for entry in listed.entries}
+    present = usable | {printable(problem.path) for problem in listed.problems}
     mine = [output for output in known_outputs(workspace) if output.photo[0] == number]
     orphans, unusable = [], []
     for output in mine:
@@ -70,7 +69,7 @@ def planned_orphans(claimed: Claim, decisions: Mapping[StepName, Decision]) -> O
             and output.why != GONE
         ):
             orphans.append(output.name)
-        elif output.why == UNUSABLE:
+        elif output.why == UNUSABLE or not any(path in usable for path in paths):
             unusable.append(output.name)
     return Orphans(sorted(orphans), sorted(unusable))
 

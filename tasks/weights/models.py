@@ -13,7 +13,6 @@ import colorization
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError, ModelMissingError
 from colorization.merging.segmenter_names import SEGMENTER_NAMES, is_import_path
-from storage.records.checkpoints import check_whole
 from storage.records.fingerprint import hash_file
 from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
@@ -102,6 +101,8 @@ def require(model: ModelFile) -> Path:
     that is not as it was published.
     """
     if model.present:
+        from storage.records.checkpoints import check_whole  # takes numpy along
+
         check_whole(model.path)
         in_cache = model.path.parent == cache_folder()
         check_release(model.path, model.name if in_cache else "")

@@ -23,14 +23,14 @@ from typing import Any
 import psutil
 import pytest
 from prefect_server import prefect_server, server_errors, server_process
+from strangers import lay_modules
 
 from tasks.prefect_server.deployments import PACKAGED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
 CHROMIUM = shutil.which("chromium")
-ROOT = Path(__file__).parents[2]
-CHROMAFLOW = [sys.executable, "-c", "from flows.cli.app import main; main()"]
-PREFECT = [sys.executable, "-m", "prefect", "--no-prompt"]
+CHROMAFLOW = [str(Path(sys.executable).with_name("chromaflow"))]
+PREFECT = [str(Path(sys.executable).with_name("prefect")), "--no-prompt"]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 NAMES = ("nightly-preprocess", "weekly-train", "colorize-archive", "watch-inbox")
@@ -45,11 +45,13 @@ class Site:
         self.environment = os.environ | {
             "PREFECT_API_URL": f"{address}/api",
             "PREFECT_HOME": str(folder / "home"),
-            "PYTHONPATH": str(ROOT),
             "http_proxy": nowhere,
             "https_proxy": nowhere,
             "no_proxy": "127.0.0.1,localhost",
         }
+        for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+            self.environment.pop(name, None)
+        lay_modules(folder)
 
     def call(self, *command: str) -> str:
         """Run a command to its end; what it said."""
@@ -143,7 +145,7 @@ def kill_flow(worker: psutil.Process) -> int:
     """
     family = worker.children(recursive=True)
     commands = {member: " ".join(member.cmdline()) for member in family}
-    flow = [member for member, c in commands.items() if "prefect" in c and "engine" in c]
+    flow = [member for member, c in commands.items() if "flows.cli.deployed" in c]
     assert len(flow) == 1, commands
     worker.send_signal(signal.SIGKILL)
     flow[0].send_signal(signal.SIGKILL)
@@ -226,6 +228,7 @@ def test_every_deployment_runs_and_a_killed_run_is_crashed_and_finished_by_retry
         finished = site.post("flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})[0]
         assert finished["state"]["type"] == "COMPLETED" and finished["id"] != run
         look_at_pages(site, run)
+    assert not list(folder.glob("imported-*"))
 
 
 def test_a_schedule_of_a_minute_fires_by_itself_and_the_server_logs_no_error(
@@ -254,6 +257,7 @@ def test_a_schedule_of_a_minute_fires_by_itself_and_the_server_logs_no_error(
         good = [run for run in ended if run["state"]["type"] == "COMPLETED"]
         assert good, [run["state"] for run in ended]
     assert (tmp_path / "inbox-colour" / "new.png.color.png").is_file()
+    assert not list(tmp_path.glob("imported-*"))
     log = (tmp_path / "server" / "server.log").read_text()
     print(f"{log.count('ERROR')} times ERROR in {len(log.splitlines())} lines of the server's log")
     assert server_errors(tmp_path / "server") == []

@@ -239,6 +239,20 @@ def test_originals_that_come_back_are_not_coloured_anew(photos: Path, out: Out) 
     out.agrees()
 
 
+def test_plan_says_of_links_not_followed_what_the_run_says(photos: Path, out: Out) -> None:
+    """It listed the archive with its links, whatever --no-follow said."""
+    draw(photos.parent / "elsewhere.png", 77)
+    (photos / "link.png").symlink_to(photos.parent / "elsewhere.png")
+    out.run(photos)
+    ran = out.run(photos, follow=False)
+    assert (
+        ran.planned
+        == ran.words
+        == ["1 output whose original cannot be used now, kept: link.png.color.png"]
+    )
+    out.agrees()
+
+
 def test_an_archive_that_lists_nothing_deletes_nothing(photos: Path, out: Out) -> None:
     out.run(photos)
     before = out.hashes()

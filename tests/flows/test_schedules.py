@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 import pytest
-from command import chromaflow
 from prefect_server import prefect_server, server_errors
+from strangers import lay_modules, run_in
 
 PATIENCE = 240.0
 """Seconds; on a quiet machine 20 are enough."""
@@ -41,7 +41,7 @@ def post(address: str, path: str, body: dict[str, Any], method: str = "POST") ->
 @contextmanager
 def prefect_worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`prefect worker start` as the guide says it, in this folder; its words go to worker.log."""
-    words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "chromaflow"]
+    words = [Path(sys.executable).with_name("prefect"), "worker", "start", "--pool", "chromaflow"]
     with (folder / "worker.log").open("w") as log:
         process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
     try:
@@ -79,12 +79,15 @@ def wait_for_end(address: str, worker: subprocess.Popen[bytes], state: str) -> d
 def test_a_schedule_fires_by_itself_and_its_run_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """In a folder full of strangers' modules, named as ours, Prefect's and Python's; none is run."""
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    with prefect_server(tmp_path) as address:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    lay_modules(tmp_path)
+    (tmp_path / "server").mkdir()
+    with prefect_server(tmp_path / "server") as address:
         monkeypatch.setenv("PREFECT_API_URL", f"{address}/api")
-        code, _, err = chromaflow("deploy", "watch-inbox", cwd=tmp_path)
-        assert code == 0, err
+        err = run_in(tmp_path, "deploy", "watch-inbox")
         assert (tmp_path / "inbox").is_dir() and "models: starter" in err
         (deployment,) = post(address, "deployments/filter", {})  # the others were not asked for
         soon = {"schedule": {"interval": 10}, "active": True, "max_scheduled_runs": 1}
@@ -103,4 +106,5 @@ def test_a_schedule_fires_by_itself_and_its_run_ends(
         runs = [run for run in ended_runs(address) if run["state"]["type"] == "FAILED"]
         lines = [line for line in said.splitlines() if "new photos" in line]
         assert 1 <= len(lines) <= len(runs) + 1 and "ERROR" in lines[0], lines
-        assert server_errors(tmp_path) == []
+        assert server_errors(tmp_path / "server") == []
+    assert not list(tmp_path.glob("imported-*"))
