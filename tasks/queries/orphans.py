@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.errors import is_policy
 from storage.records.workspace import Workspace
 from storage.sources.datasets import arrange
 from storage.visible import visible
@@ -58,7 +59,8 @@ def planned_orphans(claimed: Claim, decisions: Mapping[StepName, Decision]) -> O
         return kept_now(workspace)
     listed = arrange(archive_source(workflow, archive), "plain", archive.include, archive.exclude)
     usable = {printable(entry.file.path) for entry in listed.entries}
-    present = usable | {printable(problem.path) for problem in listed.problems}
+    failed = {printable(p.path) for p in listed.problems if not is_policy(p.code)}
+    present = usable | failed
     mine = [output for output in known_outputs(workspace) if output.photo[0] == number]
     orphans, unusable = [], []
     for output in mine:
