@@ -248,7 +248,7 @@ def test_plan_says_of_links_not_followed_what_the_run_says(photos: Path, out: Ou
     assert (
         ran.planned
         == ran.words
-        == ["1 output whose original cannot be used now, kept: link.png.color.png"]
+        == ["1 output without an original now, kept; --delete removes them: link.png.color.png"]
     )
     out.agrees()
 
