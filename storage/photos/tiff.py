@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.containers.tiff_directories import TiffReader
 from storage.errors import PhotoError
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
@@ -40,7 +40,6 @@ _MODES = {_RGB: "RGB", _PALETTE: "P", _CMYK: "CMYK", _YCBCR: "RGB", _CIELAB: "LA
 _JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
 _OLD_JPEG = 6
 _REDUCED_IMAGE = 1
-_MOST_PAGES = 10_000
 _UNSPECIFIED, _ASSOCIATED = 0, 1
 """TIFF 6.0, ExtraSamples."""
 
@@ -68,7 +67,8 @@ def read_pages(content: bytes) -> list[Page]:
     Raises PhotoError: TRUNCATED, UNSUPPORTED_MODE, RANGE, DAMAGED.
     """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag of a bad file
-    _check_directories(content)
+    for _ in TiffReader(io.BytesIO(content)).pages(strict=False):
+        pass  # raises on a loop, which tifffile goes round for ever
     pages = tifffile.TiffFile(io.BytesIO(content)).pages
     found = [_page(page, i, content) for i, page in enumerate(pages) if _full_size(page)]
     if not found:
@@ -240,23 +240,3 @@ def _mode(page: Any, bits: int) -> str:
         "A" if page.samplesperpixel > _COLOURS[page.photometric] else ""
     )
     return f"{name};16" if bits > 8 else name
-
-
-def _check_directories(content: bytes) -> None:
-    """Follow the chain of directories (TIFF 6.0, section 2): tifffile goes round a loop for ever."""
-    order = "<" if content[:2] == b"II" else ">"
-    big = content[2:4] in (b"+\x00", b"\x00+")
-    pointer, count_form, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
-    place, seen = (8 if big else 4), set[int]()
-    try:
-        while True:
-            (directory,) = struct.unpack_from(order + pointer, content, place)
-            if directory == 0:
-                return
-            if directory in seen or len(seen) >= _MOST_PAGES:
-                raise PhotoError("DAMAGED", "expected a chain of pages with an end, got a loop")
-            seen.add(directory)
-            (count,) = struct.unpack_from(order + count_form, content, directory)
-            place = directory + struct.calcsize(count_form) + count * entry_bytes
-    except struct.error:
-        return  # it ends past the file: tifffile says what is wrong with it
