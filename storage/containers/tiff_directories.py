@@ -129,7 +129,8 @@ class TiffReader:
     def pages(self, *, strict: bool = True) -> Iterator[int]:
         """The offsets of the chained directories. Raises PhotoError on a loop, or past the end.
 
-        strict: else a chain that leaves the file ends there, as most readers take it.
+        strict: else the chain ends, as other readers take it, where it leaves the file, and at a
+        directory of more entries than can be.
         """
         place, seen = self.layout.first, set[int]()
         while (strict or self._holds(place, self.layout.pointer)) and (
