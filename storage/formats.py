@@ -5,10 +5,13 @@ docs/formats.md is this table; `chromaflow formats` prints it.
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from storage.containers.parsing import part
 from storage.containers.segments import iso_boxes
+from storage.containers.tiff_directories import TiffReader
 from storage.errors import REASONS, PhotoError
 
 
@@ -139,6 +142,8 @@ _FORMATS = (
 FORMATS = {format.name: format for format in _FORMATS}
 OUTPUT_FORMATS = ("jpeg", "png", "tiff", "webp")
 """What `--format` allows beside the original's own."""
+_DNG_VERSION = 50706
+"""A tag of TIFF directories."""
 _OTHER_PICTURES = {
     b"8BPS": "Photoshop",
     b"DDS ": "DDS",
@@ -218,7 +223,7 @@ def _by_signature(content: bytes) -> str | None:
         return "WEBP" if content[8:12] == b"WEBP" else None
     for format in _FORMATS:
         if content.startswith(format.signatures):
-            is_dng = format.name == "TIFF" and _is_dng(content)
+            is_dng = format.name == "TIFF" and part(False, _is_dng, content)
             return "DNG" if is_dng else format.name
     return None
 
@@ -236,11 +241,7 @@ def _by_brand(content: bytes) -> str | None:
 
 
 def _is_dng(content: bytes) -> bool:
-    """Whether the first directory of a TIFF holds DNGVersion, tag 50706."""
-    order = "little" if content[:2] == b"II" else "big"
-    if content[2:4] not in (b"*\x00", b"\x00*"):
-        return False
-    start = int.from_bytes(content[4:8], order)  # type: ignore[arg-type]
-    count = int.from_bytes(content[start : start + 2], order)  # type: ignore[arg-type]
-    tags = (content[start + 2 + 12 * i : start + 4 + 12 * i] for i in range(min(count, 512)))
-    return any(int.from_bytes(tag, order) == 50706 for tag in tags)  # type: ignore[arg-type]
+    """Whether the first directory of a TIFF, not a BigTIFF, holds DNGVersion."""
+    reader = TiffReader(io.BytesIO(content))
+    first = next(reader.pages(), 0)
+    return not reader.layout.big and bool(first) and _DNG_VERSION in reader.entries(first)

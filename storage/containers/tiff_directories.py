@@ -15,8 +15,6 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL.ExifTags import TAGS
-
 from storage.containers.parsing import Losses
 from storage.containers.segments import Budget
 from storage.errors import PhotoError
@@ -128,14 +126,22 @@ class TiffReader:
             raise PhotoError("DAMAGED", f"expected a TIFF's header, got {self._read(0, 4).hex()}")
         self.layout = Layout(order, big=version == 43)
 
-    def pages(self) -> Iterator[int]:
-        """The offsets of the chained directories. Raises PhotoError on a loop, or past the end."""
+    def pages(self, *, strict: bool = True) -> Iterator[int]:
+        """The offsets of the chained directories. Raises PhotoError on a loop, or past the end.
+
+        strict: else the chain ends, as other readers take it, where it leaves the file, and at a
+        directory of more entries than can be.
+        """
         place, seen = self.layout.first, set[int]()
-        while offset := self.pointer(place):
+        while (strict or self._holds(place, self.layout.pointer)) and (
+            offset := self.pointer(place)
+        ):
             if offset in seen or len(seen) >= _MOST_PAGES:
                 raise PhotoError("DAMAGED", "expected a chain of pages with an end, got a loop")
             seen.add(offset)
             yield offset
+            if not strict and not self._can_be(offset):
+                return
             place = self.end(offset)
 
     def pointer(self, place: int) -> int:
@@ -201,7 +207,7 @@ class TiffReader:
             (offset,) = self.value(entries[tag]).integers(self.layout.order)
             return self.entries(offset)
         except (ValueError, PhotoError) as error:
-            self.lost.note(f"directory {TAGS.get(tag, tag)}", error)
+            self.lost.note(f"directory {_tag_name(tag) or tag}", error)
             return {}
 
     def _value_or_none(self, tag: int, entry: Entry) -> Value | None:
@@ -209,7 +215,7 @@ class TiffReader:
             return self.value(entry)
         except PhotoError as error:
             if entry.count:  # else there is nothing to lose
-                self.lost.note(f"tag {tag} {TAGS.get(tag, '')}".strip(), error)
+                self.lost.note(f"tag {tag} {_tag_name(tag)}".strip(), error)
             return None
 
     def _told(self, offset: int) -> int:
@@ -222,12 +228,24 @@ class TiffReader:
             raise PhotoError("DAMAGED", f"expected at most {_MOST_ENTRIES} entries, got {count}")
         return count
 
+    def _can_be(self, offset: int) -> bool:
+        return self._holds(offset, self.layout.count) and self._told(offset) <= _MOST_ENTRIES
+
+    def _holds(self, place: int, form: struct.Struct) -> bool:
+        return place + form.size <= self._size
+
     def _read(self, place: int, size: int) -> bytes:
         if place + size > self._size:
             raise PhotoError("DAMAGED", f"expected {size} bytes at {place}, got the end")
         self._budget.spend(size)
         self._file.seek(place)
         return self._file.read(size)
+
+
+def _tag_name(tag: int) -> str:
+    from PIL.ExifTags import TAGS  # late: the command imports formats, which reads directories
+
+    return TAGS.get(tag, "")
 
 
 class TiffWriter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -101,14 +101,16 @@ def read_metadata(format_name: str, content: bytes, page: int = 0) -> Metadata:
     A part that does not parse is left empty and told in `lost`; what of it does is kept.
     """
     losses = Losses()
-    if format_name in ("TIFF", "DNG"):
-        found = losses.part("metadata", Metadata(), _read_tiff, content, page, losses)
-    else:
-        readers = {"JPEG": _read_jpeg, "PNG": _read_png, "WEBP": _read_webp, "JXL": _read_jpegxl}
-        reader = readers.get(format_name) or partial(_read_pillow, format_name)
-        found = losses.part("metadata", Metadata(), reader, content, losses)
-    if format_name == "DNG":  # its pixels are developed, and come in sRGB
-        found = replace(found, profile=b"")
+    readers: dict[str, Callable[[bytes, Losses], Metadata]] = {
+        "JPEG": _read_jpeg,
+        "PNG": _read_png,
+        "WEBP": _read_webp,
+        "JXL": _read_jpegxl,
+        "TIFF": partial(_read_tiff, page=page),
+        "DNG": _read_dng,
+    }
+    reader = readers.get(format_name) or partial(_read_pillow, format_name)
+    found = losses.part("metadata", Metadata(), reader, content, losses)
     return replace(found, lost=tuple(losses))
 
 
@@ -286,7 +288,12 @@ def _read_jpegxl(content: bytes, losses: Losses) -> Metadata:
     )
 
 
-def _read_tiff(content: bytes, page: int, losses: Losses) -> Metadata:
+def _read_dng(content: bytes, losses: Losses) -> Metadata:
+    """Without the profile: its pixels are developed, and come in sRGB."""
+    return replace(_read_tiff(content, losses), profile=b"")
+
+
+def _read_tiff(content: bytes, losses: Losses, page: int = 0) -> Metadata:
     reader = TiffReader(io.BytesIO(content))
     offset = next(islice(reader.pages(), page, None))
     entries = reader.entries(offset)

@@ -1,4 +1,4 @@
-"""Headers and pixels of every format but TIFF, JPEG XL and raw: through Pillow with an allowlist.
+"""Every format but TIFF, JPEG XL and raw: through Pillow with an allowlist.
 
 Where Pillow would lose depth (16-bit colour of PNG, JPEG 2000 and PNM), imagecodecs or NumPy reads
 the pixels.
@@ -16,67 +16,187 @@ from PIL import Image
 
 from storage.containers.segments import png_chunks
 from storage.errors import PhotoError
-from storage.photos import jpeg
+from storage.photos.codec import Header, Like, OnePicture, shown
 
 _ORIENTATION = 0x0112
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
+_JPEG2000_MODES = ("I;16", "LA;16", "RGB;16", "RGBA;16")
+"""By components; the next by colour type (ISO/IEC 15948, 11.2.2)."""
+_PNG_MODES = {0: "I;16", 2: "RGB;16", 4: "LA;16", 6: "RGBA;16"}
 _MOST_HEADER = 4096
+_WEBP_QUALITY = 95
+_LOOKED_AT = 1 << 16
+"""Of a WebP: its picture chunk comes after the profile."""
+_PNG_LEVEL = 4
+"""Of zlib: half the time of 6 for 1% more bytes."""
 
 
-def open_image(name: str, content: bytes) -> Image.Image:
-    """The opened image; no pixel is decoded yet."""
-    if name == "HEIF":
+class Pillow(OnePicture):
+    """A format that Pillow reads as it is."""
+
+    moves = True
+    """Whether further frames make it an animation."""
+    turns = True
+    """Whether its EXIF's orientation is still to be applied. Of AVIF, Pillow tells boxes as EXIF."""
+
+    def open(self, content: bytes) -> Image.Image:
+        """The opened image; no pixel is decoded yet."""
+        return Image.open(io.BytesIO(content), formats=(self.name,))
+
+    def exif(self, image: Image.Image, content: bytes) -> Image.Exif:
+        """EXIF without decoding pixels."""
+        return image.getexif()
+
+    def deep_mode(self, content: bytes) -> tuple[str, int] | None:
+        """Mode and bits where a sample has over 8 bits: Pillow does not always say so."""
+        return None
+
+    def deep_pixels(self, content: bytes) -> NDArray[np.uint16]:
+        """Samples of over 8 bits, at 16. Raises PhotoError."""
+        raise PhotoError("UNSUPPORTED_MODE", f"expected at most 8 bits of {self.name}, got more")
+
+    def header(self, content: bytes) -> Header:
+        with self.open(content) as image:
+            orientation = self.exif(image, content).get(_ORIENTATION, 1)
+            plain = image.mode, 1 if image.mode == "1" else 8
+            mode, bits = self.deep_mode(content) or plain
+            if mode.partition(";")[0] not in (*_MODES, "I"):
+                raise PhotoError("UNSUPPORTED_MODE", f"expected gray, RGB or CMYK, got {mode}")
+            if "transparency" in image.info and mode in ("1", "L", "RGB"):
+                mode = "RGBA" if mode == "RGB" else "LA"
+            return shown(
+                self.name,
+                width=image.size[0],
+                height=image.size[1],
+                mode=mode,
+                bits=bits,
+                animated=self.moves and bool(getattr(image, "is_animated", False)),
+                orientation=orientation if self.turns and orientation in range(1, 9) else 1,
+            )
+
+    def pixels(self, content: bytes, header: Header) -> NDArray[Any]:
+        if header.mode.endswith(";16"):
+            return self.deep_pixels(content)
+        with self.open(content) as image:
+            return np.asarray(image.convert(_plain_mode(image, header.mode)))
+
+
+class Png(Pillow):
+    """PNG."""
+
+    writes_metadata = True
+
+    def has_end(self, content: bytes) -> bool:
+        return b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
+
+    def exif(self, image: Image.Image, content: bytes) -> Image.Exif:
+        """As Pillow does, but its chunk may come after the pixels."""
+        for chunk in png_chunks(content):
+            if chunk.name == b"eXIf":
+                image.info.setdefault("exif", content[chunk.data])
+        return Image.Image.getexif(image)
+
+    def deep_mode(self, content: bytes) -> tuple[str, int] | None:
+        return (_PNG_MODES[content[25]], 16) if content[24] == 16 else None
+
+    def pixels(self, content: bytes, header: Header) -> NDArray[Any]:
+        with self.open(content) as image:
+            image.verify()  # checks the CRCs, which load() does not
+        return super().pixels(content, header)
+
+    def deep_pixels(self, content: bytes) -> NDArray[np.uint16]:
+        return np.asarray(imagecodecs.png_decode(content))
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        return bytes(imagecodecs.png_encode(rgb, level=_PNG_LEVEL))
+
+
+class WebP(Pillow):
+    """WebP."""
+
+    most_side = 16_383
+    writes_deep = False
+    writes_metadata = True
+
+    def has_end(self, content: bytes) -> bool:
+        return int.from_bytes(content[4:8], "little") + 8 <= len(content) + 1
+
+    def lossless(self, content: bytes) -> bool:
+        return b"VP8L" in content[:_LOOKED_AT]
+
+    def keeps_values(self, lossless: bool) -> bool:
+        return lossless
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        lossy = {"quality": _WEBP_QUALITY, "alpha_quality": 100}
+        options: dict[str, Any] = {"lossless": True} if like.lossless else lossy
+        return _saved(rgb, "WEBP", exact=True, **options)
+
+
+class Bmp(Pillow):
+    """BMP."""
+
+    writes_deep = False
+    writes_alpha = False
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        return _saved(rgb, "BMP", **({"dpi": like.dpi} if like.dpi else {}))
+
+
+class Pnm(Pillow):
+    """PBM, PGM and PPM."""
+
+    writes_alpha = False
+
+    def deep_mode(self, content: bytes) -> tuple[str, int] | None:
+        magic, _, _, top, _ = pnm_header(content)
+        return ("RGB;16" if magic in (3, 6) else "I;16", top.bit_length()) if top > 255 else None
+
+    def deep_pixels(self, content: bytes) -> NDArray[np.uint16]:
+        return _deep_pnm(content)
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        height, width = rgb.shape[:2]
+        top = np.iinfo(rgb.dtype).max
+        samples: bytes = rgb.astype(f">u{rgb.itemsize}").tobytes()
+        return b"P6\n%d %d\n%d\n" % (width, height, top) + samples
+
+
+class Jpeg2000(Pillow):
+    """JPEG 2000, as a file or a bare codestream."""
+
+    def has_end(self, content: bytes) -> bool:
+        return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\x93")
+
+    def deep_mode(self, content: bytes) -> tuple[str, int] | None:
+        channels, bits = _jpeg2000_size(content)
+        return (_JPEG2000_MODES[channels - 1], bits) if bits > 8 else None
+
+    def deep_pixels(self, content: bytes) -> NDArray[np.uint16]:
+        top = (1 << _jpeg2000_size(content)[1]) - 1
+        samples = np.asarray(imagecodecs.jpeg2k_decode(content))
+        return samples if top == 65535 else np.rint(samples * (65535 / top)).astype(np.uint16)
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        return bytes(imagecodecs.jpeg2k_encode(rgb, level=0, reversible=True))
+
+
+class Heif(Pillow):
+    """HEIF: pictures beside the primary one are no frames; it turns by boxes, in the decoder."""
+
+    moves = turns = False
+
+    def open(self, content: bytes) -> Image.Image:
         import pi_heif
 
         pi_heif.register_heif_opener()
-    return Image.open(io.BytesIO(content), formats=(name,))
+        return super().open(content)
 
 
-def read_header(name: str, image: Image.Image, content: bytes) -> dict[str, Any]:
-    """Mode, bits, orientation, whether it moves, for `storage.photos.photo.Header`.
-
-    Raises PhotoError UNSUPPORTED_MODE.
-    """
-    orientation = _exif_of(name, image, content).get(_ORIENTATION, 1)
-    deep = _deep_mode(name, content)
-    mode, bits = deep if deep else (image.mode, 1 if image.mode == "1" else 8)
-    if mode.partition(";")[0] not in (*_MODES, "I"):
-        raise PhotoError("UNSUPPORTED_MODE", f"expected gray, RGB or CMYK, got {mode}")
-    moves = bool(getattr(image, "is_animated", False)) and name not in ("JPEG", "HEIF")
-    if "transparency" in image.info and mode in ("1", "L", "RGB"):
-        mode = "RGBA" if mode == "RGB" else "LA"
-    return {
-        "width": image.size[0],
-        "height": image.size[1],
-        "mode": mode,
-        "bits": bits,
-        "animated": moves,
-        # HEIF turns by boxes, and its decoder does it; of AVIF Pillow reports them as EXIF's tag
-        "orientation": orientation if orientation in range(1, 9) and name != "HEIF" else 1,
-    }
-
-
-def _exif_of(name: str, image: Image.Image, content: bytes) -> Image.Exif:
-    """EXIF without decoding pixels, as Pillow does for a PNG: its chunk may come after them."""
-    if name != "PNG":
-        return image.getexif()
-    for chunk in png_chunks(content):
-        if chunk.name == b"eXIf":
-            image.info.setdefault("exif", content[chunk.data])
-    return Image.Image.getexif(image)
-
-
-def read_pixels(name: str, content: bytes, mode: str) -> NDArray[Any]:
-    """The first frame as stored: uint8 or uint16, (H, W) or (H, W, C), C with alpha last."""
-    if name == "PNG":
-        with open_image(name, content) as image:
-            image.verify()  # checks the CRCs, which load() does not
-    if name == "JPEG":
-        return jpeg.decode_pixels(content, mode)
-    if mode.endswith(";16"):
-        return _deep_pixels(name, content)
-    with open_image(name, content) as image:
-        return np.asarray(image.convert(_plain_mode(image, mode)))
+def _saved(rgb: Any, format_name: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format_name, **options)
+    return buffer.getvalue()
 
 
 def _plain_mode(image: Image.Image, mode: str) -> str:
@@ -92,32 +212,6 @@ def _palette_mode(image: Image.Image, clear: bool) -> str:
     if clear:
         return "LA" if gray and image.mode == "PA" else "RGBA"
     return "L" if gray else "RGB"
-
-
-def _deep_mode(name: str, content: bytes) -> tuple[str, int] | None:
-    """Mode and bits where a sample has over 8 bits: Pillow does not always say so."""
-    channels, bits = 0, 8
-    if name == "PNG" and content[24] == 16:
-        channels, bits = {0: 1, 2: 3, 4: 2, 6: 4}[content[25]], 16
-    elif name == "PPM":
-        magic, _, _, top, _ = pnm_header(content)
-        channels, bits = (3 if magic in (3, 6) else 1), top.bit_length()
-    elif name == "JPEG2000":
-        channels, bits = _jpeg2000_size(content)
-    if bits <= 8:
-        return None
-    return {1: "I;16", 2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[channels], bits
-
-
-def _deep_pixels(name: str, content: bytes) -> NDArray[np.uint16]:
-    if name == "PNG":
-        return np.asarray(imagecodecs.png_decode(content))
-    if name == "PPM":
-        return _deep_pnm(content)
-    _, bits = _jpeg2000_size(content)
-    samples = np.asarray(imagecodecs.jpeg2k_decode(content))
-    top = (1 << bits) - 1
-    return samples if bits == 16 else np.rint(samples * (65535 / top)).astype(np.uint16)
 
 
 def pnm_header(content: bytes) -> tuple[int, int, int, int, int]:

@@ -24,7 +24,8 @@ from storage.child_pipes import PipeEndedError, Pipes, exit_code, exit_name
 from storage.children import child_environment, module_command
 from storage.errors import PhotoError
 from storage.metadata.extraction import Metadata
-from storage.photos.photo import Header, Photo
+from storage.photos.codec import Header
+from storage.photos.photo import Photo
 
 _PATIENCE = 4.0
 """Wall time allowed, as a multiple of processor time: the machine may be busy."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from storage.children import end_with_parent
 from storage.errors import PhotoError
+from storage.photos.codec import Header
 from storage.photos.decoder import (
     BYTES_A_PIXEL,
     BYTES_OF_METADATA,
@@ -25,7 +26,7 @@ from storage.photos.decoder import (
     SECONDS,
     SECONDS_A_MEGAPIXEL,
 )
-from storage.photos.photo import Header, Photo, decode_pages, inspect
+from storage.photos.photo import Photo, decode_pages, inspect
 
 _SPOILING = ("OUT_OF_MEMORY", "CODEC_MISSING")
 """Errors after which this process must be replaced: what it was about to load may be in pieces."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -12,29 +11,23 @@ from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
-import simplejpeg
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import ImageCms
 
 from storage.errors import PhotoError
 from storage.formats import FORMATS
 from storage.metadata.embedding import embed, embed_tiff
 from storage.metadata.extraction import Metadata
-from storage.photos.photo import Header, Photo
+from storage.photos.codec import Header, Like
+from storage.photos.codecs import CODECS
+from storage.photos.photo import Photo
 from storage.photos.profiles import Pixels
 
-_JPEG_QUALITY, _WEBP_QUALITY = 95, 95
-_PNG_LEVEL = 4
-"""Of zlib: half the time of 6 for 1% more bytes."""
-_MOST_SIDE = {"JPEG": 65_535, "WEBP": 16_383}
-_EIGHT_BIT = ("JPEG", "WEBP", "BMP")
-_NO_ALPHA = ("JPEG", "PPM", "BMP")
 _CLASSIC_TIFF = 3_900_000_000
 """Bytes above which a TIFF is written as BigTIFF: its pointers have 32 bits."""
 _PROFILE_DATE = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
 """Of ICC.1:2022, 7.2.8: the same bytes whenever a photo is encoded."""
-_HOLDS_METADATA = ("JPEG", "PNG", "WEBP", "TIFF")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,43 +45,42 @@ class ColoredPage:
 
 def output_format(header: Header, wanted: str = "") -> str:
     """The format that a photo's colour is written in. wanted: of OUTPUT_FORMATS, or empty."""
-    if header.format == "BMP" and header.mode == "RGBA" and not wanted:
-        return "PNG"
-    return wanted.upper() if wanted else FORMATS[header.format].output
+    if wanted:
+        return wanted.upper()
+    own = FORMATS[header.format].output
+    return "PNG" if header.mode == "RGBA" and not CODECS[own].writes_alpha else own
 
 
 def output_dtype(photo: Photo, format_name: str) -> type[np.uint8] | type[np.uint16]:
     """The depth of the output: the original's, unless the format has 8 bits only."""
-    return np.uint8 if format_name in _EIGHT_BIT else photo.dtype
+    return photo.dtype if CODECS[format_name].writes_deep else np.uint8
 
 
 def is_lossless(photo: Photo, format_name: str) -> bool:
     """Whether the output keeps every code value."""
-    if format_name == "WEBP":
-        return photo.lossless
-    return format_name != "JPEG"
+    return CODECS[format_name].keeps_values(photo.lossless)
 
 
 def holds_metadata(format_name: str) -> bool:
     """Whether the output carries EXIF and XMP itself; the others get a sidecar."""
-    return format_name in _HOLDS_METADATA
+    return CODECS[format_name].writes_metadata
 
 
 def check_encodable(photo: Photo, format_name: str) -> None:
     """Raise PhotoError where the output format cannot hold what the original has."""
-    header = photo.header
-    most = _MOST_SIDE.get(format_name)
+    header, codec = photo.header, CODECS[format_name]
+    most = codec.most_side
     if most is not None and max(header.width, header.height) > most:
         raise PhotoError(
             "TOO_LARGE",
             f"expected sides of at most {most} pixels for {format_name}, "
             f"got {header.width}×{header.height}",
         )
-    if header.num_pages > 1 and format_name != "TIFF":
+    if header.num_pages > 1 and not codec.writes_pages:
         raise PhotoError(
             "MULTI_PAGE", f"expected one page for {format_name}, got {header.num_pages}"
         )
-    if photo.alpha is not None and format_name in _NO_ALPHA:
+    if photo.alpha is not None and not codec.writes_alpha:
         raise PhotoError("UNSUPPORTED_MODE", f"expected no alpha for {format_name}, got one")
 
 
@@ -97,13 +89,15 @@ def encode(file: BinaryIO, pages: Iterable[ColoredPage], format_name: str) -> No
 
     A TIFF is written strip by strip; other formats hold one page, which is put together first.
     """
-    if format_name == "TIFF":
+    codec = CODECS[format_name]
+    if codec.writes_pages:
         _write_tiff(file, pages)
         return
     (page,) = pages
     rgb = _with_alpha(_straight(np.concatenate(list(page.strips)), page), page)
-    encoded = _ENCODERS[format_name](rgb, page)
-    if holds_metadata(format_name):
+    photo, dpi = page.photo, page.metadata.dpi
+    encoded = codec.encode(rgb, Like(quality=photo.quality, lossless=photo.lossless, dpi=dpi))
+    if codec.writes_metadata:
         encoded = embed(format_name, encoded, page.metadata, profile=srgb_profile())
     file.write(encoded)
 
@@ -197,58 +191,3 @@ def _tiff_strips(first: Pixels, others: Iterator[Pixels], page: ColoredPage) -> 
         top += len(strip)
         differences: Any = np.ascontiguousarray(imagecodecs.delta_encode(samples, axis=-2))
         yield bytes(imagecodecs.deflate_encode(differences, level=6))
-
-
-def _jpeg(rgb: Any, page: ColoredPage) -> bytes:
-    quality = max(_JPEG_QUALITY, page.photo.quality)
-    encoded = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(rgb), quality=quality, colorspace="RGB", colorsubsampling="444"
-    )
-    return bytes(encoded)
-
-
-def _png(rgb: Any, page: ColoredPage) -> bytes:
-    return bytes(imagecodecs.png_encode(rgb, level=_PNG_LEVEL))
-
-
-def _webp(rgb: Any, page: ColoredPage) -> bytes:
-    lossless = page.photo.lossless
-    options = {"lossless": True} if lossless else {"quality": _WEBP_QUALITY, "alpha_quality": 100}
-    return _by_pillow(rgb, "WEBP", exact=True, **options)
-
-
-def _bmp(rgb: Any, page: ColoredPage) -> bytes:
-    dpi = page.metadata.dpi
-    return _by_pillow(rgb, "BMP", **({"dpi": dpi} if dpi else {}))
-
-
-def _ppm(rgb: Any, page: ColoredPage) -> bytes:
-    height, width = rgb.shape[:2]
-    top = np.iinfo(rgb.dtype).max
-    samples: bytes = rgb.astype(f">u{rgb.itemsize}").tobytes()
-    return b"P6\n%d %d\n%d\n" % (width, height, top) + samples
-
-
-def _jpeg2000(rgb: Any, page: ColoredPage) -> bytes:
-    return bytes(imagecodecs.jpeg2k_encode(rgb, level=0, reversible=True))
-
-
-def _jpegxl(rgb: Any, page: ColoredPage) -> bytes:
-    return bytes(imagecodecs.jpegxl_encode(rgb, lossless=True))
-
-
-def _by_pillow(rgb: Any, format_name: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, format_name, **options)
-    return buffer.getvalue()
-
-
-_ENCODERS: dict[str, Callable[[Any, ColoredPage], bytes]] = {
-    "JPEG": _jpeg,
-    "PNG": _png,
-    "WEBP": _webp,
-    "BMP": _bmp,
-    "PPM": _ppm,
-    "JPEG2000": _jpeg2000,
-    "JXL": _jpegxl,
-}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
 
 from storage.errors import PhotoError
+from storage.photos.by_pillow import Pillow
+from storage.photos.codec import Header, Like
+
+_LEAST_QUALITY = 95
+_SPACES = {"L": "GRAY", "RGB": "RGB"}
+"""Modes that simplejpeg decodes, and its words for them."""
+_SCAN = b"\xff\xda"
 
 _HARMLESS = (
     "extraneous bytes before marker",
@@ -34,53 +39,76 @@ _LUMA = (
 """ISO/IEC 10918-1, table K.1."""
 
 
-def check_whole(content: bytes) -> None:
-    """Raise PhotoError TRUNCATED without an end marker, TOO_SLOW with more scans than any encoder's."""
-    last_scan = content.rfind(b"\xff\xda")
-    if last_scan != content.find(b"\xff\xda"):
-        scans = content.count(b"\xff\xda")
-        if scans > _MOST_SCANS:
-            raise PhotoError("TOO_SLOW", f"expected at most {_MOST_SCANS} scans, got {scans}")
-    if content.rfind(b"\xff\xd9") <= last_scan:
-        raise PhotoError("TRUNCATED", "expected the end marker of JPEG, found none")
+class Jpeg(Pillow):
+    """JPEG."""
 
+    moves = False
+    most_side = 65_535
+    writes_deep = False
+    writes_alpha = False
+    writes_metadata = True
 
-def decode_pixels(content: bytes, mode: str, short_side: int = 0) -> NDArray[np.uint8]:
-    """Decode a gray (L), RGB or CMYK JPEG as stored.
+    def check_whole(self, content: bytes) -> None:
+        """As of any, and raise PhotoError TOO_SLOW with more scans than any encoder's."""
+        if content.rfind(_SCAN) != content.find(_SCAN):
+            scans = content.count(_SCAN)
+            if scans > _MOST_SCANS:
+                raise PhotoError("TOO_SLOW", f"expected at most {_MOST_SCANS} scans, got {scans}")
+        super().check_whole(content)
 
-    short_side: above 0, the decoder may reduce by eighths down to this, pixels. Returns (H, W) for L,
-    else (H, W, C). Raises ValueError where libjpeg-turbo warns of damage; Pillow is silent there.
-    """
-    if mode in ("L", "RGB"):
-        reduced: dict[str, Any] = (
-            {"min_height": short_side, "min_width": short_side, "min_factor": 1}
-            if short_side
-            else {}
+    def has_end(self, content: bytes) -> bool:
+        return content.rfind(b"\xff\xd9") > content.rfind(_SCAN)
+
+    def pixels(self, content: bytes, header: Header) -> NDArray[np.uint8]:
+        """As of any. Raises ValueError where libjpeg-turbo warns of damage; Pillow is silent there."""
+        return self._decoded(content, header.mode, {})
+
+    def reduced(self, content: bytes, header: Header, short_side: int) -> Any:
+        """Reduced by eighths, gray and RGB. Raises as `pixels`."""
+        if header.mode not in _SPACES:
+            return None
+        least = {"min_height": short_side, "min_width": short_side, "min_factor": 1}
+        return self._decoded(content, header.mode, least)
+
+    def _decoded(self, content: bytes, mode: str, reduced: dict[str, int]) -> NDArray[np.uint8]:
+        if mode in _SPACES:
+            try:
+                pixels = np.asarray(simplejpeg.decode_jpeg(content, _SPACES[mode], **reduced))
+                return pixels[..., 0] if mode == "L" else pixels
+            except ValueError as error:
+                if not any(harmless in str(error) for harmless in _HARMLESS):
+                    raise
+        with self.open(content) as image:
+            return np.asarray(image)
+
+    def quality(self, content: bytes) -> int:
+        """The quality that it was saved with, 1..100, by its luminance table.
+
+        The lowest quality of the scale of the Independent JPEG Group whose table quantizes no
+        coefficient more coarsely than the file's does.
+        """
+        with self.open(content) as image:
+            tables: dict[int, Any] = getattr(image, "quantization", {})
+        if not tables:
+            return 75
+        own = np.sort(np.asarray(tables[min(tables)], np.int64))
+        fitting = (quality for quality in range(1, 101) if (_scaled(quality) <= own).all())
+        return next(fitting, 100)
+
+    def lossless(self, content: bytes) -> bool:
+        return False
+
+    def keeps_values(self, lossless: bool) -> bool:
+        return False
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        encoded = simplejpeg.encode_jpeg(
+            np.ascontiguousarray(rgb),
+            quality=max(_LEAST_QUALITY, like.quality),
+            colorspace="RGB",
+            colorsubsampling="444",
         )
-        try:
-            space = "GRAY" if mode == "L" else "RGB"
-            pixels = np.asarray(simplejpeg.decode_jpeg(content, space, **reduced))
-            return pixels[..., 0] if mode == "L" else pixels
-        except ValueError as error:
-            if not any(harmless in str(error) for harmless in _HARMLESS):
-                raise
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        return np.asarray(image)
-
-
-def quality_of(content: bytes) -> int:
-    """The quality that the original was saved with, 1..100, by its luminance table.
-
-    The lowest quality of the scale of the Independent JPEG Group whose table quantizes no coefficient
-    more coarsely than the file's does.
-    """
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        tables: dict[int, Any] = getattr(image, "quantization", {})
-    if not tables:
-        return 75
-    own = np.sort(np.asarray(tables[min(tables)], np.int64))
-    fitting = (quality for quality in range(1, 101) if (_scaled(quality) <= own).all())
-    return next(fitting, 100)
+        return bytes(encoded)
 
 
 def _scaled(quality: int) -> NDArray[np.int64]:

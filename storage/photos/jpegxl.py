@@ -10,26 +10,35 @@ from numpy.typing import NDArray
 
 from storage.containers.segments import JPEGXL_START, iso_boxes
 from storage.errors import PhotoError
+from storage.photos.codec import Header, Like, OnePicture, shown
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _MOST_PIXELS = 500_000_000
 
 
-def read_header(content: bytes) -> dict[str, Any]:
-    """Width, height, mode and bits, for `storage.photos.photo.Header`; it decodes what is small enough."""
-    width, height, bits = _facts(_codestream(content))
-    facts = {"width": width, "height": height, "mode": "RGB", "bits": bits}
-    if width * height > _MOST_PIXELS:
-        return facts
-    pixels = read_pixels(content)
-    mode = _MODES[1 if pixels.ndim == 2 else pixels.shape[2]]
-    height, width = pixels.shape[:2]
-    deep = ";16" if pixels.dtype == np.uint16 else ""
-    return facts | {"width": width, "height": height, "mode": mode + deep}
+class JpegXl(OnePicture):
+    """JPEG XL, in boxes or as a bare codestream."""
+
+    def header(self, content: bytes) -> Header:
+        """As of any; it decodes what is small enough."""
+        width, height, bits = _facts(_codestream(content))
+        if width * height > _MOST_PIXELS:
+            return shown(self.name, width=width, height=height, mode="RGB", bits=bits)
+        pixels = _decoded(content)
+        mode = _MODES[1 if pixels.ndim == 2 else pixels.shape[2]]
+        height, width = pixels.shape[:2]
+        deep = ";16" if pixels.dtype == np.uint16 else ""
+        return shown(self.name, width=width, height=height, mode=mode + deep, bits=bits)
+
+    def pixels(self, content: bytes, header: Header) -> NDArray[Any]:
+        return _decoded(content)
+
+    def encode(self, rgb: Any, like: Like) -> bytes:
+        return bytes(imagecodecs.jpegxl_encode(rgb, lossless=True))
 
 
-def read_pixels(content: bytes) -> NDArray[Any]:
+def _decoded(content: bytes) -> NDArray[Any]:
     """uint8 or uint16, (H, W) or (H, W, C) with alpha last. Raises PhotoError UNSUPPORTED_MODE."""
     pixels = np.asarray(imagecodecs.jpegxl_decode(content))
     if pixels.ndim == 3 and pixels.shape[2] == 1:

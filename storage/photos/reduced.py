@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.photos import jpeg
-from storage.photos.photo import Header, decode, decoder_errors, inspect, upright
+from storage.photos.codec import Header
+from storage.photos.codecs import CODECS
+from storage.photos.photo import decode, decoder_errors, inspect, upright
 from storage.photos.profiles import Pixels
 
 P = TypeVar("P", bound=Pixels)
@@ -34,9 +35,9 @@ def decode_rgb(
     Returns uint8 (H, W, 3). Raises PhotoError, for a JPEG also where other decoders only warn.
     """
     header = header or inspect(content, max_megapixels=max_megapixels)
-    if header.format == "JPEG" and header.mode in ("L", "RGB"):
-        with decoder_errors():
-            pixels = jpeg.decode_pixels(content, header.mode, short_side)
+    with decoder_errors():
+        pixels = CODECS[header.format].reduced(content, header, short_side)
+    if pixels is not None:
         pixels = upright(pixels, header.orientation)
     else:
         pixels = _eight_bit(decode(content, max_megapixels=float("inf")).pixels)

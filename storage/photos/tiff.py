@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import struct
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from storage.containers.tiff_directories import TiffReader
 from storage.errors import PhotoError
+from storage.photos.codec import Codec, Header, Page, Samples, shown
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
     0,
@@ -40,92 +41,86 @@ _MODES = {_RGB: "RGB", _PALETTE: "P", _CMYK: "CMYK", _YCBCR: "RGB", _CIELAB: "LA
 _JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
 _OLD_JPEG = 6
 _REDUCED_IMAGE = 1
-_MOST_PAGES = 10_000
 _UNSPECIFIED, _ASSOCIATED = 0, 1
 """TIFF 6.0, ExtraSamples."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Page:
-    """One full-size page of a TIFF."""
+class Tiff(Codec):
+    """TIFF and BigTIFF, all pages. `storage.photos.encoding` writes it strip by strip."""
 
-    page: Any
-    """tifffile.TiffPage, its file kept open in memory."""
-    index: int
-    """Among all pages of the file, reduced ones too."""
-    shape: tuple[int, int]
-    """Height and width as stored."""
-    mode: str
-    """In Pillow's words, see `storage.photos.photo.Header`."""
-    bits: int
-    """A sample; 32 and 64 for float too."""
-    orientation: int
+    writes_metadata = True
+    writes_pages = True
+
+    def pages(self, content: bytes) -> list[Page]:
+        """The full-size pages in their order; thumbnails are left out.
+
+        Raises PhotoError: TRUNCATED, UNSUPPORTED_MODE, RANGE, DAMAGED.
+        """
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag
+        for _ in TiffReader(io.BytesIO(content)).pages(strict=False):
+            pass  # raises on a loop, which tifffile goes round for ever
+        found: dict[int, Any] = {}
+        for i, page in enumerate(tifffile.TiffFile(io.BytesIO(content)).pages):
+            if _full_size(page):
+                _check_readable(page, len(content))
+                found[i] = page
+        if not found:
+            raise PhotoError("DAMAGED", "expected a page of full size, got none")
+        largest = max(page.imagelength * page.imagewidth for page in found.values())
+        return [
+            Page(
+                header=self._header(page, num_pages=len(found), largest_page=largest),
+                pixels=partial(_pixels, page, i),
+                index=i,
+            )
+            for i, page in found.items()
+        ]
+
+    def _header(self, page: Any, **facts: int) -> Header:
+        orientation = page.tags.valueof(274, default=1)
+        return shown(
+            self.name,
+            width=page.imagewidth,
+            height=page.imagelength,
+            orientation=orientation if orientation in range(1, 9) else 1,
+            mode=_mode(page),
+            bits=_bits(page),
+            **facts,
+        )
 
 
-def read_pages(content: bytes) -> list[Page]:
-    """The full-size pages in their order; thumbnails are left out.
-
-    Raises PhotoError: TRUNCATED, UNSUPPORTED_MODE, RANGE, DAMAGED.
-    """
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag of a bad file
-    _check_directories(content)
-    pages = tifffile.TiffFile(io.BytesIO(content)).pages
-    found = [_page(page, i, content) for i, page in enumerate(pages) if _full_size(page)]
-    if not found:
-        raise PhotoError("DAMAGED", "expected a page of full size, got none")
-    return found
-
-
-def read_pixels(page: Page) -> tuple[Any, Any, bool]:
-    """Decode one page.
-
-    Returns uint8 or uint16 pixels, (H, W) gray, (H, W, 3) RGB or (H, W, 4) CMYK, not yet upright;
-    alpha (H, W) or None; and whether the pixels are multiplied by it already.
-    """
-    tiff = page.page
-    if int(tiff.compression) == _OLD_JPEG:
-        return _by_libtiff(page), None, False
-    samples = tiff.asarray()
-    if tiff.axes.startswith("S") and samples.ndim == 3:  # planes stored one after the other
+def _pixels(page: Any, index: int) -> Samples:
+    """Decode one page. index: among all pages of the file."""
+    if int(page.compression) == _OLD_JPEG:
+        return Samples(colours=_by_libtiff(page, index))
+    samples = page.asarray()
+    if page.axes.startswith("S") and samples.ndim == 3:  # planes stored one after the other
         samples = np.moveaxis(samples, 0, -1)
-    if samples.dtype.kind == "f" or page.bits > 16 or samples.dtype.kind == "i":
-        samples = _scaled_from_range(samples, tiff)
-    elif tiff.photometric not in (_PALETTE, _CIELAB, _ICCLAB):
-        samples = _scaled_from_bits(samples, page.bits)
-    colours, alpha = _split(samples, _COLOURS[tiff.photometric])
-    kind = int(tiff.extrasamples[0]) if tiff.extrasamples else _UNSPECIFIED
+    if samples.dtype.kind == "f" or _bits(page) > 16 or samples.dtype.kind == "i":
+        samples = _scaled_from_range(samples, page)
+    elif page.photometric not in (_PALETTE, _CIELAB, _ICCLAB):
+        samples = _scaled_from_bits(samples, _bits(page))
+    colours, alpha = _split(samples, _COLOURS[page.photometric])
+    kind = int(page.extrasamples[0]) if page.extrasamples else _UNSPECIFIED
     if kind == _UNSPECIFIED:
         alpha = None  # it may be anything: taken for alpha, it would hide the photo
-    return _plain(colours, tiff), alpha, kind == _ASSOCIATED
+    return Samples(colours=_plain(colours, page), alpha=alpha, associated=kind == _ASSOCIATED)
 
 
-def _by_libtiff(page: Page) -> Any:
+def _by_libtiff(page: Any, index: int) -> Any:
     """Pixels of the JPEG of TIFF 6.0, section 22, which tifffile does not decode."""
-    file: Any = page.page.parent.filehandle
+    file: Any = page.parent.filehandle
     file.seek(0)
     with Image.open(io.BytesIO(file.read()), formats=("TIFF",)) as image:
-        image.seek(page.index)
+        image.seek(index)
         return np.asarray(image if image.mode in ("L", "CMYK") else image.convert("RGB"))
 
 
-def _page(page: Any, index: int, content: bytes) -> Page:
+def _check_readable(page: Any, num_bytes: int) -> None:
+    """num_bytes: of the file."""
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
-    if any(offset + count > len(content) for offset, count in spans):
+    if any(offset + count > num_bytes for offset, count in spans):
         raise PhotoError("TRUNCATED", "expected all strips inside the file; some lie past its end")
-    _check_readable(page)
-    bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
-    orientation = page.tags.valueof(274, default=1)
-    return Page(
-        page=page,
-        index=index,
-        shape=(page.imagelength, page.imagewidth),
-        mode=_mode(page, bits),
-        bits=bits,
-        orientation=orientation if orientation in range(1, 9) else 1,
-    )
-
-
-def _check_readable(page: Any) -> None:
     colours = _COLOURS.get(page.photometric)
     spare = page.samplesperpixel - (colours or 0)
     kind = page.dtype.kind if page.dtype is not None else "?"
@@ -233,30 +228,17 @@ def _full_size(page: Any) -> bool:
     return holds_a_picture and not int(page.tags.valueof(254, default=0)) & _REDUCED_IMAGE
 
 
-def _mode(page: Any, bits: int) -> str:
+def _bits(page: Any) -> int:
+    """Of a sample, of the deepest; 32 and 64 for float too."""
+    bits = page.bitspersample
+    return bits if isinstance(bits, int) else max(bits)
+
+
+def _mode(page: Any) -> str:
+    bits = _bits(page)
     if page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK) and bits == 1:
         return "1"
     name = _MODES.get(page.photometric, "L") + (
         "A" if page.samplesperpixel > _COLOURS[page.photometric] else ""
     )
     return f"{name};16" if bits > 8 else name
-
-
-def _check_directories(content: bytes) -> None:
-    """Follow the chain of directories (TIFF 6.0, section 2): tifffile goes round a loop for ever."""
-    order = "<" if content[:2] == b"II" else ">"
-    big = content[2:4] in (b"+\x00", b"\x00+")
-    pointer, count_form, entry_bytes = ("Q", "Q", 20) if big else ("I", "H", 12)
-    place, seen = (8 if big else 4), set[int]()
-    try:
-        while True:
-            (directory,) = struct.unpack_from(order + pointer, content, place)
-            if directory == 0:
-                return
-            if directory in seen or len(seen) >= _MOST_PAGES:
-                raise PhotoError("DAMAGED", "expected a chain of pages with an end, got a loop")
-            seen.add(directory)
-            (count,) = struct.unpack_from(order + count_form, content, directory)
-            place = directory + struct.calcsize(count_form) + count * entry_bytes
-    except struct.error:
-        return  # it ends past the file: tifffile says what is wrong with it

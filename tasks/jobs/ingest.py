@@ -12,8 +12,9 @@ from colorization.colour.lab import rgb_to_lab
 from colorization.colour.likeness import colour_spread, likeness
 from colorization.metrics.distances import colourfulness
 from storage.errors import PhotoError
+from storage.photos.codec import Header
 from storage.photos.decoder import shared_decoder
-from storage.photos.photo import Header, inspect
+from storage.photos.photo import inspect
 from storage.photos.reduced import decode_rgb
 from storage.records.fingerprint import hash_bytes
 from storage.records.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined

@@ -19,7 +19,7 @@ from colorization.training.augmentation import (
     draw_augmentation,
     saturate_hsv,
 )
-from storage.photos.photo import Header
+from storage.photos.codec import Header
 from storage.photos.reduced import decode_rgb
 from storage.records.manifest import HEADER_COLUMNS, Quarantined
 from storage.records.names import STORE_NAME

@@ -17,7 +17,7 @@ from typing import Any
 from chromaflow.errors import ChromaflowError
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import PhotoError
-from storage.photos.codecs import codec_problems
+from storage.photos.samples import codec_problems
 from storage.records.names import QUARANTINE_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace

@@ -179,6 +179,22 @@ def test_a_loop_of_pages_is_damage():
     assert code_of(bytes(content)) == "DAMAGED"
 
 
+@pytest.mark.parametrize("big", [False, True])
+def test_a_chain_of_pages_that_leaves_the_file_ends_there(big):
+    content = bytearray(as_tiff(gray_pixels(np.uint8), bigtiff=big))
+    pointer, number, place, entry = ("<Q", "<Q", 8, 20) if big else ("<I", "<H", 4, 12)
+    (start,) = struct.unpack_from(pointer, content, place)
+    (count,) = struct.unpack_from(number, content, start)
+    end = start + struct.calcsize(number) + entry * count
+    struct.pack_into(pointer, content, end, len(content) + 99)
+    photo = decode(bytes(content))
+    assert photo.header.num_pages == 1
+    np.testing.assert_array_equal(photo.pixels, gray_pixels(np.uint8))
+    struct.pack_into(pointer, content, end, len(content))
+    with pytest.raises(PhotoError, match="DAMAGED: .*number of tags (65535|18446744073709551615)"):
+        decode(bytes(content) + b"\xff" * 16)
+
+
 def test_sizes_and_modes_without_a_meaning_here_are_refused():
     large = saved(Image.new("L", (1001, 1000)), "PNG")
     large_page = as_tiff(np.zeros((1000, 1001), np.uint8))

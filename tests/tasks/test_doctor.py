@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.formats import FORMATS, sniff
-from storage.photos.codecs import codec_problems, sample
 from storage.photos.photo import decode
+from storage.photos.samples import codec_problems, sample
 from tasks.queries.status import _codec, _gpu
 
 
