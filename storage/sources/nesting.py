@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from storage.errors import UsageError
-from storage.sources.source import is_url, open_source, resolve_location
+from storage.sources.locations import is_url, resolve_location
+from storage.sources.source import open_source
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _SAME_SCHEME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "local": "file"}

@@ -6,9 +6,8 @@ A path inside an archive is written `photos.tar/a/1.jpg`. Links to files and fol
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from glob import has_magic
 from pathlib import Path, PurePosixPath
@@ -17,9 +16,8 @@ from storage.errors import PhotoError, UsageError
 from storage.remote.folder import Remote
 from storage.sources.archives import Archive, is_archive_name, open_archive, said_of
 from storage.sources.bags import is_bag
-from storage.sources.entries import Listing, Problem, SourceFile, num_left
+from storage.sources.entries import Listing, Problem, SourceFile
 from storage.sources.files import (
-    LIST_PREFIX,
     BagFiles,
     Files,
     GlobFiles,
@@ -27,56 +25,11 @@ from storage.sources.files import (
     ListedFiles,
     LocalFiles,
     RemoteFiles,
-    list_files,
     listing_digest,
-    write_list,
 )
+from storage.sources.locations import LIST_PREFIX, ROOT_MARK, is_url, resolve_location
 from storage.sources.walk import is_ignored, why_ignored
 
-__all__ = [
-    "Source",
-    "check_folder",
-    "has_companion_name",
-    "is_companion",
-    "is_url",
-    "list_files",
-    "listing_digest",
-    "open_source",
-    "resolve_location",
-    "rooted",
-    "select_files",
-    "source_root",
-    "write_list",
-]
-
-_COMPANION_SUFFIXES = frozenset(
-    [
-        ".txt",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".xmp",
-        ".md",
-        ".rst",
-        ".html",
-        ".htm",
-        ".py",
-        ".toml",
-        ".yaml",
-        ".yml",
-        ".ini",
-        ".log",
-        ".tex",
-        ".bib",
-        ".url",
-    ]
-)
-NOT_CHOSEN = "left out by include and exclude"
-_LOOKED_AT = 1 << 16
-ROOT_MARK = "//./"
-"""In a location of ours: what comes before it is the folder that photos' paths start from."""
 _LIST_SUFFIXES = (".txt", ".csv")
 
 
@@ -210,18 +163,6 @@ def open_source(location: str, *, follow: bool = True, avoid: Sequence[Path] = (
     )
 
 
-def resolve_location(location: str) -> str:
-    """The same location, absolute, so that it holds in another working folder."""
-    if is_url(location):
-        return location
-    prefix = LIST_PREFIX if location.startswith(LIST_PREFIX) else ""
-    name, mark, rest = location.removeprefix(prefix).partition(ROOT_MARK)
-    path = Path(name)
-    if path.is_file():  # a link's own name says what it is, and outputs bear it
-        return f"{prefix}{path.parent.resolve() / path.name}{mark}{rest}"
-    return f"{prefix}{path.resolve()}{mark}{rest}"
-
-
 def source_root(location: str) -> str:
     """What the paths of a source start from: a folder, an archive or a URL, absolute.
 
@@ -261,80 +202,6 @@ def _below_root(own: str, root: str) -> str:
         if folder.exists() and folder.samefile(root):
             return Path(own).relative_to(folder).as_posix()
     return Path(own).resolve().relative_to(Path(root).resolve()).as_posix()
-
-
-def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
-    """The files that any pattern of `include` fits (all, where it is empty) and none of `exclude`.
-
-    As in .gitignore: `*.tif` fits a name in any folder, `a/b/*` starts at the source's root, `**`
-    is any depth, `raw/` is a folder; a folder or an archive that fits stands for all in it. Upper
-    and lower case are the same. Problems go with their paths; that of a whole archive stays unless
-    it is excluded. Raises UsageError for an empty pattern.
-    """
-    wanted, unwanted = [_fitter(p) for p in include], [_fitter(p) for p in exclude]
-
-    def keeps(path: str, is_needed: bool = False) -> bool:
-        parts = _folded(path).split("/")
-        is_wanted = is_needed or not wanted or any(fits(parts) for fits in wanted)
-        return is_wanted and not any(fits(parts) for fits in unwanted)
-
-    problems = [p for p in listing.problems if keeps(p.path, is_archive_name(p.path))]
-    files = [file for file in listing.files if keeps(file.path)]
-    left_out = dict(listing.left_out)
-    if num_dropped := len(listing.files) + len(listing.problems) - len(files) - len(problems):
-        left_out[NOT_CHOSEN] = num_dropped
-    return Listing(files, problems, left_out)
-
-
-def is_url(location: str) -> bool:
-    """Whether a location is an fsspec URL rather than a local path."""
-    return "://" in location
-
-
-def check_folder(folder: Path, purpose: str) -> Path:
-    """The folder, absolute. Raises UsageError when it is not there."""
-    if not folder.is_dir():
-        raise UsageError(f"Expected a folder of {purpose}, found none at {folder}. Check the path.")
-    return folder.resolve()
-
-
-def is_companion(path: str, content: bytes) -> bool:
-    """Whether a file beside photos is plainly none: text, and named so, as a.txt or README is."""
-    if not has_companion_name(path):
-        return False
-    start = content[:_LOOKED_AT]
-    try:
-        text = start.decode("utf-8")
-    except UnicodeDecodeError as error:
-        text = "" if error.start < len(start) - 3 else start[: error.start].decode("utf-8")
-        if not text:
-            return False
-    return "\0" not in text
-
-
-def has_companion_name(path: str) -> bool:
-    """Whether a file is named as text that lies beside photos, as a.txt or README is."""
-    name = PurePosixPath(path)
-    return name.suffix.lower() in _COMPANION_SUFFIXES or (not name.suffix and name.name.isupper())
-
-
-def _fitter(pattern: str) -> Callable[[Sequence[str]], bool]:
-    """Whether the parts of a folded path, or of a folder that it lies in, fit a pattern."""
-    text = _folded(pattern).removeprefix("./")
-    globs = [glob for glob in text.split("/") if glob]
-    if not globs:
-        raise UsageError(f"Expected a pattern as *.tif or raw/**, got {pattern!r}. Correct it.")
-    if "/" not in text.rstrip("/"):
-        globs = ["**", *globs]
-    if globs[-1] == "**":
-        globs.append("*")
-    least_left = 1 if text.endswith("/") else 0
-    return lambda parts: any(left >= least_left for left in num_left(parts, globs))
-
-
-def _folded(path: str) -> str:
-    """Without case and in one Unicode form: a Mac writes é as two characters."""
-    return unicodedata.normalize("NFC", path).lower()
 
 
 def _parents(path: str) -> list[str]:

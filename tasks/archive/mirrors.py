@@ -19,7 +19,7 @@ from storage.records.names import OWNER_NAME, STATE_NAME
 from storage.records.workspace import Workspace
 from storage.remote.folder import working_copy
 from storage.remote.mirror import Mirror
-from storage.sources.source import is_url
+from storage.sources.locations import is_url
 from tasks.config.file import load_workflow
 from tasks.config.model import ArchiveConfig, Workflow
 from tasks.engine.kept import STORE_NAME, recorded_kept, store_files

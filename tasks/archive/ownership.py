@@ -21,7 +21,7 @@ from storage.records.outputs import output_names, plain_name
 from storage.records.workspace import Workspace
 from storage.sources.datasets import arrange
 from storage.sources.entries import SourceFile
-from storage.sources.files import LIST_PREFIX
+from storage.sources.locations import LIST_PREFIX
 from storage.sources.nesting import is_inside, refuse_nesting
 from storage.sources.source import Source, open_source, rooted, source_root
 from tasks.config.model import ArchiveConfig, Workflow

@@ -12,8 +12,9 @@ from storage.errors import UsageError
 from storage.records.ledger import read_json
 from storage.records.names import PLAN_NAME, STATE_NAME, WEIGHTS_NAME
 from storage.records.workspace import Workspace
+from storage.sources.files import write_list
+from storage.sources.locations import resolve_location
 from storage.sources.nesting import refuse_nesting
-from storage.sources.source import resolve_location, write_list
 from tasks.archive.mirrors import fetched, load_fetched, output_folder, with_output_url
 from tasks.archive.ownership import refuse_others
 from tasks.config.model import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow

@@ -13,8 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from storage.errors import UsageError
 from storage.remote.folder import fetch_file, fetch_folder, working_copy
-from storage.sources.files import LIST_PREFIX
-from storage.sources.source import is_url
+from storage.sources.locations import LIST_PREFIX, is_url
 from tasks.config.model import (
     ArchiveConfig,
     ColorizeConfig,

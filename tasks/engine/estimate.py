@@ -10,7 +10,8 @@ from typing import Any
 
 from storage.errors import OutputError
 from storage.records.workspace import Workspace
-from storage.sources.source import open_source, select_files
+from storage.sources.selecting import select_files
+from storage.sources.source import open_source
 from storage.sources.walk import without_twins
 from tasks.engine.progress import Terminal
 from tasks.engine.stages import Decision, Step, StepName

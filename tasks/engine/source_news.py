@@ -18,7 +18,8 @@ from storage.records.names import LISTING_NAME
 from storage.records.tables import TEXT, WHOLE, read_rows
 from storage.records.workspace import Workspace
 from storage.sources.entries import SourceFile
-from storage.sources.source import Source, listing_digest
+from storage.sources.files import listing_digest
+from storage.sources.source import Source
 from tasks.engine.verification import is_same_place, read_success
 from tasks.jobs.items import printable
 

@@ -13,8 +13,7 @@ from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
 from storage.records.names import SUCCESS_NAME
 from storage.records.workspace import Workspace
-from storage.sources.files import LIST_PREFIX
-from storage.sources.source import is_url
+from storage.sources.locations import LIST_PREFIX, is_url
 from tasks.engine.kept import damaged_kept
 
 KEPT_LABEL = "colorize/kept"

@@ -13,7 +13,8 @@ from storage.records.names import MANIFEST_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.sources.archives import is_archive_name
-from storage.sources.source import is_url, open_source, resolve_location
+from storage.sources.locations import is_url, resolve_location
+from storage.sources.source import open_source
 from storage.sources.walk import without_twins
 from tasks.archive.mirrors import load_fetched
 from tasks.engine.stages import source_of

@@ -16,13 +16,10 @@ from storage.records.names import EVENTS_NAME, SEEN_NAME, STATE_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.sources.entries import SourceFile
+from storage.sources.files import list_files, write_list
+from storage.sources.locations import check_folder
 from storage.sources.nesting import refuse_nesting
-from storage.sources.source import (
-    check_folder,
-    has_companion_name,
-    list_files,
-    write_list,
-)
+from storage.sources.selecting import has_companion_name
 from storage.visible import visible_value
 from tasks.engine.events import EventLog
 from tasks.engine.stages import Step, StepName

@@ -20,7 +20,7 @@ from storage.records.names import MANIFEST_NAME, STATE_NAME
 from storage.records.outputs import output_names
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
-from storage.sources.source import is_url
+from storage.sources.locations import is_url
 from tasks.graph import ARCHIVE
 
 _KEPT, _COLOR = "kept", ".color"

@@ -19,7 +19,7 @@ from storage.photos.reduced import decode_rgb
 from storage.records.fingerprint import hash_bytes
 from storage.records.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined
 from storage.records.selection import sampling_key
-from storage.sources.source import is_companion
+from storage.sources.selecting import is_companion
 from tasks.jobs.items import (
     ItemResult,
     PhotoItem,

@@ -24,7 +24,8 @@ from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import read_json
 from storage.records.names import SIDECAR_SUFFIX
 from storage.records.workspace import Workspace
-from storage.sources.source import Source, open_source, resolve_location
+from storage.sources.locations import resolve_location
+from storage.sources.source import Source, open_source
 from tasks.archive.workflow import output_workspace
 from tasks.engine.kept import recorded_kept
 from tasks.engine.verification import read_success, root_of, verify_workspace

@@ -30,7 +30,7 @@ READ_BY_PI_HEIF = {"bad/corrupt/Pillow/hopper.heif"}
 _CHILD = """
 import json, sys, time
 from dataclasses import asdict
-from storage.sources.source import list_files
+from storage.sources.files import list_files
 from pathlib import Path
 from tasks.config.model import IngestConfig
 from tasks.jobs.ingest import IngestItem, ingest_chunk

@@ -54,7 +54,8 @@ from storage.errors import StorageError
 from storage.records.ledger import read_json
 from colorization.merging.options import MergeOptions
 from storage.records.outputs import output_names
-from storage.sources.source import list_files, open_source
+from storage.sources.files import list_files
+from storage.sources.source import open_source
 from tasks.config.model import ColorizeConfig, IngestConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk

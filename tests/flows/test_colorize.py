@@ -34,7 +34,7 @@ from PIL import Image
 
 from storage.errors import REASONS, explain_reason
 from storage.formats import FORMATS, formats_page
-from storage.sources.source import write_list
+from storage.sources.files import write_list
 from tasks.queries.outputs_check import verify_outputs
 
 pytestmark = pytest.mark.usefixtures("shared_server")

@@ -663,10 +663,10 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_metadata_is_dropped_in_time(case):
     name, content = HOSTILE[case]()
-    start = time.perf_counter()
+    start = time.process_time()
     metadata = read_metadata(name, content, 5 if case == "looped pages" else 0)
     check_labels(derivative(metadata, PROVENANCE).xmp)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert not metadata.iptc.startswith(b"\x1c\x02\x19")
     if case not in ("lying APP13", "lying IIM", "EXIF far away"):
         assert bool(metadata.lost) == (case not in ("fill bytes", "empty chunks"))

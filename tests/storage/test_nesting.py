@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 from storage.errors import UsageError
+from storage.sources.files import write_list
 from storage.sources.nesting import is_inside, refuse_nesting
-from storage.sources.source import write_list
 from tasks.archive.workflow import archive_workflow
 from tasks.config.request import ColorizeRequest
 from tasks.graph import build_steps

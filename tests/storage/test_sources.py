@@ -14,7 +14,10 @@ import pytest
 from storage.errors import UsageError
 from storage.sources.datasets import arrange
 from storage.sources.entries import Listing, Problem, SourceFile
-from storage.sources.source import open_source, resolve_location, select_files, write_list
+from storage.sources.files import write_list
+from storage.sources.locations import resolve_location
+from storage.sources.selecting import select_files
+from storage.sources.source import open_source
 
 TREE = ("1.tif", "2.jpg", "a/1.tif", "a/b/1.TIF", "a/b/c/1.tif", "x.d/1.tif", "a/.hidden.tif")
 

@@ -14,7 +14,9 @@ from storage.errors import LockedError, OutputError, UsageError
 from storage.formats import FORMATS
 from storage.records.outputs import output_names, output_suffix, write_output
 from storage.records.workspace import Workspace
-from storage.sources.source import check_folder, is_companion, list_files, listing_digest
+from storage.sources.files import list_files, listing_digest
+from storage.sources.locations import check_folder
+from storage.sources.selecting import is_companion
 
 ROOT = str(Path(__file__).resolve().parents[2])
 HOLDER = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from storage.sources.source import list_files, listing_digest
+from storage.sources.files import list_files, listing_digest
 from tasks.config.demo import write_demo
 
 

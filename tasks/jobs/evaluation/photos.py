@@ -18,7 +18,7 @@ from storage.errors import PhotoError
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import record_file, write_bytes
 from storage.records.manifest import Quarantined
-from storage.sources.source import is_companion
+from storage.sources.selecting import is_companion
 from tasks.jobs.evaluation.colouring import colour_photo, decode_lab, prepare, read_truth
 from tasks.jobs.evaluation.items import TRUTH, LookItem, MeasureItem
 from tasks.jobs.evaluation.networks import load_inception, load_lpips

@@ -1,0 +1,168 @@
+"""`chromaflow colorize IN OUT`, and `retry` of what failed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.running import call_flow, run_flow
+from flows.cli.terminal import (
+    DEFAULT_CONFIG,
+    Add,
+    Cluster,
+    Config,
+    Delete,
+    Force,
+    Json,
+    Only,
+    Output,
+    Reason,
+    Workers,
+)
+
+app = typer.Typer()
+
+
+@app.command()
+def colorize(
+    archive: Annotated[
+        str,
+        typer.Argument(
+            metavar="IN",
+            help="Folder, BagIt bag, .zip, .tar, pattern or URL of gray photos; - for a list on stdin.",
+        ),
+    ],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="Folder or URL; where colour goes.")],
+    models: Annotated[
+        Path | None, typer.Option(help="A chromaflow.toml with trained experts.")
+    ] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Only these, as in .gitignore; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Not these, as in .gitignore; repeatable.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", help="Links to files and folders in IN.")
+    ] = True,
+    segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
+    merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
+    toning: Annotated[
+        str | None, typer.Option(help="Of sepia: neutral replaces it, keep adds to it.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(help="Colour ALREADY_COLOR, BILEVEL or ANIMATED too; repeatable."),
+    ] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="jpeg, png, tiff or webp; else as the original.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help='Draw "AI colorized": corner or border.')
+    ] = None,
+    sidecar: Annotated[
+        bool | None, typer.Option("--sidecar/--no-sidecar", help="Write an XMP beside each.")
+    ] = None,
+    hints: Annotated[
+        Path | None, typer.Option(help="CSV of path,x,y,colour: colours at points of photos.")
+    ] = None,
+    uncertainty: Annotated[
+        bool | None,
+        typer.Option("--uncertainty/--no-uncertainty", help="Write a map of it beside each."),
+    ] = None,
+    abstain: Annotated[
+        float | None,
+        typer.Option(help="Leave gray what is less certain than this, in Lab units."),
+    ] = None,
+    sign: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="CERT KEY", help="PEM files: sign a C2PA manifest into each."),
+    ] = None,
+    bag: Annotated[bool, typer.Option("--bag", help="Make OUT a BagIt bag.")] = False,
+    delete: Delete = False,
+    add: Add = False,
+    force: Force = False,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    as_json: Json = False,
+) -> None:
+    """Colour every photo of an archive; originals are never touched."""
+    from tasks.config.request import ColorizeRequest
+
+    request = (
+        ColorizeRequest(  # and with it a wrong option is said, before anything slow is imported
+            archive=archive,
+            models=str(models) if models else None,
+            include=tuple(include or ()),
+            exclude=tuple(exclude or ()),
+            follow=follow,
+            bag=bag,
+            settings={
+                "segmenter": segmenter,
+                "merge": merge,
+                "toning": toning,
+                "accept": accept,
+                "format": format_name,
+                "label": label,
+                "sidecar": sidecar,
+                "hints": str(hints.resolve()) if hints else None,
+                "uncertainty": uncertainty,
+                "abstain": abstain,
+                "certificates": str(sign[0].resolve()) if sign else None,
+                "key": str(sign[1].resolve()) if sign else None,
+            },
+        )
+    )
+    from tasks.archive.ownership import claimed
+    from tasks.archive.workflow import archive_location, archive_workflow
+    from tasks.graph import build_steps, with_cluster, with_workers
+
+    request = replace(request, archive=archive_location(archive, output))
+    workflow = archive_workflow(request, output)
+    build_steps(with_cluster(with_workers(claimed(workflow, add=add), workers), cluster))
+    parameters = {
+        "output": output,
+        "delete": delete,
+        "add": add,
+        "force": force,
+        "workers": workers,
+        "cluster": cluster,
+    }
+    call_flow("colorize", workflow.workspace, request.to_dict() | parameters, as_json)
+
+
+@app.command()
+def retry(
+    output: Output = None,
+    config: Config = DEFAULT_CONFIG,
+    reason: Reason = None,
+    until_stage: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
+    only: Only = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    as_json: Json = False,
+) -> None:
+    """Run what failed, and try quarantined photos again; the rest is kept."""
+    from storage.errors import UsageError
+    from tasks.archive.ownership import claimed
+    from tasks.archive.workflow import archive_workflow, last_request
+    from tasks.engine.retry import Retry
+    from tasks.graph import build_steps, with_cluster, with_workers
+
+    Retry.of(reason or ())
+    again = {"retry": reason or [], "workers": workers, "cluster": cluster}
+    if output is None:
+        chosen = {} if until_stage is None else {"until_stage": until_stage}
+        parameters = {"config": str(config), "only": only, **chosen, **again}
+        run_flow("pipeline", config, parameters, as_json)
+        return
+    if until_stage is not None or only:
+        raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
+    request = last_request(output)
+    workflow = archive_workflow(request, output)
+    build_steps(with_cluster(with_workers(claimed(workflow), workers), cluster))
+    parameters = {**request.to_dict(), "output": output, **again}
+    call_flow("colorize", workflow.workspace, parameters, as_json)
