@@ -95,6 +95,7 @@ class ItemRecord:
     ) -> Self:
         """From objects. facts: what the stage's job says besides, values of JSON."""
         own = {
+            "version": VERSION,
             "key": key,
             "files": [file.to_dict() for file in files],
             "extras": [file.to_dict() for file in extras],

@@ -114,7 +114,7 @@ def root_of(workspace: Workspace, folder: Path, success: SuccessRecord) -> Path:
 
 
 def places(workspace: Workspace, source: str, output_root: Path | None) -> dict[str, Any]:
-    """Where a step's source and outputs lie, as fields of its `SuccessRecord`: in no fingerprint, as all may move.
+    """Where a step's source and outputs lie, for its `SuccessRecord`: in no fingerprint, all may move.
 
     source: a location; empty where the step has none of its own.
     """
