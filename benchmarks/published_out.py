@@ -23,6 +23,7 @@ from engine import run_workflow  # noqa: E402
 
 import tasks.engine.execute  # noqa: E402
 from storage.pictures.thumbnails import write_pack  # noqa: E402
+from storage.records.item_record import OutputFacts  # noqa: E402
 from storage.records.ledger import FileRecord, write_recorded  # noqa: E402
 from tasks.archive.workflow import archive_workflow  # noqa: E402
 from tasks.config.request import ColorizeRequest  # noqa: E402
@@ -79,28 +80,23 @@ def _copy(item: ColorizeItem) -> ItemResult:
         extras=[pack],
         num_photos=len(files),
         quarantined=[],
-        outputs=outputs,
+        outputs=[one.to_dict() for one in outputs],
     )
 
 
-def _facts(row: dict[str, Any], file: FileRecord) -> dict[str, Any]:
-    return {
-        "photo": row["path"],
-        "sha256": row["sha256"],
-        "offset": row["offset"],
-        "bytes": row["bytes"],
-        "output": file.path,
-        "format": "png",
-        "width": row["width"],
-        "height": row["height"],
-        "num_pages": 1,
-        "bits": 8,
-        "lossless": True,
-        "label": "",
-        "signed": False,
-        "said": {},
-        "max_dL": 0.0,
-    }
+def _facts(row: dict[str, Any], file: FileRecord) -> OutputFacts:
+    known = ("sha256", "offset", "bytes", "width", "height")
+    return OutputFacts(
+        photo=row["path"],
+        **{name: row[name] for name in known},
+        output=file.path,
+        format="png",
+        num_pages=1,
+        bits=8,
+        lossless=True,
+        label="",
+        max_dL=0.0,
+    )
 
 
 def _photo(seed: int) -> bytes:

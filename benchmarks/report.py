@@ -30,9 +30,11 @@ from playwright.sync_api import Page, sync_playwright
 from colorization.categories import CATEGORY_NAMES
 from storage.pictures.thumbnails import small_jpeg, write_pack
 from storage.records.fingerprint import hash_file
-from storage.records.ledger import record_path, write_json
+from storage.records.item_record import ItemRecord, OutputFacts
+from storage.records.ledger import FileRecord, record_path, write_json
 from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS
 from storage.records.names import STATE_NAME
+from storage.records.success_record import SuccessRecord
 from storage.records.tables import write_table
 from storage.records.workspace import Workspace
 from tasks.engine.verification import write_success
@@ -99,19 +101,15 @@ def write_archive(out: Path, count: int) -> None:
             outputs.append(_facts(photo, rng))
         chosen = [pictures[i] for i in rng.integers(64, size=len(outputs))]
         pack = write_pack(colour, chosen)
-        files = [
-            {"path": facts["output"], "bytes": 180_000, "sha256": _digest(facts["output"])}
-            for facts in outputs
-        ]
-        record = {
-            "key": "",
-            "files": files,
-            "extras": [pack.to_dict()],
-            "num_photos": _CHUNK,
-            "quarantined": [],
-            "outputs": outputs,
-        }
-        write_json(record_path(colour, name), record)
+        record = ItemRecord.of(
+            "",
+            files=[FileRecord(one.output, 180_000, _digest(one.output)) for one in outputs],
+            extras=[pack],
+            num_photos=_CHUNK,
+            quarantined=[],
+            outputs=[one.to_dict() for one in outputs],
+        )
+        write_json(record_path(colour, name), record.to_dict())
         items[name] = hash_file(record_path(colour, name))
     ingest.mkdir(parents=True)
     write_table(ingest / "manifest.parquet", manifest, MANIFEST_COLUMNS)
@@ -138,8 +136,18 @@ def _publish(
     facts = {"versions": {}, "host": "benchmark", "platform": ""}
     step = {"stage": stage, "key": "archive", "fingerprint": folder.name, "parts": parts}
     write_json(folder / "stage.json", step | facts)
-    success = {"root": root, "digest": stage, "items": items, "outputs": [], "counts": {}}
-    write_success(folder, success | {"seconds": 1.0, "peak_mb": 1.0})
+    success = SuccessRecord(
+        root=root,
+        fingerprint=folder.name,
+        digest=stage,
+        items=items,
+        outputs=(),
+        counts={},
+        computed_photos=0,
+        seconds=1.0,
+        peak_mb=1.0,
+    )
+    write_success(folder, success)
     workspace.set_current(stage, "archive", folder)
 
 
@@ -157,21 +165,23 @@ def _photo(position: int) -> dict[str, Any]:
     return own | size | known
 
 
-def _facts(photo: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+def _facts(photo: dict[str, Any], rng: np.random.Generator) -> OutputFacts:
     shares = rng.dirichlet([1, 1, 1, 2])
-    return {
-        "photo": photo["path"],
-        "output": f"{photo['path']}.color.jpg",
-        **{
-            name: photo[name] for name in ("sha256", "offset", "bytes", "format", "width", "height")
-        },
-        "shares": {n: round(float(s), 3) for n, s in zip(CATEGORY_NAMES, shares, strict=True)},
-        "colourfulness": round(float(rng.uniform(5, 60)), 2),
-        "uncertainty": round(float(rng.gamma(2, 2)), 2),
-        "max_dL": round(float(rng.uniform(0.2, 0.5)), 2),
-        "seconds": round(float(rng.uniform(0.1, 0.4)), 3),
-        "said": {},
-    }
+    known = ("sha256", "offset", "bytes", "format", "width", "height")
+    return OutputFacts(
+        photo=photo["path"],
+        output=f"{photo['path']}.color.jpg",
+        **{name: photo[name] for name in known},
+        num_pages=1,
+        bits=8,
+        lossless=False,
+        label="",
+        shares={n: round(float(s), 3) for n, s in zip(CATEGORY_NAMES, shares, strict=True)},
+        colourfulness=round(float(rng.uniform(5, 60)), 2),
+        uncertainty=round(float(rng.gamma(2, 2)), 2),
+        max_dL=round(float(rng.uniform(0.2, 0.5)), 2),
+        seconds=round(float(rng.uniform(0.1, 0.4)), 3),
+    )
 
 
 def _digest(text: str) -> str:

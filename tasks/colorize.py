@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from colorization.categories import CATEGORY_NAMES
 from colorization.merging.segmenter_names import is_import_path
 from storage.errors import NoInputError
 from storage.records.fingerprint import hash_file
-from storage.records.ledger import FileRecord, read_json, record_file, record_path
+from storage.records.item_record import ItemRecord, require_item
+from storage.records.ledger import read_json, record_file, record_path
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, WEIGHTS_NAME
 from storage.records.outputs import output_names
 from storage.records.tables import read_rows
@@ -25,7 +27,7 @@ from tasks.archive.ownership import place_of
 from tasks.archive.reuse import photo_key, take_over
 from tasks.archive.sweep import OutputTree
 from tasks.config.hints import read_hints, with_hints
-from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
 from tasks.jobs.items import spread_evenly
@@ -100,27 +102,26 @@ class _Photos:
         known = self._tree.known(folder)
         return take_over(self._step.workspace, self._archive.photos_root, items, known)
 
-    def finish(self, folder: Path, records: dict[str, Record]) -> Published:
+    def finish(self, folder: Path, records: dict[str, ItemRecord]) -> Published:
         """Settle what other outputs the tree holds, and make it a bag."""
-        quarantined = [row for record in records.values() for row in record["quarantined"]]
+        quarantined = [r.to_dict() for record in records.values() for r in record.quarantined]
         self._tree.journal(records.values(), folder, self._ingested, quarantined)
         tags = self._write_bag(records) if self._archive.bag else []
-        done = sum(len(record["outputs"]) for name, record in records.items() if name != SHEET_ITEM)
+        done = sum(len(record.outputs) for record in records.values())
         return Published(outputs=tags, counts={"done": done})
 
     def settle(self, folder: Path) -> None:
         """As `finish`, of a step that is published as it is."""
         success = read_success(folder)
         assert success is not None, "only a published step is settled"
-        found = {name: read_json(record_path(folder, name)) for name in success["items"]}
-        records = {name: record for name, record in found.items() if record is not None}
+        records = {n: require_item(record_path(folder, n)) for n in success.items}
         quarantined = read_rows(folder / QUARANTINE_NAME)
         self._tree.journal(records.values(), folder, self._ingested, quarantined)
         if self._archive.bag and self._tree.is_mixed:
-            tags = [record_file(folder, path).to_dict() for path in self._write_bag(records)]
-            names = {tag["path"] for tag in tags}
-            kept = [file for file in success["outputs"] if file["path"] not in names]
-            write_success(folder, success | {"outputs": [*kept, *tags]})
+            tags = [record_file(folder, path) for path in self._write_bag(records)]
+            names = {tag.path for tag in tags}
+            kept = [file for file in success.outputs if file.path not in names]
+            write_success(folder, replace(success, outputs=(*kept, *tags)))
 
     def sweep(self) -> dict[str, int]:
         """Remove what is replaced or asked to go, and say what is kept."""
@@ -149,16 +150,16 @@ class _Photos:
         )
         return [row | {"output": names[inside + row["path"]]} for row in manifest]
 
-    def _write_bag(self, records: dict[str, Record]) -> list[Path]:
-        files = [file for record in records.values() for file in record["files"]]
-        payload = [FileRecord(**file) for file in [*files, *self._tree.payload()]]
-        return write_bag(self._archive.output, payload, {})
+    def _write_bag(self, records: dict[str, ItemRecord]) -> list[Path]:
+        files = [file for record in records.values() for file in record.files]
+        return write_bag(self._archive.output, [*files, *self._tree.payload()], {})
 
 
 def _nothing(step: Step, ingested: Path) -> str:
     """That an archive holds no photo to colour, with all that was found or left out, by count."""
-    success = read_success(ingested) or {"counts": {}}
-    counts = {name: count for name, count in success["counts"].items() if name != "done" and count}
+    success = read_success(ingested)
+    found_counts = success.counts if success is not None else {}
+    counts = {name: count for name, count in found_counts.items() if name != "done" and count}
     if "ignored" in counts:
         counts["text beside photos"] = counts.pop("ignored")
     refused = read_rows(ingested / QUARANTINE_NAME)

@@ -9,9 +9,10 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from colorization.metrics.scores import SCORE_NAMES
+from storage.records.item_record import ItemRecord
 from storage.records.names import RESULTS_NAME
 from storage.records.tables import read_table
-from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step
 from tasks.jobs.stage_items import METHODS, EvaluateItem
 
@@ -52,5 +53,5 @@ def score_table(ref: StageRef) -> list[dict[str, Any]]:
     ]
 
 
-def _finish(folder: Path, records: dict[str, Record]) -> Published:
-    return Published(counts={"done": records["results"]["num_photos"]})
+def _finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
+    return Published(counts={"done": records["results"].num_photos})

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.errors import may_pass
 from storage.records.fingerprint import hash_value
+from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json, write_json
 from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, Quarantined
 from storage.records.names import GENERATION_NAME, LISTING_NAME, MANIFEST_NAME, SEEN_NAME
@@ -23,7 +24,7 @@ from storage.sources.catalogue import Arranged, Entry
 from storage.sources.datasets import arrange
 from storage.sources.entries import Problem
 from storage.sources.source import open_source
-from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.progress import Terminal
 from tasks.engine.source_news import LISTING_COLUMNS, listing_rows
 from tasks.engine.stages import StageRef, Step, same_but_for
@@ -53,7 +54,7 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
         _keep_basis(step, folder)
         return _items(step, folder, _photos_to_read(step, arranged(), _known(folder)))
 
-    def finish(folder: Path, records: dict[str, Record]) -> Published:
+    def finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
         return _finish(step, folder, arranged(), records, run.terminal)
 
     return execute(step, upstream, run, Work(items=items, finish=finish))
@@ -131,7 +132,8 @@ def _keep_basis(step: Step, folder: Path) -> None:
         write_json(basis / GENERATION_NAME, {"generation": 0, "positions": {}})
         return
     seen = read_rows(earlier / SEEN_NAME)
-    if not is_same_place(step.workspace, read_success(earlier) or {}, step.place):
+    success = read_success(earlier)
+    if success is None or not is_same_place(step.workspace, success, step.place):
         seen = [row | {"stamp": ""} for row in seen]  # of other files, until they have been read
     write_table(basis / SEEN_NAME, seen, SEEN_COLUMNS)
     write_table(basis / MANIFEST_NAME, read_rows(earlier / MANIFEST_NAME), MANIFEST_COLUMNS)
@@ -166,13 +168,13 @@ def _finish(
     step: Step,
     folder: Path,
     arranged: Arranged,
-    records: dict[str, Record],
+    records: dict[str, ItemRecord],
     terminal: Terminal,
 ) -> Published:
     known = _known(folder)
     for photo in _photos_to_read(step, arranged, known):  # what was known of these is out of date
         known.pop(printable(photo["path"]), None)
-    known |= {row["path"]: row for record in records.values() for row in record["seen"]}
+    known |= {row["path"]: row for record in records.values() for row in record.facts["seen"]}
     seen = []
     for order, entry in enumerate(arranged.entries):
         row = known.get(printable(entry.file.path))
@@ -219,7 +221,7 @@ def _finish(
             **_not_zero(
                 {
                     **arranged.left_out,
-                    "ignored": sum(record["num_ignored"] for record in records.values()),
+                    "ignored": sum(record.facts["num_ignored"] for record in records.values()),
                     "left out by limit": selected.num_left_out,
                     "listed but missing": arranged.num_listed_missing,
                 }

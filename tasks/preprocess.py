@@ -10,13 +10,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.errors import UsageError
+from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json
 from storage.records.manifest import SPLITS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, ROWS_NAME, STORE_NAME
 from storage.records.tables import read_rows, write_table
 from storage.shards.writing import create_array, shard_of
 from tasks.engine.estimate import photo_bytes
-from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.jobs.preprocess import ROW_COLUMNS, ShardItem, variants_of
 
@@ -28,7 +29,7 @@ def preprocess(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def items(folder: Path) -> list[ShardItem]:
         return _shard_items(step, folder)
 
-    def finish(folder: Path, records: dict[str, Record]) -> Published:
+    def finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
         return _finish(step, folder, records)
 
     def num_bytes(item: ShardItem) -> int:
@@ -77,13 +78,13 @@ def _identity(item: ShardItem) -> list[Any]:
     return [item.split, item.shard, [[p["position"], p["sha256"]] for p in item.photos]]
 
 
-def _finish(step: Step, folder: Path, records: dict[str, Record]) -> Published:
+def _finish(step: Step, folder: Path, records: dict[str, ItemRecord]) -> Published:
     manifest = read_rows(step.workspace.current("ingest", step.key) / MANIFEST_NAME)
     photos = {(row["split"], row["position"]): row for row in manifest}
     rows = [
         row | {"label": photos[row["split"], row["position"]]["label"]}
         for name in sorted(records)
-        for row in records[name]["rows"]
+        for row in records[name].facts["rows"]
     ]
     located = [row | {"path": photos[row["split"], row["position"]]["path"]} for row in rows]
     write_table(folder / ROWS_NAME, located, ROW_COLUMNS)

@@ -14,6 +14,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.records.fingerprint import hash_value
+from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json
 from storage.records.names import (
     CARD_NAME,
@@ -26,7 +27,7 @@ from storage.records.names import (
 )
 from storage.records.tables import read_table
 from tasks.config.model import TrainConfig
-from tasks.engine.execute import Published, Record, Run, Work, execute
+from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.progress import StepProgress
 from tasks.engine.stages import StageRef, Step, digest_of
 from tasks.graph import SHARED, training_files
@@ -130,10 +131,11 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
         thread.join()
 
 
-def _finish(folder: Path, records: dict[str, Record]) -> Published:
+def _finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
     (folder / PROGRESS_NAME).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS_NAME, ignore_errors=True)
     record = records["weights"]
-    rollbacks = {"rollbacks": record["rollbacks"]} if record["rollbacks"] else {}
-    counts = {"done": record["num_photos"], "epochs": record["epochs"], **rollbacks}
+    num_rollbacks, num_epochs = record.facts["rollbacks"], record.facts["epochs"]
+    rollbacks = {"rollbacks": num_rollbacks} if num_rollbacks else {}
+    counts = {"done": record.num_photos, "epochs": num_epochs, **rollbacks}
     return Published(counts=counts)

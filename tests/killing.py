@@ -133,8 +133,8 @@ def _lasting(path: Path) -> bytes:
     success = read_success(path.parent)
     assert success is not None, path
     keep = ("root", "fingerprint", "digest", "counts")
-    names = [output["path"] for output in success["outputs"]]
-    kept = {key: success[key] for key in keep} | {"items": sorted(success["items"])}
+    names = [output.path for output in success.outputs]
+    kept = {key: getattr(success, key) for key in keep} | {"items": sorted(success.items)}
     return json.dumps([kept, names], sort_keys=True).encode()
 
 

@@ -12,13 +12,13 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from storage.errors import LockedError, OutputError
+from storage.errors import DamagedError, LockedError, OutputError
 from storage.records.fingerprint import hash_bytes, hash_file
 
 PARTIAL = ".partial"
@@ -34,6 +34,11 @@ class FileRecord:
     """Relative to the folder that the record belongs to, with forward slashes."""
     bytes: int
     sha256: str
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """From JSON, which may say more of it. Raises KeyError."""
+        return cls(value["path"], value["bytes"], value["sha256"])
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -143,10 +148,31 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read a JSON object; None where the file is missing, unreadable or is not one."""
     try:
-        value = json.loads(path.read_bytes())
+        with path.open("rb", buffering=0) as file:  # whole at once: a buffer costs a third more
+            value = json.loads(file.read())
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def check_version(value: Mapping[str, Any], version: int, place: Path | None) -> None:
+    """Refuse a JSON object of a version that is not known; one without any is of the first.
+
+    place: its file. Raises DamagedError.
+    """
+    if (found := value.get("version", 1)) != version:
+        raise DamagedError(
+            f"Expected version {version} of {place or 'a record'}, got {found!r}: a later Chromaflow wrote it, or it "
+            "is damaged. Update Chromaflow; or remove the file, and what it records is made again."
+        )
+
+
+def misshapen(place: Path | None, error: Exception) -> DamagedError:
+    """Of a file of a known version that lacks what that version has, or has more. error: says what."""
+    return DamagedError(
+        f"Expected {place or 'a record'} as its version has it, got another: {type(error).__name__} {error}. Update "
+        "Chromaflow; or remove the file, and what it records is made again."
+    )
 
 
 def record_path(folder: Path, name: str) -> Path:
@@ -161,21 +187,21 @@ def record_file(root: Path, path: Path) -> FileRecord:
 
 
 def damage(
-    root: Path, record: dict[str, Any], hash_of: Callable[[Path], str] = hash_file
+    root: Path, record: FileRecord, hash_of: Callable[[Path], str] = hash_file
 ) -> str | None:
     """What is wrong with a recorded file: None, or 'PATH is missing' or 'PATH has changed'.
 
     hash_of: how its SHA-256 is found; by default it is read.
     """
-    path = root / record["path"]
+    path = root / record.path
     try:
-        if path.stat().st_size == record["bytes"] and hash_of(path) == record["sha256"]:
+        if path.stat().st_size == record.bytes and hash_of(path) == record.sha256:
             return None
     except (FileNotFoundError, NotADirectoryError):
-        return f"{record['path']} is missing"
+        return f"{record.path} is missing"
     except OSError as error:
-        return f"{record['path']} cannot be read: {error.strerror}"
-    return f"{record['path']} has changed"
+        return f"{record.path} cannot be read: {error.strerror}"
+    return f"{record.path} has changed"
 
 
 def remove_partials(folder: Path, *, deep: bool = True) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from storage.errors import LockedError
 from storage.reading import RemoteError
-from storage.records.ledger import read_json
+from storage.records.item_record import read_items
 from storage.records.names import OWNER_NAME, STATE_NAME
 from storage.records.workspace import Workspace
 from storage.remote.folder import working_copy
@@ -71,7 +71,7 @@ class Mirrors:
     def _kept_files(self, mirror: Mirror, archive: ArchiveConfig) -> list[str]:
         """Outputs that no step names, what is recorded of them, and whose the folder is."""
         outputs = {
-            output.place(self._workspace) / file["path"]
+            output.place(self._workspace) / file.path
             for output in recorded_kept(self._workspace)
             for file in output.files
         }
@@ -181,10 +181,10 @@ def _mirrors(workflow: Workflow) -> list[Mirror]:
 
 def _output_files(folder: Path, root: Path) -> set[Path]:
     """The files of a published step that lie outside its folder."""
-    success = read_success(folder) or {"outputs": []}
-    records = [read_json(path) or {"files": []} for path in (folder / "done").glob("*.json")]
-    files = {root / file["path"] for record in records for file in record["files"]}
-    beside = {Path(os.path.normpath(folder / file["path"])) for file in success["outputs"]}
+    success = read_success(folder)
+    files = {root / file.path for record in read_items(folder / "done") for file in record.files}
+    outputs = success.outputs if success is not None else ()
+    beside = {Path(os.path.normpath(folder / file.path)) for file in outputs}
     return files | {path for path in beside if not path.is_relative_to(folder)}
 
 

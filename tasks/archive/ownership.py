@@ -217,7 +217,7 @@ def _with_path(workflow: Workflow, archive: ArchiveConfig, path: str) -> Workflo
 def _is_same_archive(workflow: Workflow, archive: ArchiveConfig, number: int) -> bool:
     """Whether a source holds what was coloured of an archive: the same paths, sizes and bytes."""
     coloured = {
-        output.facts["photo"]: output.facts
+        output.facts.photo: output.facts
         for output in known_outputs(Workspace(workflow.workspace))
         if output.photo[0] == number and not output.aside
     }
@@ -225,12 +225,12 @@ def _is_same_archive(workflow: Workflow, archive: ArchiveConfig, number: int) ->
         return False
     source = archive_source(workflow, archive)
     files = {entry.file.path: entry.file for entry in arrange(source, "plain").entries}
-    alike = [p for p, f in coloured.items() if p in files and files[p].bytes == f["bytes"]]
+    alike = [p for p, f in coloured.items() if p in files and files[p].bytes == f.bytes]
     if len(alike) < _SAME_SHARE * len(coloured):
         return False
     step = max(1, len(alike) // _SAMPLE)
     sample = sorted(alike)[::step]
-    same = sum(_hash(source, files[path]) == coloured[path]["sha256"] for path in sample)
+    same = sum(_hash(source, files[path]) == coloured[path].sha256 for path in sample)
     return bool(same >= _SAME_SHARE * len(sample))
 
 

@@ -44,7 +44,7 @@ def take_over(
     root: of the output tree. known: all outputs in it. Files that lie under another name are linked
     to the one that is wanted.
     """
-    ready = {(*output.photo, output.facts.get("key")): output for output in known}
+    ready = {(*output.photo, output.facts.key): output for output in known}
     left, done = [], set()
     for item in items:
         if isinstance(item, ColorizeItem) and not isinstance(item, SheetItem):
@@ -68,7 +68,7 @@ def _ready(
             continue
         wanted = renamed(output, row["output"])
         for source, target in zip(output.files, wanted.files, strict=True):
-            here, there = output.place(workspace) / source["path"], root / target["path"]
+            here, there = output.place(workspace) / source.path, root / target.path
             if here != there and ledger.damage(root, target) is not None:
                 link_file(here, there)
         yield ReadyPhoto(

@@ -13,6 +13,8 @@ from typing import Any
 
 from storage.errors import is_policy
 from storage.records import ledger
+from storage.records.item_record import ItemRecord, read_items
+from storage.records.ledger import FileRecord
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
 from storage.records.outputs import aside_name
 from storage.records.tables import read_rows
@@ -115,12 +117,12 @@ class OutputTree:
         for new, old in moved.items():
             place = old.place(self._workspace)
             for source, target in zip(old.files, new.files, strict=True):
-                link_file(place / source["path"], place / target["path"])
+                link_file(place / source.path, place / target.path)
         keep(self._workspace, [*kept, *moved])
 
     def journal(
         self,
-        records: Iterable[Mapping[str, Any]],
+        records: Iterable[ItemRecord],
         folder: Path,
         ingested: Path,
         quarantined: Iterable[Mapping[str, Any]],
@@ -130,7 +132,7 @@ class OutputTree:
         records: of its items. ingested: folder of the ingest step. quarantined: rows of the step.
         """
         own = [o for r in records for o in outputs_of(r, self._workspace, folder, self._root)]
-        self._files = {file["path"]: file["sha256"] for o in own for file in o.files}
+        self._files = {file.path: file.sha256 for o in own for file in o.files}
         judge = _Judge.of(ingested, quarantined, self._archive, own)
         kept: list[Output] = []
         leaving: list[Output] = []
@@ -164,29 +166,29 @@ class OutputTree:
     def _remove(self, output: Output) -> None:
         """Delete an output's files, the photo last. What was changed since is somebody's, and stays."""
         place, is_orphan = output.place(self._workspace), output.why in ORPHANS
-        photo = next(file for file in output.files if file["path"] == output.name)
+        photo = next(file for file in output.files if file.path == output.name)
         if (place / output.name).exists() and ledger.damage(place, photo) is not None:
             if is_orphan:
                 self.swept.theirs.append(output.name)
             return
         for file in sorted(output.files, key=lambda file: file is photo):
-            is_named = place == self._root and file["path"] in self._files
+            is_named = place == self._root and file.path in self._files
             if not is_named and ledger.damage(place, file) is None:
-                (place / file["path"]).unlink()
+                (place / file.path).unlink()
         if is_orphan:
             self.swept.deleted.append(output.name)
 
     def done(self, folder: Path) -> list[Output]:
         """What the done records of a step's folder name."""
-        records = (ledger.read_json(path) for path in sorted((folder / "done").glob("*.json")))
-        return [o for r in records if r for o in outputs_of(r, self._workspace, folder, self._root)]
+        records = read_items(folder / "done")
+        return [o for r in records for o in outputs_of(r, self._workspace, folder, self._root)]
 
     @property
     def is_mixed(self) -> bool:
         """Whether the tree holds, or held, more than the step's own outputs."""
         return bool(self.swept.kept or self._leaving)
 
-    def payload(self) -> list[dict[str, Any]]:
+    def payload(self) -> list[FileRecord]:
         """Records of the kept outputs' files below the root, for a bag's manifest."""
         mine = [o for o in self.swept.kept if o.place(self._workspace) == self._root]
         return [file for output in mine for file in output.files]
@@ -195,7 +197,7 @@ class OutputTree:
         """Of the step that was current, of those that were never finished, of items made again."""
         for other, is_current in self._other_folders(folder.resolve()):
             root = self._root_of(other)
-            for record in _records(other):
+            for record in [*read_items(other / "done"), *records_aside(other)]:
                 for output in outputs_of(record, self._workspace, other, root):
                     if is_current or self._damage(output) is None:
                         yield output
@@ -238,7 +240,7 @@ class OutputTree:
     def _present(self, output: Output) -> list[bool]:
         """Of each of its files, whether it is there."""
         place = output.place(self._workspace)
-        return [(place / file["path"]).is_file() for file in output.files]
+        return [(place / file.path).is_file() for file in output.files]
 
     def _is_lost(self, output: Output) -> bool:
         """Whether there is nothing to keep: no photo, or a run that died had begun to delete it."""
@@ -298,11 +300,3 @@ class _Judge:
         if path in self.present:
             return REPLACED if self.present[path] != sha256 else UNUSABLE
         return GONE
-
-
-def _records(folder: Path) -> Iterator[dict[str, Any]]:
-    for path in sorted((folder / "done").glob("*.json")):
-        record = ledger.read_json(path)
-        if record is not None:
-            yield record
-    yield from records_aside(folder)

@@ -12,6 +12,7 @@ from typing import Any
 
 from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
+from storage.records.item_record import read_item
 from tasks.config.hints import HINTS
 from tasks.engine.stages import Step
 from tasks.engine.verification import read_success
@@ -49,24 +50,24 @@ def adopt(
     now done.
     """
     wanted = {key: name for name, key in keys.items()}
-    published = (read_success(earlier) or {"items": {}})["items"]
+    published = read_success(earlier)
     adopted = set()
-    for item, digest in published.items():
+    for item, digest in published.items.items() if published is not None else ():
         path = ledger.record_path(earlier, item)
-        record = ledger.read_json(path)
-        name = wanted.get(record["key"]) if record else None
+        record = read_item(path)
+        name = wanted.get(record.key) if record else None
         if record is None or name is None or hash_of(path) != digest:
             continue
-        if any(again(row["code"]) for row in record["quarantined"]):
+        if any(again(row.code) for row in record.quarantined):
             continue
-        files = record["files"]
+        files, extras = record.files, record.extras
         if any(ledger.damage(root or earlier, file, hash_of) for file in files):
             continue
-        if any(ledger.damage(earlier, file, hash_of) for file in record["extras"]):
+        if any(ledger.damage(earlier, file, hash_of) for file in extras):
             continue
-        for file in [*([] if root else files), *record["extras"]]:
-            _link(earlier / file["path"], folder / file["path"])
-        ledger.write_json(ledger.record_path(folder, name), record)
+        for file in [*([] if root else files), *extras]:
+            _link(earlier / file.path, folder / file.path)
+        ledger.write_json(ledger.record_path(folder, name), record.to_dict())
         adopted.add(name)
     return adopted
 

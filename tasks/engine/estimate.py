@@ -95,15 +95,15 @@ def photo_bytes(config: Mapping[str, Any]) -> float:
 
 def _num_ingested(workspace: Workspace, key: str) -> int:
     success = read_success(workspace.current("ingest", key))
-    return int(success["counts"]["done"]) if success else 0
+    return success.counts["done"] if success else 0
 
 
 def _seconds(step: Step, num_photos: int) -> float:
     """By the rate of the step's last run, or the usual one."""
     rate = _USUAL_RATES.get(step.stage, 100.0)
     success = read_success(step.workspace.current(step.stage, step.key))
-    if success and success["computed_photos"] and success["seconds"]:
-        rate = success["computed_photos"] / success["seconds"]
+    if success and success.computed_photos and success.seconds:
+        rate = success.computed_photos / success.seconds
     return num_photos / rate
 
 

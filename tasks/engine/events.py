@@ -17,6 +17,7 @@ from typing import Any
 
 from storage.errors import OutputError, UsageError
 from storage.records.ledger import read_json, sync_folder
+from storage.records.manifest import Quarantined
 from storage.records.names import EVENTS_NAME, PLAN_NAME, RESULT_NAME
 from storage.records.workspace import Workspace
 from storage.visible import ascii_json, visible
@@ -77,10 +78,11 @@ class EventLog:
         self._torn = False
 
 
-def quarantine_events(log: EventLog, step: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """An event a photo. rows: of a quarantine table."""
+def quarantine_events(log: EventLog, step: str, rows: Iterable[Quarantined]) -> None:
+    """An event a photo."""
     for row in rows:
-        log.write("photo_quarantined", step=step, **{k: row[k] for k in ("path", "code", "detail")})
+        found = {"path": row.path, "code": row.code, "detail": row.detail}
+        log.write("photo_quarantined", step=step, **found)
 
 
 def run_ids(workspace: Workspace) -> list[str]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from storage.errors import is_policy, may_pass
 from storage.records.fingerprint import hash_value
-from storage.records.ledger import read_json, record_path
+from storage.records.item_record import ItemRecord, read_item, require_item
+from storage.records.ledger import record_path
 from storage.records.manifest import Quarantined
 from tasks.compute.cluster import Cluster, fan_out
 from tasks.config.model import Workflow
@@ -34,7 +35,6 @@ from tasks.engine.superseded import drop_records_aside, remove_superseded, set_a
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
 from tasks.jobs.timing import TimedResult, do_timed
 
-Record = dict[str, Any]
 OnResult = Callable[[ItemResult], None]
 
 
@@ -97,7 +97,7 @@ class Work:
 
     items: Callable[[Path], Sequence[WorkItem]]
     """All items of the step, given its folder."""
-    finish: Callable[[Path, dict[str, Record]], Published]
+    finish: Callable[[Path, dict[str, ItemRecord]], Published]
     """Given the folder and the records by item name."""
     by_photo: bool = True
     """Whether progress counts photos; else it counts items."""
@@ -210,26 +210,24 @@ def _publish(
 ) -> StageRef:
     """Publish what the records of all items say. left: those that this run computed."""
     folder = decision.folder
-    records = {item.name: read_json(record_path(folder, item.name)) or {} for item in items}
+    records = {item.name: require_item(record_path(folder, item.name)) for item in items}
     published = work.finish(folder, records)
     if decision.step.output_root is None:
         remove_superseded(folder, records.values())
-    quarantined = [row for record in records.values() for row in record["quarantined"]]
-    of_step = [row.to_dict() for row in published.quarantined]
-    failed = [row for row in of_step if not is_policy(row["code"])]
+    quarantined = [row for record in records.values() for row in record.quarantined]
+    failed = [row for row in published.quarantined if not is_policy(row.code)]
     quarantine_events(run.events, decision.step.label, failed)
-    quarantined += of_step
     contents = {
-        name: [file["sha256"] for file in record["files"]]
+        name: [file.sha256 for file in files]
         for name, record in records.items()
-        if record["files"]
+        if (files := record.files)
     }
     return publish(
         decision,
         items=records,
         outputs=published.outputs,
         identity=[contents, hash_value(published.identity)],
-        quarantined=quarantined,
+        quarantined=[*quarantined, *published.quarantined],
         counts=published.counts,
         computed=len(left),
         computed_photos=_num_photos(left),
@@ -271,8 +269,9 @@ def _reporting(step: Step, run: Run, folder: Path, on_result: OnResult) -> OnRes
 
     def report(result: ItemResult) -> None:
         assert isinstance(result, TimedResult)
-        record = read_json(record_path(folder, result.name)) or {"quarantined": []}
-        failed = [row for row in record["quarantined"] if not is_policy(row["code"])]
+        record = read_item(record_path(folder, result.name))
+        refused = record.quarantined if record is not None else ()
+        failed = [row for row in refused if not is_policy(row.code)]
         quarantine_events(run.events, step.label, failed)
         run.events.write(
             "item_done",

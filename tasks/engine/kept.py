@@ -11,13 +11,15 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from storage.errors import OutputError
 from storage.records import ledger
 from storage.records.fingerprint import hash_value
+from storage.records.item_record import ItemRecord, OutputFacts
+from storage.records.ledger import FileRecord
 from storage.records.names import PACKS_FOLDER
 from storage.records.outputs import files_of, stem_of
 from storage.records.workspace import Workspace
@@ -41,9 +43,8 @@ _VERSION = 1
 class Output:
     """A coloured photo: what its record says of it, and where its files lie."""
 
-    facts: dict[str, Any]
-    """As a record's `outputs` have them."""
-    files: tuple[dict[str, Any], ...]
+    facts: OutputFacts
+    files: tuple[FileRecord, ...]
     """Records of the photo, its sidecar and its map, relative to `root`."""
     root: str
     """Of the output tree, relative to the workspace."""
@@ -65,12 +66,12 @@ class Output:
     @property
     def photo(self) -> tuple[int, str, str]:
         """Archive, path and SHA-256 of its original."""
-        return self.facts.get("archive", 0), self.facts["photo"], self.facts["sha256"]
+        return self.facts.archive, self.facts.photo, self.facts.sha256
 
     @property
     def name(self) -> str:
         """Of the colour photo, relative to its root."""
-        return str(self.facts["output"])
+        return self.facts.output
 
     @property
     def stem(self) -> str:
@@ -80,53 +81,68 @@ class Output:
     @property
     def content(self) -> str:
         """SHA-256 of the colour photo."""
-        return next(str(file["sha256"]) for file in self.files if file["path"] == self.name)
+        return next(file.sha256 for file in self.files if file.path == self.name)
 
     def place(self, workspace: Workspace) -> Path:
         """The folder that its files lie in."""
         return Path(os.path.normpath(workspace.root.resolve() / self.root))
 
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any], path: Path) -> Output:
+        """From JSON of the store's file `path`. Raises DamagedError."""
+        try:
+            facts = OutputFacts.from_dict(value["facts"], path)
+            files = tuple(FileRecord.from_dict(file) for file in value["files"])
+            return cls(**{**value, "facts": facts, "files": files, "group": path.stem})
+        except (KeyError, TypeError) as error:
+            raise ledger.misshapen(path, error) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, for a file of the store."""
+        entry = {field.name: getattr(self, field.name) for field in fields(self)}
+        del entry["group"]
+        files = [file.to_dict() for file in self.files]
+        return entry | {"facts": self.facts.to_dict(), "files": files}
+
 
 def renamed(output: Output, stem: str, **changes: Any) -> Output:
     """An output whose files bear another name. changes: of its fields besides."""
-    names = {file["path"]: stem + file["path"].removeprefix(output.stem) for file in output.files}
+    names = {file.path: stem + file.path.removeprefix(output.stem) for file in output.files}
     return replace(
         output,
-        facts=output.facts | {"output": names[output.name]},
-        files=tuple(file | {"path": names[file["path"]]} for file in output.files),
+        facts=replace(output.facts, output=names[output.name]),
+        files=tuple(replace(file, path=names[file.path]) for file in output.files),
         group="",
         **changes,
     )
 
 
 def outputs_of(
-    record: Mapping[str, Any], workspace: Workspace, folder: Path, root: Path
+    record: ItemRecord, workspace: Workspace, folder: Path, root: Path
 ) -> Iterator[Output]:
     """The outputs of an item's record. folder: of its step. root: of the output tree."""
-    by_name = {file["path"]: file for file in record["files"]}
-    packs = [e["path"] for e in record["extras"] if e["path"].startswith(f"{PACKS_FOLDER}/")]
-    step = _relative(folder, workspace)
-    for place, facts in enumerate(record.get("outputs", ())):
-        if facts["output"] in by_name:
+    by_name = {file.path: file for file in record.files}
+    pack, step = record.pack, _relative(folder, workspace)
+    for place, facts in enumerate(record.outputs):
+        if facts.output in by_name:
             yield Output(
                 facts=facts,
-                files=tuple(by_name[name] for name in files_of(facts["output"], by_name)),
+                files=tuple(by_name[name] for name in files_of(facts.output, by_name)),
                 root=_relative(root, workspace),
                 step=step,
-                pack=f"{step}/{packs[0]}" if packs else "",
+                pack=f"{step}/{pack}" if pack else "",
                 picture=place,
             )
 
 
 def read_kept(workspace: Workspace) -> list[Output]:
-    """All that is kept, that which is being deleted included."""
+    """All that is kept, that which is being deleted included. Raises DamagedError."""
     found = []
     for path in sorted((workspace.root / STORE_NAME).glob("*.json")):
         value = ledger.read_json(path)
-        if value is not None and value.get("version") == _VERSION:
-            for entry in value["outputs"]:
-                files = tuple(entry.pop("files"))
-                found.append(Output(**entry, files=files, group=path.stem))
+        if value is not None:
+            ledger.check_version(value, _VERSION, path)
+            found += [Output.from_dict(entry, path) for entry in value["outputs"]]
     return found
 
 
@@ -143,7 +159,7 @@ def keep(workspace: Workspace, outputs: Iterable[Output]) -> None:
         groups[output.group or _group_of(output)].append(output)
     before = {path.stem: path for path in store.glob("*.json")}
     for name, members in sorted(groups.items()):
-        entries = [_entry(_with_own_pack(workspace, output)) for output in members]
+        entries = [_with_own_pack(workspace, output).to_dict() for output in members]
         value = {"version": _VERSION, "outputs": sorted(entries, key=_by_name)}
         if name not in before or ledger.read_json(before[name]) != value:
             ledger.write_json(store / f"{name}.json", value)
@@ -203,12 +219,6 @@ def _with_own_pack(workspace: Workspace, output: Output) -> Output:
     if not (workspace.root / own).exists():
         link_file(source, workspace.root / own)
     return replace(output, pack=own)
-
-
-def _entry(output: Output) -> dict[str, Any]:
-    entry = asdict(output)
-    del entry["group"]
-    return entry | {"files": list(output.files)}
 
 
 def _by_name(entry: Mapping[str, Any]) -> str:

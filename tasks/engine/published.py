@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from storage.records.item_record import ItemRecord, read_item
 from storage.records.ledger import read_json, record_path
 from storage.records.names import SUCCESS_NAME
+from storage.records.success_record import SuccessRecord
 from storage.records.workspace import Workspace
 from tasks.engine.stages import StepName
 from tasks.engine.verification import read_success, source_at
@@ -21,7 +23,7 @@ class PublishedStep:
     workspace: Workspace
     folder: Path
     recorded: dict[str, Any]
-    success: dict[str, Any]
+    success: SuccessRecord
 
     @property
     def label(self) -> str:
@@ -36,7 +38,7 @@ class PublishedStep:
     @property
     def digest(self) -> str:
         """Of its output."""
-        return str(self.success["digest"])
+        return self.success.digest
 
     @property
     def upstream(self) -> dict[str, str]:
@@ -56,14 +58,14 @@ class PublishedStep:
     @property
     def source(self) -> str:
         """Where an ingest's photos come from."""
-        if "source" in self.success:
+        if self.success.source is not None:
             return source_at(self.workspace, self.success)
         return str(self.config["source"])  # of a version that hashed it
 
-    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def records(self) -> Iterator[tuple[str, ItemRecord]]:
         """Name and record of every item."""
-        for name in sorted(self.success["items"]):
-            record = read_json(record_path(self.folder, name))
+        for name in sorted(self.success.items):
+            record = read_item(record_path(self.folder, name))
             if record is not None:
                 yield name, record
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from storage.errors import explain_reason, may_pass
 from storage.records import ledger
+from storage.records.item_record import read_item
 from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, QUARANTINE_NAME, SEEN_NAME
 from storage.records.tables import read_rows, write_table
@@ -71,9 +72,11 @@ def forget(folder: Path, stage: str, retry: Retry, *, published: bool) -> set[st
 
 
 def _holds(record_file: Path, retry: Retry) -> bool:
-    record = ledger.read_json(record_file) or {}
-    rows = [*record.get("quarantined", ()), *record.get("seen", ())]
-    return any(retry.wants(row["code"]) for row in rows)
+    record = read_item(record_file)
+    if record is None:
+        return False
+    codes = [row.code for row in record.quarantined]
+    return any(map(retry.wants, codes + [row["code"] for row in record.facts.get("seen", ())]))
 
 
 def _begin_generation(folder: Path, retry: Retry) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from typing import Any
 from storage.errors import DamagedError, is_policy
 from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
+from storage.records.item_record import read_item
 from storage.records.known_hashes import KnownHashes
-from storage.records.manifest import QUARANTINE_COLUMNS
+from storage.records.manifest import QUARANTINE_COLUMNS, Quarantined
 from storage.records.names import QUARANTINE_NAME, SUCCESS_NAME
+from storage.records.success_record import SuccessRecord
 from storage.records.tables import write_table
 from storage.records.workspace import Workspace
 from tasks.engine.changes import as_json, changes
@@ -77,7 +79,7 @@ class Step:
         """stage/key."""
         return f"{self.stage}/{self.key}"
 
-    def places(self) -> dict[str, str]:
+    def places(self) -> dict[str, Any]:
         """Where its source and its outputs lie, kept in _SUCCESS.json."""
         return places(self.workspace, self.place, self.output_root)
 
@@ -153,10 +155,10 @@ def decide(
     fingerprint = hash_value(parts)
     folder = step.workspace.stage_dir(step.stage, step.key, fingerprint)
     success = read_success(folder)
-    published = False
+    published, digest = False, success.digest if success is not None else None
     if success is not None:
         reasons = _damage(step, folder, success)
-        published, digest = not reasons, success["digest"]
+        published = not reasons
         if published and retry is not None and (reasons := find_again(folder, retry)):
             digest = None  # a photo that can be used now changes it
         action = "partial" if reasons else "skip"
@@ -201,7 +203,7 @@ def prepare(decision: Decision) -> set[str]:
     _remove_partials(decision)
     success = read_success(folder)
     if success is not None:
-        outputs = {output["path"] for output in success["outputs"]}
+        outputs = {output.path for output in success.outputs}
         for name in find_damage(folder, success, step.output_root or folder, step.hashes.hash):
             if name in outputs:
                 (folder / name).unlink(missing_ok=True)
@@ -236,7 +238,7 @@ def publish(
     items: Iterable[str],
     outputs: Iterable[Path],
     identity: Iterable[Any],
-    quarantined: Iterable[dict[str, Any]],
+    quarantined: Iterable[Quarantined],
     counts: dict[str, int],
     computed: int,
     computed_photos: int,
@@ -250,23 +252,25 @@ def publish(
     """
     step, folder = decision.step, decision.folder
     _remove_partials(decision)  # of a worker that died while the run went on
-    quarantined = sorted(quarantined, key=lambda row: (str(row["path"]), str(row["code"])))
-    num_filtered = sum(is_policy(row["code"]) for row in quarantined)
+    quarantined = sorted(quarantined, key=lambda row: (row.path, row.code))
+    num_filtered = sum(is_policy(row.code) for row in quarantined)
     filtered = {"filtered": num_filtered} if num_filtered else {}
     counts = counts | filtered | {"quarantined": len(quarantined) - num_filtered}
-    write_table(folder / QUARANTINE_NAME, quarantined, QUARANTINE_COLUMNS)
+    rows = [row.to_dict() for row in quarantined]
+    write_table(folder / QUARANTINE_NAME, rows, QUARANTINE_COLUMNS)
     recorded = [*outputs, folder / QUARANTINE_NAME, folder / "stage.json"]
-    success = {
+    assert decision.fingerprint is not None, "its folder is named by it"
+    success = SuccessRecord(
         **step.places(),
-        "fingerprint": decision.fingerprint,
-        "digest": hash_value(list(identity)),
-        "items": {name: hash_file(ledger.record_path(folder, name)) for name in sorted(items)},
-        "outputs": [ledger.record_file(folder, path).to_dict() for path in recorded],
-        "counts": counts,
-        "computed_photos": computed_photos,
-        "seconds": round(seconds, 2),
-        "peak_mb": round(peak_mb, 1),
-    }
+        fingerprint=decision.fingerprint,
+        digest=hash_value(list(identity)),
+        items={name: hash_file(ledger.record_path(folder, name)) for name in sorted(items)},
+        outputs=tuple(ledger.record_file(folder, path) for path in recorded),
+        counts=counts,
+        computed_photos=computed_photos,
+        seconds=round(seconds, 2),
+        peak_mb=round(peak_mb, 1),
+    )
     write_success(folder, success)
     step.workspace.set_current(step.stage, step.key, folder)
     return _reference(step, folder, success, computed)
@@ -277,8 +281,9 @@ def skipped(decision: Decision) -> StageRef:
     success = read_success(decision.folder)
     if success is None:
         raise _unpublished(decision.step.label)
-    if success | decision.step.places() != success:
-        write_success(decision.folder, success | decision.step.places())
+    placed = replace(success, **decision.step.places())
+    if placed != success:
+        write_success(decision.folder, placed)
     decision.step.workspace.set_current(decision.step.stage, decision.step.key, decision.folder)
     return _reference(decision.step, decision.folder, success, computed=0)
 
@@ -307,7 +312,7 @@ def digest_of(workspace: Workspace, stage: str, key: str) -> str:
     success = read_success(workspace.current(stage, key))
     if success is None:
         raise _unpublished(f"{stage}/{key}")
-    return str(success["digest"])
+    return success.digest
 
 
 def _unpublished(step: str) -> DamagedError:
@@ -327,11 +332,11 @@ def _remove_partials(decision: Decision) -> None:
 def _drop_broken_records(folder: Path, root: Path, hash_of: Callable[[Path], str]) -> None:
     """Of an unpublished folder: another config may have written to the same output since."""
     for path in (folder / "done").glob("*.json"):
-        record = ledger.read_json(path)
+        record = read_item(path)
         if (
             record is None
-            or any(ledger.damage(root, file, hash_of) for file in record["files"])
-            or any(ledger.damage(folder, file, hash_of) for file in record["extras"])
+            or any(ledger.damage(root, file, hash_of) for file in record.files)
+            or any(ledger.damage(folder, file, hash_of) for file in record.extras)
         ):
             set_aside(folder, path.stem)
 
@@ -340,16 +345,16 @@ def _without(parts: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {**parts, "inputs": {k: v for k, v in parts["inputs"].items() if k != name}}
 
 
-def _reference(step: Step, folder: Path, success: Mapping[str, Any], computed: int) -> StageRef:
+def _reference(step: Step, folder: Path, success: SuccessRecord, computed: int) -> StageRef:
     return StageRef(
         stage=step.stage,
         key=step.key,
         folder=str(folder),
-        digest=success["digest"],
+        digest=success.digest,
         computed=computed,
-        counts=dict(success["counts"]),
-        seconds=success["seconds"],
-        peak_mb=success["peak_mb"],
+        counts=dict(success.counts),
+        seconds=success.seconds,
+        peak_mb=success.peak_mb,
     )
 
 
@@ -388,10 +393,10 @@ def _known_parts(folder: Path, waiting: set[str]) -> dict[str, Any] | None:
     return parts | {"upstream": upstream}
 
 
-def _damage(step: Step, folder: Path, success: Mapping[str, Any]) -> tuple[str, ...]:
+def _damage(step: Step, folder: Path, success: SuccessRecord) -> tuple[str, ...]:
     """Why a published step is not whole; of one whose output tree lies elsewhere now, in one line."""
     found = find_damage(folder, success, step.output_root or folder, step.hashes.hash)
-    if found and step.output_root is not None and success["root"] != step.places()["root"]:
-        place = os.path.normpath(step.workspace.root / success["root"])
+    if found and step.output_root is not None and success.root != step.places()["root"]:
+        place = os.path.normpath(step.workspace.root / success.root)
         return (f"its output was at {place}; {len(found)} items are not in {step.output_root}",)
     return damage_reasons(found)

@@ -7,12 +7,12 @@ kill in between loses nothing, the records wait in the folder.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from storage.records import ledger
 from storage.records.fingerprint import hash_file
+from storage.records.item_record import ItemRecord, read_items
 
 _NAME = "superseded"
 
@@ -40,7 +40,7 @@ def set_all_aside(folder: Path) -> None:
             path.unlink()
 
 
-def remove_superseded(folder: Path, records: Iterable[Mapping[str, Any]]) -> None:
+def remove_superseded(folder: Path, records: Iterable[ItemRecord]) -> None:
     """Delete files of a step's folder that only records set aside name.
 
     records: of all items. A file that was changed since it was written is somebody's, and stays. Of
@@ -48,15 +48,14 @@ def remove_superseded(folder: Path, records: Iterable[Mapping[str, Any]]) -> Non
     """
     kept = _files_of(records)
     for record in records_aside(folder):
-        for file in record["files"]:
-            if file["path"] not in kept and ledger.damage(folder, file) is None:
-                (folder / file["path"]).unlink()
+        for file in record.files:
+            if file.path not in kept and ledger.damage(folder, file) is None:
+                (folder / file.path).unlink()
 
 
-def records_aside(folder: Path) -> list[dict[str, Any]]:
-    """The records that were set aside and are still to be settled."""
-    found = (ledger.read_json(path) for path in sorted((folder / _NAME).glob("*.json")))
-    return [record for record in found if record is not None]
+def records_aside(folder: Path) -> list[ItemRecord]:
+    """The records that were set aside and are still to be settled. Raises DamagedError."""
+    return read_items(folder / _NAME)
 
 
 def drop_records_aside(folder: Path) -> None:
@@ -67,5 +66,5 @@ def drop_records_aside(folder: Path) -> None:
         (folder / _NAME).rmdir()
 
 
-def _files_of(records: Iterable[Mapping[str, Any]]) -> set[str]:
-    return {file["path"] for record in records for file in record["files"]}
+def _files_of(records: Iterable[ItemRecord]) -> set[str]:
+    return {file.path for record in records for file in record.files}

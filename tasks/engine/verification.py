@@ -11,7 +11,9 @@ from typing import Any
 
 from storage.records import ledger
 from storage.records.fingerprint import hash_file, hash_value
+from storage.records.item_record import require_item
 from storage.records.names import SUCCESS_NAME
+from storage.records.success_record import SuccessRecord
 from storage.records.workspace import Workspace
 from storage.sources.locations import LIST_PREFIX, is_url
 from tasks.engine.kept import damaged_kept
@@ -21,22 +23,26 @@ KEPT_LABEL = "colorize/kept"
 _SELF = "self"
 
 
-def write_success(folder: Path, success: Mapping[str, Any]) -> None:
+def write_success(folder: Path, success: SuccessRecord) -> None:
     """Write the last file of a published folder, with a hash of itself."""
-    ledger.write_json(folder / SUCCESS_NAME, {**success, _SELF: hash_value(success)})
+    value = success.to_dict()
+    ledger.write_json(folder / SUCCESS_NAME, {**value, _SELF: hash_value(value)})
 
 
-def read_success(folder: Path) -> dict[str, Any] | None:
-    """What a published folder says of itself; None where it is not published or not whole."""
-    success = ledger.read_json(folder / SUCCESS_NAME)
-    if success is None or success.pop(_SELF, None) != hash_value(success):
+def read_success(folder: Path) -> SuccessRecord | None:
+    """What a published folder says of itself; None where it is not published or not whole.
+
+    Raises DamagedError for one of a later version.
+    """
+    value = ledger.read_json(folder / SUCCESS_NAME)
+    if value is None or value.pop(_SELF, None) != hash_value(value):
         return None
-    return success
+    return SuccessRecord.from_dict(value, folder / SUCCESS_NAME)
 
 
 def find_damage(
     folder: Path,
-    success: Mapping[str, Any],
+    success: SuccessRecord,
     root: Path,
     hash_of: Callable[[Path], str] = hash_file,
 ) -> dict[str, list[str]]:
@@ -45,13 +51,13 @@ def find_damage(
     root: where the items' files lie. hash_of: how a file's SHA-256 is found; by default it is read.
     """
     problems: dict[str, list[str]] = {}
-    for output in success["outputs"]:
+    for output in success.outputs:
         if problem := ledger.damage(folder, output, hash_of):
-            problems[output["path"]] = [problem]
+            problems[output.path] = [problem]
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         checks = pool.map(
             lambda pair: _item_damage(folder, root, pair[0], pair[1], hash_of),
-            list(success["items"].items()),
+            list(success.items.items()),
         )
         problems |= {name: found for name, found in checks if found}
     return problems
@@ -101,13 +107,13 @@ def _forget_hashes(workspace: Workspace) -> None:
         workspace.hashes.unlink(missing_ok=True)
 
 
-def root_of(workspace: Workspace, folder: Path, success: Mapping[str, Any]) -> Path:
+def root_of(workspace: Workspace, folder: Path, success: SuccessRecord) -> Path:
     """Where a published step's files lie: its folder, or a tree beside the workspace."""
-    return (workspace.root / success["root"]).resolve() if success.get("root") else folder
+    return (workspace.root / success.root).resolve() if success.root else folder
 
 
-def places(workspace: Workspace, source: str, output_root: Path | None) -> dict[str, str]:
-    """Where a step's source and outputs lie, for `_SUCCESS.json`: in no fingerprint, as all may move.
+def places(workspace: Workspace, source: str, output_root: Path | None) -> dict[str, Any]:
+    """Where a step's source and outputs lie, for its `SuccessRecord`: in no fingerprint, all may move.
 
     source: a location; empty where the step has none of its own.
     """
@@ -116,18 +122,19 @@ def places(workspace: Workspace, source: str, output_root: Path | None) -> dict[
     return found | {"source_from_here": _from_here(workspace, source)} if source else {"root": root}
 
 
-def source_at(workspace: Workspace, success: Mapping[str, Any]) -> str:
+def source_at(workspace: Workspace, success: SuccessRecord) -> str:
     """Where the source of an ingested key lies: it may have been moved together with the workspace."""
-    beside = _at_here(workspace, success["source_from_here"])
+    assert success.source is not None and success.source_from_here is not None, "of an ingest"
+    beside = _at_here(workspace, success.source_from_here)
     if is_url(beside) or Path(beside.removeprefix(LIST_PREFIX)).exists():
         return beside
-    return str(success["source"])
+    return success.source
 
 
-def is_same_place(workspace: Workspace, success: Mapping[str, Any], source: str) -> bool:
+def is_same_place(workspace: Workspace, success: SuccessRecord, source: str) -> bool:
     """Whether a source lies where it did, by itself or seen from the workspace."""
-    beside = success.get("source_from_here")
-    return source == success.get("source") or _from_here(workspace, source) == beside
+    beside = _from_here(workspace, source)
+    return source == success.source or beside == success.source_from_here
 
 
 def _from_here(workspace: Workspace, location: str) -> str:
@@ -151,12 +158,12 @@ def _item_damage(
 ) -> tuple[str, list[str]]:
     """The item's name, and all that is wrong with its record and files."""
     path = ledger.record_path(folder, name)
-    record = ledger.read_json(path)
-    if record is None:
+    try:
+        if hash_of(path) != digest:
+            return name, [f"record of {name} has changed"]
+    except OSError:
         return name, [f"record of {name} is missing"]
-    if hash_of(path) != digest:
-        return name, [f"record of {name} has changed"]
-    files = [(root, file) for file in record["files"]]
-    files += [(folder, file) for file in record["extras"]]
-    found = (ledger.damage(base, file, hash_of) for base, file in files)
+    record = require_item(path)
+    found = [ledger.damage(root, file, hash_of) for file in record.files]
+    found += [ledger.damage(folder, file, hash_of) for file in record.extras]
     return name, [f"{name}: {problem}" for problem in found if problem]

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from storage.errors import NoInputError, UsageError
-from storage.records.ledger import read_json, record_path
+from storage.records.item_record import ItemRecord, require_item
+from storage.records.ledger import record_path
 from tasks.compute.cluster import Cluster, fan_out
 from tasks.engine.progress import Terminal
 from tasks.evaluation.inputs import PhotoSet
@@ -66,8 +67,8 @@ class Evaluating:
             for number, photos in enumerate(sets)
         }
         records = self._run("look", [item for own in items.values() for item in own])
-        found = {row["name"]: row for record in records for row in record["rows"]}
-        quarantined += [row for record in records for row in record["quarantined"]]
+        found = {row["name"]: row for record in records for row in record.facts["rows"]}
+        quarantined += [row.to_dict() for record in records for row in record.quarantined]
         usable = [
             replace(
                 photos,
@@ -104,12 +105,12 @@ class Evaluating:
     ) -> tuple[pd.DataFrame, list[dict[str, Any]], dict[str, Any]]:
         """results.parquet, photos that failed after all, and how the networks ran."""
         records = self._run("evaluate", items)
-        rows = [row for record in records for row in record["rows"]]
-        quarantined = [row for record in records for row in record["quarantined"]]
+        rows = [row for record in records for row in record.facts["rows"]]
+        quarantined = [row.to_dict() for record in records for row in record.quarantined]
         if not rows:
             raise NoInputError(_nothing(self.location, quarantined))
         results = pd.DataFrame(rows, columns=list(ROW_COLUMNS))
-        return results, quarantined, {"precision": records[0]["precision"]}
+        return results, quarantined, {"precision": records[0].facts["precision"]}
 
     def draw(
         self, figures: Sequence[Figure], items: Sequence[MeasureItem], folder: Path
@@ -135,7 +136,7 @@ class Evaluating:
             for figure in figures
         ]
         records = self._run("figures", draw)
-        failed = {row["path"]: row for record in records for row in record["quarantined"]}
+        failed = {row.path: row.to_dict() for record in records for row in record.quarantined}
         paths = [folder / figure.name for figure in figures]
         return [path for path in paths if path.exists()], list(failed.values())
 
@@ -147,7 +148,7 @@ class Evaluating:
         total = sum(len(photos.photos) for photos in sets)
         return min(_MOST_A_CHUNK, max(1, -(-total // self._cluster.slots.processes)))
 
-    def _run(self, label: str, items: Sequence[PhotoItem]) -> list[dict[str, Any]]:
+    def _run(self, label: str, items: Sequence[PhotoItem]) -> list[ItemRecord]:
         """Do items on the workers. Returns their records."""
         total, done = sum(len(item.photos) for item in items), 0
 
@@ -157,7 +158,7 @@ class Evaluating:
             self._terminal.update(label, done, total, "")
 
         fan_out(self._cluster, do_item, items, on_result)
-        return [read_json(record_path(self.work, item.name)) or {} for item in items]
+        return [require_item(record_path(self.work, item.name)) for item in items]
 
 
 def _chunks(photos: Sequence[dict[str, Any]], size: int) -> Iterator[tuple[dict[str, Any], ...]]:

@@ -99,7 +99,7 @@ def is_published(steps: Iterable[Step]) -> bool:
         success = read_success(step.workspace.stage_dir(step.stage, step.key, fingerprint))
         if success is None:
             return False
-        digests[step.name] = success["digest"]
+        digests[step.name] = success.digest
     return True
 
 

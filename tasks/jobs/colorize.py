@@ -32,6 +32,7 @@ from storage.photos.encoding import (
 from storage.pictures.labels import labelled_shape, with_label
 from storage.pictures.thumbnails import reduce_to, small_jpeg
 from storage.pictures.uncertainty import uncertainty_map
+from storage.records.item_record import OutputFacts
 from storage.records.ledger import write_recorded
 from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
@@ -171,28 +172,28 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
         map_path = root / (row["output"] + MAP_SUFFIX)
         files.append(write_recorded(root, map_path, uncertainty_map(seen.maps)))
     pictures = _pictures(seen.appearance, item.config["thumbnails"]) if seen.appearance else {}
-    facts = {
-        "photo": row["path"],
-        "sha256": row["sha256"],
-        "archive": item.archive,
-        "key": row["key"],
-        "offset": row["offset"],
-        "bytes": row["bytes"],
-        "output": name,
-        "format": format_name,
-        "width": header.width,
-        "height": header.height,
-        "num_pages": header.num_pages,
-        "bits": np.dtype(output_dtype(opened.first, format_name)).itemsize * 8,
-        "lossless": is_lossless(opened.first, format_name),
-        "label": item.config["label"],
-        "signed": signing is not None,
-        "said": described(opened.first.metadata),
-        "lost": list(dict.fromkeys(seen.lost)),
-        "max_dL": round(seen.lightness.most, 2),
+    facts = OutputFacts(
+        photo=row["path"],
+        sha256=row["sha256"],
+        archive=item.archive,
+        key=row["key"],
+        offset=row["offset"],
+        bytes=row["bytes"],
+        output=name,
+        format=format_name,
+        width=header.width,
+        height=header.height,
+        num_pages=header.num_pages,
+        bits=np.dtype(output_dtype(opened.first, format_name)).itemsize * 8,
+        lossless=is_lossless(opened.first, format_name),
+        label=item.config["label"],
+        signed=signing is not None,
+        said=described(opened.first.metadata),
+        lost=list(dict.fromkeys(seen.lost)),
+        max_dL=round(seen.lightness.most, 2),
         **_measured(seen.appearance),
-        "seconds": round(seen.seconds + time.monotonic() - started, 3),
-    }
+        seconds=round(seen.seconds + time.monotonic() - started, 3),
+    )
     return Written(files, facts, pictures)
 
 

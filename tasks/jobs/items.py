@@ -17,6 +17,7 @@ import numpy as np
 
 from storage.errors import PhotoError
 from storage.records.fingerprint import hash_bytes
+from storage.records.item_record import ItemRecord
 from storage.records.ledger import FileRecord, record_path, write_json
 from storage.records.manifest import Quarantined
 from storage.sources.source import Source, open_source
@@ -79,15 +80,15 @@ def commit_item(
     files: what the item is for, below the step's output root; they make the step's digest.
     extras: what it wrote into the step's folder besides; verified, but outside the digest.
     """
-    record = {
-        "key": item.key,
-        "files": [file.to_dict() for file in files],
-        "extras": [file.to_dict() for file in extras or []],
-        "num_photos": num_photos,
-        "quarantined": [row.to_dict() for row in quarantined],
+    record = ItemRecord.of(
+        item.key,
+        files=files,
+        extras=extras or (),
+        num_photos=num_photos,
+        quarantined=quarantined,
         **facts,
-    }
-    write_json(record_path(Path(item.folder), item.name), record)
+    )
+    write_json(record_path(Path(item.folder), item.name), record.to_dict())
     return ItemResult(item.name, num_photos, peak_mb())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.pictures.thumbnails import read_pack, write_pack
+from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord
 from storage.records.manifest import Quarantined
 from tasks.jobs.items import ItemResult, commit_item
@@ -20,7 +21,7 @@ class Written:
     """What one photo became."""
 
     files: list[FileRecord]
-    facts: dict[str, Any]
+    facts: OutputFacts
     """For the record, and for `chromaflow verify` and `report`."""
     pictures: dict[str, bytes]
     """JPEGs by kind, for the report."""
@@ -45,7 +46,7 @@ def commit_chunk(
         extras=[write_pack(Path(item.folder), pictures)] if any(pictures) else [],
         num_photos=len(item.photos),
         quarantined=quarantined,
-        outputs=[one.facts for one in outputs],
+        outputs=[one.facts.to_dict() for one in outputs],
     )
 
 
@@ -57,7 +58,7 @@ def rows_left(item: ColorizeItem) -> tuple[dict[str, Any], ...]:
 
 def _taken_over(photo: ReadyPhoto) -> Written:
     pictures = _pack(photo.pack)[photo.picture] if photo.pack else {}
-    return Written([FileRecord(**file) for file in photo.files], dict(photo.facts), pictures)
+    return Written(list(photo.files), photo.facts, pictures)
 
 
 @lru_cache(maxsize=2)

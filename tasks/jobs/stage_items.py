@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from colorization.merging.options import MergeOptions
 from colorization.metrics.baselines import BASELINES
+from storage.records.item_record import OutputFacts
+from storage.records.ledger import FileRecord
 from tasks.jobs.items import PhotoItem, WorkItem
 
 EXPERT = "expert"
@@ -86,9 +88,9 @@ class ReadyPhoto:
     """A photo that is coloured already, as its record says."""
 
     path: str
-    facts: dict[str, Any]
-    files: tuple[dict[str, Any], ...]
-    """Records of its files, below the output's root."""
+    facts: OutputFacts
+    files: tuple[FileRecord, ...]
+    """Below the output's root."""
     pack: str
     """File of small pictures; empty for none."""
     picture: int

@@ -9,6 +9,7 @@ from typing import Any
 from colorization.categories import CATEGORY_NAMES
 from storage.records.checkpoints import read_provenance
 from storage.records.fingerprint import hash_file
+from storage.records.ledger import FileRecord
 from storage.records.workspace import Workspace
 from tasks.engine.published import (
     PublishedStep,
@@ -30,7 +31,7 @@ def known_weights(workspaces: Iterable[Workspace], named: Iterable[Path]) -> dic
     stages = [(place, stage) for place in workspaces for stage in ("train", "pretrain")]
     for step in [step for of_stage in stages for step in published_steps(*of_stage)]:
         for file in _files(step):
-            known.setdefault(file["sha256"], step.folder / file["path"])
+            known.setdefault(file.sha256, step.folder / file.path)
     starters = [starter_file(name).path for name in (*CATEGORY_NAMES, _SEGMENTER)]
     for path in [*named, *starters]:
         if path.is_file():
@@ -76,7 +77,7 @@ def coloured_by(digests: Iterable[str], workspaces: Iterable[Workspace]) -> list
         for step in current_steps(workspace, "colorize"):
             used = {*_trained_hashes(step).values(), *step.inputs.values()}
             if wanted & used:
-                outputs = [row["output"] for _, r in step.records() for row in r.get("outputs", ())]
+                outputs = [row.output for _, r in step.records() for row in r.outputs]
                 found.append(
                     {
                         "step": step.label,
@@ -92,11 +93,11 @@ def coloured_by(digests: Iterable[str], workspaces: Iterable[Workspace]) -> list
 def weights_hash(step: PublishedStep) -> str | None:
     """SHA-256 of the weights that a train or pretrain step published."""
     files = _files(step)
-    return files[0]["sha256"] if files else None
+    return files[0].sha256 if files else None
 
 
-def _files(step: PublishedStep) -> list[dict[str, Any]]:
-    return [file for _, record in step.records() for file in record["files"]]
+def _files(step: PublishedStep) -> list[FileRecord]:
+    return [file for _, record in step.records() for file in record.files]
 
 
 def _trained_hashes(step: PublishedStep) -> dict[str, str]:

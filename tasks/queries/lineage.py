@@ -112,8 +112,8 @@ def _output(step: PublishedStep, path: Path, known: dict[str, Path]) -> Found | 
         return None
     name = path.relative_to(root).as_posix()
     for item, record in step.records():
-        file = next((file for file in record["files"] if file["path"] == name), None)
-        row = next((r for r in record.get("outputs", ()) if _belongs(name, r["output"])), None)
+        file = next((file for file in record.files if file.path == name), None)
+        row = next((r for r in record.outputs if _belongs(name, r.output)), None)
         if file is None or row is None:
             continue
         label, digest = next(
@@ -122,18 +122,18 @@ def _output(step: PublishedStep, path: Path, known: dict[str, Path]) -> Found | 
         ingested = find_step(step.workspace, label, digest)
         return {
             "kind": "output",
-            "output": {**file, "root": str(root), "damage": damage(root, file)},
+            "output": {**file.to_dict(), "root": str(root), "damage": damage(root, file)},
             "source": {
-                "path": row["photo"],
-                "sha256": row["sha256"],
+                "path": row.photo,
+                "sha256": row.sha256,
                 "location": ingested.source if ingested else None,
-                "manifest": _row_of(ingested, row["photo"]) if ingested else None,
+                "manifest": _row_of(ingested, row.photo) if ingested else None,
             },
             "chunk": {
                 "item": item,
                 "record": str(record_path(step.folder, item)),
-                "record_sha256": step.success["items"][item],
-                "num_photos": record["num_photos"],
+                "record_sha256": step.success.items[item],
+                "num_photos": record.num_photos,
             },
             "stage": step.to_dict(),
             **models_of(step, known),
@@ -146,15 +146,15 @@ def _kept_output(workspace: Workspace, path: Path, known: dict[str, Path]) -> It
     """Backwards from an output that no current step names, as far as what made it is still there."""
     for output in recorded_kept(workspace):
         place = output.place(workspace)
-        file = next((f for f in output.files if place / f["path"] == path), None)
+        file = next((f for f in output.files if place / f.path == path), None)
         if file is None:
             continue
         step = read_step((workspace.root / output.step).resolve())
         yield {
             "kind": "output",
-            "output": {**file, "root": str(place), "damage": damage(place, file)},
+            "output": {**file.to_dict(), "root": str(place), "damage": damage(place, file)},
             "kept": output.why,
-            "source": {"path": output.facts["photo"], "sha256": output.facts["sha256"]},
+            "source": {"path": output.facts.photo, "sha256": output.facts.sha256},
             **({"stage": step.to_dict(), **models_of(step, known)} if step else {}),
         }
 
@@ -256,11 +256,11 @@ def _outputs_of(ingested: PublishedStep, path: str) -> list[Found]:
             "folder": str(step.folder),
             "root": str(root_of(step.workspace, step.folder, step.success)),
             "item": item,
-            **row,
+            **row.to_dict(),
         }
         for step in current_steps(ingested.workspace, "colorize")
         if step.name[1] == ingested.name[1]
         for item, record in step.records()
-        for row in record.get("outputs", ())
-        if row["photo"] == path
+        for row in record.outputs
+        if row.photo == path
     ]

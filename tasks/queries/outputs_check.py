@@ -21,7 +21,7 @@ from storage.photos.encoding import holds_metadata
 from storage.photos.photo import Photo
 from storage.pictures.labels import label_box, labelled_shape
 from storage.records.fingerprint import hash_bytes
-from storage.records.ledger import read_json
+from storage.records.item_record import OutputFacts, read_items
 from storage.records.names import SIDECAR_SUFFIX
 from storage.records.workspace import Workspace
 from storage.sources.locations import resolve_location
@@ -104,16 +104,14 @@ def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsR
     )
 
 
-def _outputs(workspace: Workspace) -> Iterator[dict[str, Any]]:
-    for path in sorted((workspace.current("colorize", "archive") / "done").glob("*.json")):
-        yield from (read_json(path) or {}).get("outputs", [])
+def _outputs(workspace: Workspace) -> Iterator[OutputFacts]:
+    for record in read_items(workspace.current("colorize", "archive") / "done"):
+        yield from record.outputs
 
 
-def _kept(
-    workspace: Workspace, own: Iterable[dict[str, Any]]
-) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _kept(workspace: Workspace, own: Iterable[OutputFacts]) -> Iterator[tuple[Path, OutputFacts]]:
     """Folder and facts of outputs that no current record names."""
-    names = {facts["output"] for facts in own}
+    names = {facts.output for facts in own}
     for output in recorded_kept(workspace):
         if output.name not in names:
             yield output.place(workspace), output.facts
@@ -128,7 +126,7 @@ class _Checker:
         self._own = threading.local()
         self._decoders: list[Decoder] = []
 
-    def check_all(self, facts: Iterable[dict[str, Any]]) -> list[_Finding]:
+    def check_all(self, facts: Iterable[OutputFacts]) -> list[_Finding]:
         try:
             with ThreadPoolExecutor(available_cores(), initializer=self._start) as pool:
                 return list(pool.map(self._check, facts))
@@ -140,12 +138,12 @@ class _Checker:
         self._own.originals, self._own.derivatives = Decoder(), Decoder()
         self._decoders += [self._own.originals, self._own.derivatives]
 
-    def _check(self, facts: dict[str, Any]) -> _Finding:
-        finding = _Finding(facts["output"], facts["lossless"])
+    def _check(self, facts: OutputFacts) -> _Finding:
+        finding = _Finding(facts.output, facts.lossless)
         try:
-            content = (self._root / facts["output"]).read_bytes()
+            content = (self._root / facts.output).read_bytes()
             finding.problems += _label_problems(self._root, facts, content)
-            if facts.get("signed"):
+            if facts.signed:
                 finding.problems += _signature_problems(facts, content)
             pages = self._own.derivatives.pages(content, max_megapixels=float("inf"))
             befores = self._originals(facts)
@@ -154,30 +152,30 @@ class _Checker:
                 num_pages += page is not None
                 if page is not None:
                     _check_page(finding, facts, num_pages, page, before)
-            if num_pages != facts["num_pages"]:
-                finding.problems.append(f"expected {facts['num_pages']} pages, got {num_pages}")
+            if num_pages != facts.num_pages:
+                finding.problems.append(f"expected {facts.num_pages} pages, got {num_pages}")
         except (OSError, PhotoError) as error:
             finding.problems.append(str(error))
         return finding
 
-    def _originals(self, facts: dict[str, Any]) -> Iterator[Photo]:
+    def _originals(self, facts: OutputFacts) -> Iterator[Photo]:
         """The pages of the original; none where originals are not compared."""
         if self._source is None:
             return iter(())
         with self._reading:
-            content = self._source.read(facts["photo"], facts["offset"], facts["bytes"])
-        if hash_bytes(content) != facts["sha256"]:
+            content = self._source.read(facts.photo, facts.offset, facts.bytes)
+        if hash_bytes(content) != facts.sha256:
             raise PhotoError("UNREADABLE", "the original is not the one that was colorized")
         pages: Iterator[Photo] = self._own.originals.pages(content, max_megapixels=float("inf"))
         return pages
 
 
 def _check_page(
-    finding: _Finding, facts: dict[str, Any], number: int, page: Photo, before: Photo | None
+    finding: _Finding, facts: OutputFacts, number: int, page: Photo, before: Photo | None
 ) -> None:
     height, width = page.pixels.shape[:2]
     if number == 1:
-        size = labelled_shape((facts["height"], facts["width"]), facts["label"])
+        size = labelled_shape((facts.height, facts.width), facts.label)
         if (height, width) != size:
             wanted = f"{size[1]}×{size[0]}"
             finding.problems.append(f"expected {wanted} pixels, got {width}×{height}")
@@ -185,20 +183,20 @@ def _check_page(
     if before is None:
         return
     shape = (before.header.height, before.header.width)
-    if labelled_shape(shape, facts["label"]) != (height, width):
+    if labelled_shape(shape, facts.label) != (height, width):
         finding.problems.append(f"page {number} is not of its original's size")
         return
     _compare_page(finding, facts, page, before)
 
 
-def _compare_page(finding: _Finding, facts: dict[str, Any], page: Photo, before: Photo) -> None:
+def _compare_page(finding: _Finding, facts: OutputFacts, page: Photo, before: Photo) -> None:
     change = compare_lightness(
         before.pixels,
         page.pixels,
-        dtype=np.uint16 if facts["bits"] > 8 else np.uint8,
-        ignored=label_box(before.pixels.shape[:2], facts["label"]),
+        dtype=np.uint16 if facts.bits > 8 else np.uint8,
+        ignored=label_box(before.pixels.shape[:2], facts.label),
     )
-    if facts["lossless"]:
+    if facts.lossless:
         finding.max_codes = max(finding.max_codes, change.max_codes)
         if change.max_codes > _MOST_CODES:
             finding.problems.append(
@@ -212,20 +210,20 @@ def _compare_page(finding: _Finding, facts: dict[str, Any], page: Photo, before:
         )
 
 
-def _signature_problems(facts: dict[str, Any], content: bytes) -> list[str]:
+def _signature_problems(facts: OutputFacts, content: bytes) -> list[str]:
     """Whether its C2PA manifest is signed rightly, and names the original."""
-    said = read_manifest(content, facts["format"])
+    said = read_manifest(content, facts.format)
     problems = [f"its C2PA manifest: {problem}" for problem in said["problems"]]
-    if said["valid"] and said["colorization"]["original"]["sha256"] != facts["sha256"]:
+    if said["valid"] and said["colorization"]["original"]["sha256"] != facts.sha256:
         problems.append("its C2PA manifest names another original")
     return problems
 
 
-def _label_problems(root: Path, facts: dict[str, Any], content: bytes) -> list[str]:
+def _label_problems(root: Path, facts: OutputFacts, content: bytes) -> list[str]:
     """Whether it says that an AI coloured it, and what it was made from."""
-    if holds_metadata(facts["format"]):
-        xmp = read_metadata(facts["format"], content).xmp
+    if holds_metadata(facts.format):
+        xmp = read_metadata(facts.format, content).xmp
     else:
-        xmp = (root / (facts["output"] + SIDECAR_SUFFIX)).read_bytes()
-    wanted = {"DigitalSourceType": _LABEL, "OriginalSHA256": facts["sha256"].encode()}
+        xmp = (root / (facts.output + SIDECAR_SUFFIX)).read_bytes()
+    wanted = {"DigitalSourceType": _LABEL, "OriginalSHA256": facts.sha256.encode()}
     return [f"its XMP lacks {name}" for name, value in wanted.items() if value not in xmp]

@@ -41,7 +41,7 @@ def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
         for link in workspace.all_current():
             success = read_success(link) if link.parent.name == stage else None
             if success is not None:
-                keep = {name: success[name] for name in ("counts", "seconds", "peak_mb")}
+                keep = {name: getattr(success, name) for name in ("counts", "seconds", "peak_mb")}
                 rows.append({"step": f"{stage}/{link.name}", **keep, "folder": str(link.resolve())})
     return rows
 

@@ -12,7 +12,9 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
-from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, PACKS_FOLDER, QUARANTINE_NAME
+from storage.records.item_record import OutputFacts
+from storage.records.ledger import FileRecord
+from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, QUARANTINE_NAME
 from storage.records.tables import REAL, TEXT, WHOLE, read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.kept import recorded_kept
@@ -108,7 +110,7 @@ def _kept(archive: Archive) -> Iterator[Row]:
         pack = Path(output.pack).stem if output.pack else ""
         if pack:
             archive.packs[pack] = archive.workspace.root / output.pack
-        files = {file["path"]: file for file in output.files}
+        files = {file.path: file for file in output.files}
         row = _coloured(output.facts, files, pack, output.picture)
         yield row | {"status": KEPT, "detail": output.why}
 
@@ -132,35 +134,32 @@ def _outputs(archive: Archive) -> Iterator[Row]:
     if archive.colorized is None:
         return
     for _, record in archive.colorized.records():
-        files = {file["path"]: file for file in record["files"]}
-        pack = ""
-        for extra in record["extras"]:
-            if extra["path"].startswith(f"{PACKS_FOLDER}/"):
-                pack = Path(extra["path"]).stem
-                archive.packs[pack] = archive.colorized.folder / extra["path"]
-        for picture, facts in enumerate(record.get("outputs", ())):
+        files = {file.path: file for file in record.files}
+        path = record.pack
+        pack = Path(path).stem if path else ""
+        if pack:
+            archive.packs[pack] = archive.colorized.folder / path
+        for picture, facts in enumerate(record.outputs):
             yield _coloured(facts, files, pack, picture)
 
 
-def _coloured(facts: Row, files: dict[str, Row], pack: str, picture: int) -> Row:
-    written = files[facts["output"]]
-    map_name = facts["output"].rpartition(".")[0] + MAP_SUFFIX
-    shares = facts.get("shares", {})
-    said = facts.get("said", {})
+def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, picture: int) -> Row:
+    written = files[facts.output]
+    map_name = facts.output.rpartition(".")[0] + MAP_SUFFIX
     row = {
-        "path": facts["photo"],
+        "path": facts.photo,
         "status": COLOURED,
-        "bytes": facts["bytes"],
-        "width": facts["width"],
-        "height": facts["height"],
-        "sha256": facts["sha256"],
-        "output": facts["output"],
-        "output_bytes": written["bytes"],
-        "output_sha256": written["sha256"],
+        "bytes": facts.bytes,
+        "width": facts.width,
+        "height": facts.height,
+        "sha256": facts.sha256,
+        "output": facts.output,
+        "output_bytes": written.bytes,
+        "output_sha256": written.sha256,
         "uncertainty_map": map_name if map_name in files else None,
-        **{f"share_{name}": share for name, share in shares.items()},
-        **{name: said.get(name) for name in SAID},
+        **{f"share_{name}": share for name, share in (facts.shares or {}).items()},
+        **{name: facts.said.get(name) for name in SAID},
     }
-    row |= {name: facts.get(name) for name in MEASURES}
-    row["lost"] = "; ".join(facts.get("lost", ())) or None
+    row |= {name: getattr(facts, name) for name in MEASURES}
+    row["lost"] = "; ".join(facts.lost) or None
     return row | ({"pack": pack, "picture": picture} if pack else {})

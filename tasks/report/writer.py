@@ -207,7 +207,7 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
         "categories": list(CATEGORY_NAMES),
         "models": models_of(step, known) if step else None,
         "steps": [
-            {**one.to_dict(), "seconds": one.success["seconds"], "peak_mb": one.success["peak_mb"]}
+            {**one.to_dict(), "seconds": one.success.seconds, "peak_mb": one.success.peak_mb}
             for one in (archive.ingested, step)
             if one is not None
         ],

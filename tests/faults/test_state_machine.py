@@ -364,7 +364,7 @@ class Machine(RuleBasedStateMachine):
             assert success is not None
             root = root_of(workspace, folder, success)
             named = {file["path"] for record in found for file in record["files"]}
-            named |= {file["path"] for kept in read_kept(workspace) for file in kept.files}
+            named |= {file.path for kept in read_kept(workspace) for file in kept.files}
             present = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
             assert named <= present
             assert present - named <= self.changed
@@ -379,7 +379,7 @@ class Machine(RuleBasedStateMachine):
             run_workflow(self._workflow(name, fresh), until=_UNTIL[name])
         expected, found = _colours(fresh), _colours(self.root)
         workspace = Workspace(self._workflow("archive").workspace)
-        unusable = {file["path"] for kept in read_kept(workspace) for file in kept.files}
+        unusable = {file.path for kept in read_kept(workspace) for file in kept.files}
         theirs = (self.changed | unusable) - expected.keys()
         assert {name: digest for name, digest in found.items() if name not in theirs} == expected
         assert _stored(self.root) == _stored(fresh)

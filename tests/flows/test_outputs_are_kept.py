@@ -438,7 +438,7 @@ def test_records_and_outputs_agree_after_a_kill_at_any_moment_of_delete(
 
 
 def _names(output: Any) -> set[str]:
-    return {file["path"] for file in output.files}
+    return {file.path for file in output.files}
 
 
 def test_report_names_kept_outputs(photos: Path, out: Out) -> None:

@@ -64,8 +64,8 @@ def test_a_full_disk_is_an_output_error(tmp_path):
 
 def test_damage_finds_missing_longer_and_changed_files(tmp_path):
     write_bytes(tmp_path / "sub" / "a.bin", b"content")
-    record = record_file(tmp_path, tmp_path / "sub" / "a.bin").to_dict()
-    assert record["sha256"] == hashlib.sha256(b"content").hexdigest()
+    record = record_file(tmp_path, tmp_path / "sub" / "a.bin")
+    assert record.sha256 == hashlib.sha256(b"content").hexdigest()
     assert damage(tmp_path, record) is None
     (tmp_path / "sub" / "a.bin").write_bytes(b"contenT")
     assert damage(tmp_path, record) == "sub/a.bin has changed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import imagecodecs
@@ -94,16 +95,16 @@ def forge(out: Path) -> None:
     """Make all records say what lies there now, so that fixity finds nothing."""
     success = read_success(_step(out))
     assert success is not None
-    for name in success["items"]:
+    digests = {}
+    for name in success.items:
         path = _step(out) / "done" / f"{name}.json"
         record = read_json(path)
         assert record is not None
         there = [file["path"] for file in record["files"] if (out / file["path"]).exists()]
         record["files"] = [record_file(out, out / name).to_dict() for name in there]
         write_json(path, record)
-        digest = record_file(path.parent, path).sha256
-        success["items"][name] = digest
-    write_success(_step(out), success)
+        digests[name] = record_file(path.parent, path).sha256
+    write_success(_step(out), replace(success, items=digests))
 
 
 def problems(report: OutputsReport) -> dict[str, list[str]]:

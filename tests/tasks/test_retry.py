@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 
 from storage.errors import UsageError
+from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json, record_path, write_json
-from storage.records.manifest import MANIFEST_COLUMNS, QUARANTINE_COLUMNS, SEEN_COLUMNS
+from storage.records.manifest import (
+    MANIFEST_COLUMNS,
+    QUARANTINE_COLUMNS,
+    SEEN_COLUMNS,
+    Quarantined,
+)
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, SEEN_NAME
 from storage.records.tables import read_rows, write_table
 from tasks.engine.retry import Retry, find_again, forget
@@ -18,8 +24,14 @@ from tasks.ingest import _BASIS_NAME
 
 
 def write_record(folder: Path, name: str, *codes: str, kind: str = "quarantined") -> None:
-    rows = [{"path": f"{name}-{i}", "code": code} for i, code in enumerate(codes)]
-    write_json(record_path(folder, name), {"quarantined": []} | {kind: rows})
+    rows = [
+        Quarantined(path=f"{name}-{i}", code=c, detail="", stage="") for i, c in enumerate(codes)
+    ]
+    facts = {kind: [row.to_dict() for row in rows]} if kind != "quarantined" else {}
+    record = ItemRecord.of(
+        "", files=(), extras=(), num_photos=0, quarantined=() if facts else rows, **facts
+    )
+    write_json(record_path(folder, name), record.to_dict())
 
 
 def names(folder: Path) -> set[str]:

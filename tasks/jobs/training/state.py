@@ -15,7 +15,14 @@ from torch import Tensor
 
 from colorization.errors import DivergedError
 from colorization.training.loop import Trainer
-from storage.records.ledger import atomic_path, damage, read_json, record_file, write_json
+from storage.records.ledger import (
+    FileRecord,
+    atomic_path,
+    damage,
+    read_json,
+    record_file,
+    write_json,
+)
 from storage.records.names import CHECKPOINTS_NAME
 
 _KEPT = 2
@@ -76,7 +83,7 @@ class TrainingState:
 
     def _is_damaged(self, record: dict[str, Any]) -> bool:
         files = [record, *([record["best"]["file"]] if record["best"] else [])]
-        return any(damage(self.folder, file) for file in files)
+        return any(damage(self.folder, FileRecord.from_dict(file)) for file in files)
 
     def keep_best(self, trainer: Trainer, delta_e: float) -> None:
         """Keep the published weights if their validation ΔE00 is the lowest yet."""
