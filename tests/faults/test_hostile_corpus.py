@@ -1,4 +1,4 @@
-"""Hostile files: each ends as a row or a reason, none hangs, none takes the memory."""
+"""The corpus of hostile files: each ends as a row or a reason, none hangs, none takes the memory."""
 
 from __future__ import annotations
 
@@ -84,7 +84,10 @@ print(json.dumps({"codes": codes, "slowest": slowest, "unsafe": unsafe, "wrong_s
                   "valid_refused": valid_refused, "peak_mb": peak_mb()}))
 """
 
-pytestmark = pytest.mark.skipif(not HOSTILE.exists(), reason="needs ../shared/data/hostile")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not HOSTILE.exists(), reason="needs ../shared/data/hostile"),
+]
 
 
 @pytest.fixture(scope="module")
