@@ -418,7 +418,7 @@ def others() -> Iterator[Row]:
     yield Row(
         path="gray.heic",
         content=content,
-        pages=(np.asarray(pi_heif.read_heif(content)),),
+        pages=(np.array(pi_heif.read_heif(content)),),
         output="PNG",
     )
 
