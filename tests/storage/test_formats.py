@@ -30,8 +30,8 @@ from colorization.merging.options import MergeOptions
 from storage.errors import PhotoError
 from storage.formats import sniff
 from storage.metadata.derivative import CAPTION
-from storage.photos.samples import sample
 from storage.photos.photo import decode, decode_pages, inspect
+from storage.photos.samples import sample
 from storage.pictures.labels import label_box, labelled_shape
 from tasks.config.model import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk

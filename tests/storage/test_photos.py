@@ -12,8 +12,8 @@ import tifffile
 from PIL import Image, ImageOps
 
 from storage.errors import PhotoError
-from storage.photos.samples import sample
 from storage.photos.photo import decode, inspect
+from storage.photos.samples import sample
 
 
 def gray_pixels(dtype: type, height: int = 37, width: int = 53) -> np.ndarray:
