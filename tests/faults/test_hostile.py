@@ -41,7 +41,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict
 
 def run(*words: object) -> dict[str, Any]:
     """What a command that met failures prints; no process of it took much memory."""
-    code, out, err = chromaflow(*words, "--json")
+    code, out, err = chromaflow(*words, "--workers", 1, "--json")
     assert code == 6, err
     result: dict[str, Any] = json.loads(out)
     assert max(step["peak_mb"] for step in result["steps"]) < MOST_MB
