@@ -100,12 +100,19 @@ def refused_bytes() -> Iterator[None]:
 class GuardedFile:
     """An archive's bytes, seekable: what refuses them raises PhotoError, never damage's errors.
 
-    Decompressors raise OSError for bad bytes too; from outside both look the same.
+    Decompressors raise OSError for bad bytes too; from outside both look the same. Closed at the latest
+    with its last holder: a source that is kept for reading has no end of its own.
     """
+
+    _file: Any = None
 
     def __init__(self, opener: Callable[[], Any]) -> None:
         with refused_bytes():
             self._file = opener()
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def read(self, size: int = -1) -> bytes:
         """At most so many bytes; all that follow below 0."""

@@ -7,6 +7,7 @@ bytes, facts as JSON: nothing that the child sends is executed here.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import signal
@@ -182,5 +183,7 @@ class Decoder:
 
 @cache
 def shared_decoder() -> Decoder:
-    """The decoder of this process."""
-    return Decoder()
+    """The decoder of this process, ended with it."""
+    decoder = Decoder()
+    atexit.register(decoder.close)
+    return decoder

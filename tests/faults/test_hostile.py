@@ -1,135 +1,103 @@
-"""Hostile files: each ends as a row or a reason, none hangs, none takes the memory."""
+"""Hostile files that are drawn here, through the command: each ends as an output or with its reason."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import json
-import subprocess
-import sys
-from collections import Counter
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from command import chromaflow
+from hostile_files import DONE, IGNORED, write_photos, write_tar, write_zip
 
-from storage.errors import REASONS
-from storage.sources.archives import is_archive_name
+from storage.photos.photo import inspect
+from tasks.jobs.items import printable
 
-HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
-ROOT = Path(__file__).parents[2]
-READ_BY_TIFFFILE = {
-    "bad/corrupt/Pillow/hopper_webp.tif",
-    "bad/corrupt/image-tiff/BigTIFFMotorola.tif",
-    "bad/corrupt/image-tiff/flower-rgb-contig-02.tif",
-    "bad/corrupt/image-tiff/flower-rgb-contig-12.tif",
-    "bad/corrupt/image-tiff/flower-rgb-contig-14.tif",
-    "bad/corrupt/image-tiff/flower-rgb-planar-12.tif",
-}
-"""Listed as bad because Pillow cannot read them; tifffile does, and their pictures are right."""
-READ_BY_PI_HEIF = {"bad/corrupt/Pillow/hopper.heif"}
-"""The same, with the extra `heif`."""
-_CHILD = """
-import json, sys, time
-from dataclasses import asdict
-from storage.sources.files import list_files
-from pathlib import Path
-from tasks.config.model import IngestConfig
-from tasks.jobs.ingest import IngestItem, ingest_chunk
-from tasks.jobs.items import peak_mb
-from storage.records.ledger import read_json
+pytestmark = pytest.mark.usefixtures("shared_server")
 
-hostile, folder = sys.argv[1:]
-config = asdict(IngestConfig()) | {"training": True}
-outcome, slowest = {}, 0.0
-for file in list_files(Path(hostile)):
-    photo = {"path": file.path, "offset": -1, "bytes": file.bytes, "stamp": "", "label": "",
-             "official_split": "", "check_below": 1.0}
-    item = IngestItem(name="x", folder=folder, source=hostile, photos=(photo,), config=config)
-    started = time.monotonic()
-    ingest_chunk(item)
-    slowest = max(slowest, time.monotonic() - started)
-    seen = read_json(Path(folder, "done/x.json"))["seen"]
-    outcome[file.path] = seen[0]["code"] or "ok" if seen else "ignored"
-print(json.dumps({"outcome": outcome, "slowest": slowest, "peak_mb": peak_mb()}))
-"""
-_ARCHIVES_CHILD = """
-import json, sys, time
-from collections import Counter
-from pathlib import Path
-from storage.sources.archives import is_archive_name
-from storage.errors import PhotoError
-from storage.sources.source import open_source
-from tasks.jobs.items import peak_mb
+MOST_MB = 1500
+OF_A_DATASET = {DONE: "NEAR_GRAY", "BILEVEL": "NEAR_GRAY", "ALREADY_COLOR": DONE}
+"""What colorize makes of a photo → what a dataset, which learns from colours, makes of it."""
 
-codes, slowest, unsafe, wrong_size, valid_refused = Counter(), 0.0, [], [], []
-for path in sorted(Path(sys.argv[1]).rglob("*")):
-    if not (path.is_file() and is_archive_name(path.name)):
-        continue
-    started = time.monotonic()
-    source = open_source(str(path))
-    listing = source.listing()
-    bad = {problem.code for problem in listing.problems}
-    for file in listing.files:
-        if ".." in file.path.split("/") or file.path.startswith("/"):
-            unsafe.append(file.path)
-        try:
-            if len(source.read(file.path, file.offset, file.bytes)) != file.bytes:
-                wrong_size.append(file.path)
-        except PhotoError as error:
-            bad.add(error.code)
-    codes.update(bad)
-    if "valid/" in str(path) and (bad or not listing.files):
-        valid_refused.append(str(path))
-    slowest = max(slowest, time.monotonic() - started)
-print(json.dumps({"codes": codes, "slowest": slowest, "unsafe": unsafe, "wrong_size": wrong_size,
-                  "valid_refused": valid_refused, "peak_mb": peak_mb()}))
-"""
 
-pytestmark = pytest.mark.skipif(not HOSTILE.exists(), reason="needs ../shared/data/hostile")
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder that can be read, by path."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and os.access(path, os.R_OK))
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return run_child(_CHILD, str(HOSTILE), str(tmp_path_factory.mktemp("hostile")))
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The folder of photos, which no command may change, and what must become of each."""
+    folder = tmp_path_factory.mktemp("hostile") / "photos"
+    outcomes = write_photos(folder)
+    before = hashes(folder)
+    yield folder, {printable(path): outcome for path, outcome in outcomes.items()}
+    assert hashes(folder) == before
 
 
-def run_child(program: str, *words: str) -> dict:
-    """Run in a process of its own, whose memory is then that of the program alone."""
-    command = [sys.executable, "-c", program, *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+def run(*words: object) -> dict[str, Any]:
+    """What a command that met failures prints; no process of it took much memory."""
+    code, out, err = chromaflow(*words, "--workers", 1, "--json")
+    assert code == 6, err
+    result: dict[str, Any] = json.loads(out)
+    assert max(step["peak_mb"] for step in result["steps"]) < MOST_MB
+    return result
 
 
-def kinds(seen: dict, kind: str) -> dict[str, str]:
-    with (HOSTILE / "index.csv").open(newline="") as file:
-        listed = {row["path"] for row in csv.DictReader(file) if row["path"].startswith(kind)}
-    return {path: seen["outcome"][path] for path in listed if not is_archive_name(path)}
+def codes(result: dict[str, Any]) -> dict[str, str]:
+    """Path → why it is not done."""
+    rows = result["quarantined"] + result["filtered"]
+    found = {row["path"]: row["code"] for row in rows}
+    assert len(found) == len(rows), "one reason a file"
+    return found
 
 
-def test_every_valid_photo_is_read_or_has_a_reason(seen: dict) -> None:
-    outcome = kinds(seen, "valid/")
-    assert set(outcome.values()) <= {"ok", *REASONS}
-    counts = Counter(outcome.values())
-    assert counts["ok"] > 150 and counts["NOT_A_PHOTO"] == counts["TRUNCATED"] == 0
-    damaged = {path for path, code in outcome.items() if code == "DAMAGED"}
-    assert damaged <= {"valid/set/pngsuite/xcsn0g01.png"}, "its checksum is wrong on purpose"
+def test_colorize_makes_an_output_or_gives_the_reason(
+    tmp_path: Path, drawn: tuple[Path, dict[str, str]]
+) -> None:
+    source, expected = drawn
+    result = run("colorize", source, tmp_path / "out")
+    records = (tmp_path / "out/.chromaflow/current/colorize/archive/done").glob("*.json")
+    made = [made for path in records for made in json.loads(path.read_bytes()).get("outputs", [])]
+    done = {printable(facts["photo"]): facts["output"] for facts in made}
+    found = codes(result) | dict.fromkeys(done, DONE)
+    ignored = [path for path, outcome in expected.items() if outcome == IGNORED]
+    assert found | dict.fromkeys(ignored, IGNORED) == expected
+    assert not found.keys() & set(ignored)
+    written = {name for name in hashes(tmp_path) if not name.startswith("out/.chromaflow/")}
+    sidecars = {name for name in written if name.endswith(".xmp")}
+    assert written - sidecars == {f"out/{name}" for name in done.values()}
+    for photo, name in done.items():
+        before, after = (inspect(p.read_bytes()) for p in (source / photo, tmp_path / "out" / name))
+        assert (after.width, after.height) == (before.width, before.height), photo
 
 
-def test_every_bad_file_has_a_reason(seen: dict) -> None:
-    outcome = kinds(seen, "bad/")
-    taken = {path for path, code in outcome.items() if code not in REASONS}
-    assert taken == READ_BY_TIFFFILE | READ_BY_PI_HEIF
-
-
-def test_no_file_takes_ten_seconds_or_more_than_a_gigabyte_and_a_half(seen: dict) -> None:
-    assert seen["slowest"] < 10
-    assert seen["peak_mb"] < 1500
-
-
-def test_every_archive_is_listed_and_read_to_an_end_or_a_reason() -> None:
-    seen = run_child(_ARCHIVES_CHILD, str(HOSTILE))
-    assert set(seen["codes"]) <= set(REASONS)
-    assert {"ARCHIVE_DAMAGED", "ARCHIVE_BOMB", "UNSAFE_NAME", "NOT_REGULAR"} <= set(seen["codes"])
-    assert seen["unsafe"] == seen["wrong_size"] == seen["valid_refused"] == []
-    assert seen["slowest"] < 10
-    assert seen["peak_mb"] < 1500
+def test_ingest_makes_a_row_or_gives_the_reason_of_photos_and_members(
+    tmp_path: Path, drawn: tuple[Path, dict[str, str]]
+) -> None:
+    source, outcomes = drawn
+    archives = {
+        "members.zip": write_zip(tmp_path / "members.zip"),
+        "cut.tar": write_tar(tmp_path / "cut.tar", cut=True, packed=False),
+        "packed.tar": write_tar(tmp_path / "packed.tar", cut=False, packed=True),
+    }
+    config = tmp_path / "chromaflow.toml"
+    places = [*archives, str(source)]
+    rows = zip(("people", "birds", "animals", "places"), places, strict=True)
+    config.write_text("\n".join(["[datasets]", *(f'{name} = "{place}"' for name, place in rows)]))
+    result = run("ingest", "--config", config)
+    photos = {path: OF_A_DATASET.get(outcome, outcome) for path, outcome in outcomes.items()}
+    members = {
+        f"{name}/{path}".removesuffix("/."): outcome
+        for name, outcomes in archives.items()
+        for path, outcome in outcomes.items()
+    }
+    expected = photos | members
+    assert codes(result) == {p: o for p, o in expected.items() if o not in (DONE, IGNORED)}
+    num_done = [step["counts"]["done"] for step in result["steps"]]
+    wanted = [list(made.values()).count(DONE) for made in (*archives.values(), photos)]
+    assert num_done == wanted and min(num_done) > 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -13,15 +12,13 @@ from typing import Any
 import pytest
 from command import actions, chromaflow, computed, planned, start
 
+from storage.photos.samples import sample
 from storage.records.names import EVENTS_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.events import find_run, read_events, run_summary
 
 pytestmark = pytest.mark.usefixtures("shared_server")
-
-ROOT = Path(__file__).parents[2]
-HEIC = ROOT.parent / "shared/data/hostile/bad/corrupt/Pillow/hopper.heif"
 
 
 def run_json(*words: object, code: int = 0, ahead: str = "") -> Any:
@@ -45,14 +42,13 @@ def exchange(path: Path, content: bytes) -> bytes:
     return before
 
 
-@pytest.mark.skipif(not HEIC.is_file(), reason="wants ../shared")
 def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     tmp_path: Path, make_photo: Any
 ) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     for i in range(3):
         make_photo(source / f"{i}.png", seed=i, gray=True)
-    shutil.copy(HEIC, source / "0-hopper.heif")
+    (source / "0.heic").write_bytes(sample("HEIF"))
     (tmp_path / "ahead").mkdir()
     (tmp_path / "ahead/pi_heif.py").write_text("raise ImportError('not installed')\n")
     words = ("colorize", source, out, "--accept", "ALREADY_COLOR")
@@ -72,9 +68,7 @@ def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     events = [json.loads(line) for line in lines.splitlines()]
     assert code == 0 and events[-1]["event"] == "run_ended", err
     refused = [event for event in events if event["event"] == "photo_quarantined"]
-    assert [(event["path"], event["code"]) for event in refused] == [
-        ("0-hopper.heif", "CODEC_MISSING")
-    ]
+    assert [(event["path"], event["code"]) for event in refused] == [("0.heic", "CODEC_MISSING")]
     code, _, err = chromaflow("log", "nope", "--output", out)
     assert code == 2 and first["run_id"] in err
 

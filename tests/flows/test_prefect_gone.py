@@ -34,6 +34,7 @@ def hanging_artifacts(server: str) -> Iterator[str]:
     """A proxy before a server that never answers what is sent to /api/artifacts."""
     host, port = server.removeprefix("http://").split(":")
     listener = socket.create_server(("127.0.0.1", 0))
+    opened = [listener]
 
     def carry(source: socket.socket, target: socket.socket, hangs: bool) -> None:
         with suppress(OSError):
@@ -48,6 +49,7 @@ def hanging_artifacts(server: str) -> Iterator[str]:
             while True:
                 client, _ = listener.accept()
                 behind = socket.create_connection((host, int(port)))
+                opened.extend((client, behind))
                 for ends in ((client, behind, True), (behind, client, False)):
                     threading.Thread(target=carry, args=ends, daemon=True).start()
 
@@ -55,7 +57,8 @@ def hanging_artifacts(server: str) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        listener.close()
+        for end in opened:
+            end.close()
 
 
 def see_whole(root: Path, lost: set[str]) -> None:

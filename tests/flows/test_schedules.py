@@ -53,6 +53,7 @@ def prefect_worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait(timeout=30)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
         for member in psutil.wait_procs(family, timeout=5)[1]:
             member.kill()
 

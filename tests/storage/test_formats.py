@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import imagecodecs
 import numpy as np
+import pi_heif
 import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps, ImageSequence, IptcImagePlugin
@@ -30,6 +31,7 @@ from storage.errors import PhotoError
 from storage.formats import sniff
 from storage.metadata.derivative import CAPTION
 from storage.photos.photo import decode, decode_pages, inspect
+from storage.photos.samples import sample
 from storage.pictures.labels import label_box, labelled_shape
 from tasks.config.model import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk
@@ -37,7 +39,6 @@ from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 
 ROOT = Path(__file__).parents[2]
 PICKED = ROOT.parent / "shared/data/hostile/valid/picked"
-HEIC = ROOT.parent / "shared/data/hostile/bad/corrupt/Pillow/hopper.heif"
 HEIGHT, WIDTH = 40, 56
 ACCEPT = ("BILEVEL", "ANIMATED", "ALREADY_COLOR")
 DPI = {"dpi": (300, 300)}
@@ -413,9 +414,13 @@ def others() -> Iterator[Row]:
     content = saved(three(eight), "AVIF", quality=90)
     shown = by_opencv(content)
     yield Row(path="gray.avif", content=content, pages=(shown,), output="PNG", most=2)
-    if HEIC.is_file():
-        content = HEIC.read_bytes()
-        yield Row(path="hopper.heic", content=content, output="PNG", code="ALREADY_COLOR")
+    content = sample("HEIF")
+    yield Row(
+        path="gray.heic",
+        content=content,
+        pages=(np.array(pi_heif.read_heif(content)),),
+        output="PNG",
+    )
 
 
 ROWS = {row.path: row for make in (jpegs, pngs, tiffs, others) for row in make()}
@@ -634,6 +639,7 @@ def megapixels(content: bytes) -> float:
     return header.width * header.height / 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PICKED.is_dir(), reason="needs ../shared/data/hostile")
 def test_every_picked_file_ends_as_an_output_or_a_documented_code(tmp_path):
     contents = {path.name: path.read_bytes() for path in PICKED.rglob("*.*") if path.is_file()}
@@ -648,6 +654,7 @@ def test_every_picked_file_ends_as_an_output_or_a_documented_code(tmp_path):
             assert image.size == (facts["width"], facts["height"]), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PICKED.is_dir(), reason="needs ../shared/data/hostile")
 @pytest.mark.filterwarnings("ignore:.*EXIF data.*:UserWarning")  # of the independent reader
 def test_picked_files_have_pillows_pixels():

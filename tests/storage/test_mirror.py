@@ -61,6 +61,12 @@ def python(code: str, *words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
+def end_of(process: subprocess.Popen[str]) -> int:
+    """Its exit code, once it has ended by itself."""
+    process.communicate(timeout=30)
+    return process.returncode
+
+
 def holding(folder: Path, url: str, *, lease: float, seconds: float) -> subprocess.Popen[str]:
     """A process that holds the URL, once it does, and publishes a.txt at the end."""
     folder.mkdir()
@@ -141,7 +147,7 @@ def test_a_holder_keeps_others_out_until_it_ends(tmp_path: Path, url: str) -> No
     with pytest.raises(LockedError, match=f"process {holder.pid}"):
         publish(other, "b")
     assert time.monotonic() - started < 2
-    assert holder.wait(timeout=30) == 0
+    assert end_of(holder) == 0
     assert other.fetch() == 1 and Remote(url).names(LOCK_FOLDER) == []
 
 
@@ -168,7 +174,7 @@ def test_a_holder_that_slept_too_long_publishes_nothing(tmp_path: Path, url: str
     other = Mirror(tmp_path / "two", url, lease=1)
     with other.held():
         os.kill(sleeper.pid, signal.SIGCONT)
-        assert sleeper.wait(timeout=30) == 1
+        assert end_of(sleeper) == 1
         other.publish(["b"], {})
     assert sorted(Remote(url).files()) == [INDEX_NAME, "b"]
 

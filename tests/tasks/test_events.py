@@ -47,17 +47,16 @@ def test_every_event_written_before_a_kill_is_there(tmp_path: Path) -> None:
         "    log.write('item_done', item=i)\n"
         "    print(i, flush=True)\n"
     )
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / EVENTS_NAME],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    said = [int(process.stdout.readline()) for _ in range(200)]
-    process.send_signal(signal.SIGKILL)
-    said += [int(line) for line in process.stdout.read().splitlines()]
-    process.wait()
+    ) as process:
+        assert process.stdout is not None
+        said = [int(process.stdout.readline()) for _ in range(200)]
+        process.send_signal(signal.SIGKILL)
+        said += [int(line) for line in process.stdout.read().splitlines()]
     assert [event["item"] for event in read_events(tmp_path)][: len(said)] == said
 
 
