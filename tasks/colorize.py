@@ -92,6 +92,7 @@ class _Photos:
             manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
         manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
         number = self._place.number
+        self._tree.keep_changed(folder, {row["output"] for row in manifest}, self._step.hashes.hash)
         self._tree.set_aside(
             folder, {row["output"]: (number, row["path"], row["sha256"]) for row in manifest}
         )
@@ -127,13 +128,17 @@ class _Photos:
         """Remove what is replaced or asked to go, and say what is kept."""
         swept = self._tree.sweep()
         label = self._step.label
-        facts = {"kept": swept.orphans, "unusable": swept.unusable}
+        facts = {"kept": swept.orphans, "unusable": swept.unusable, "changed": swept.changed}
         for event, names in (*facts.items(), ("deleted", swept.deleted), ("theirs", swept.theirs)):
             if names:
                 self._run.events.write(
                     f"outputs_{event}", step=label, count=len(names), outputs=names[:_NAMED]
                 )
-        counts = {"kept": len(swept.orphans) + len(swept.unusable), "deleted": len(swept.deleted)}
+        counts = {
+            "kept": len(swept.orphans) + len(swept.unusable),
+            "deleted": len(swept.deleted),
+            "set aside": len(swept.changed),
+        }
         return {name: count for name, count in counts.items() if count}
 
     def _named(self, folder: Path, manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:

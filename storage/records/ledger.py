@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,6 +202,21 @@ def damage(
     except OSError as error:
         return f"{record.path} cannot be read: {error.strerror}"
     return f"{record.path} has changed"
+
+
+def remove_unnamed(folder: Path, pattern: str, names: Container[str] = ()) -> None:
+    """Delete what fits a pattern in a folder of ours and nobody names any more, durably."""
+    unnamed = [path for path in folder.glob(pattern) if path.name not in names]
+    for path in unnamed:
+        path.unlink()
+    if unnamed:
+        sync_folder(folder)
+
+
+def remove_recorded(root: Path, record: FileRecord) -> None:
+    """Delete a recorded file. One that was changed since it was written is somebody's, and stays."""
+    if damage(root, record) is None:
+        (root / record.path).unlink()
 
 
 def remove_partials(folder: Path, *, deep: bool = True) -> None:

@@ -6,13 +6,15 @@ run is going to remove is noted there before the step is published, and removed 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from storage.errors import is_policy
 from storage.records import ledger
+from storage.records.fingerprint import hash_file
 from storage.records.item_record import ItemRecord, read_items
 from storage.records.ledger import FileRecord
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
@@ -39,6 +41,8 @@ from tasks.engine.verification import read_success, root_of
 from tasks.jobs.items import printable
 
 _MARK_LENGTH = 8
+_ASIDE = "set-aside"
+"""Folder of a bag, beside its payload, for what is in no manifest."""
 Photo = tuple[int, str, str]
 """Archive, path and SHA-256 of an original."""
 
@@ -51,6 +55,8 @@ class Swept:
     deleted: list[str] = field(default_factory=list)
     theirs: list[str] = field(default_factory=list)
     """That were to be deleted, but somebody wrote to them."""
+    changed: list[str] = field(default_factory=list)
+    """Files that somebody wrote to and that were to be made again, by the names that they bear now."""
 
     @property
     def orphans(self) -> list[str]:
@@ -82,6 +88,9 @@ class OutputTree:
         self._workspace, self._root, self._output = workspace, root.resolve(), output.resolve()
         self._earlier, self._archive, self._delete = earlier.resolve(), archive, delete
         self._files: dict[str, str] = {}
+        self._stems: dict[str, str] = {}
+        self._changed: list[tuple[str, str, str]] = []
+        """Path, stem and SHA-256 of what `keep_changed` gave another name."""
         self._leaving: list[Output] = []
         self._elsewhere: list[Output] = []
         self.swept = Swept()
@@ -120,6 +129,27 @@ class OutputTree:
                 link_file(place / source.path, place / target.path)
         keep(self._workspace, [*kept, *moved])
 
+    def keep_changed(
+        self, folder: Path, stems: Container[str], hash_of: Callable[[Path], str]
+    ) -> None:
+        """Give files that somebody wrote to another name, as the run is going to write theirs anew.
+
+        A retouched photo and one that the disk has damaged look the same from here: neither is lost.
+        stems: names without suffix of the run's outputs. hash_of: how a file's SHA-256 is found.
+        """
+        contents: dict[str, set[str]] = defaultdict(set)
+        files: dict[str, str] = {}
+        for output in self._recorded(folder):
+            if output.place(self._workspace) == self._root and output.stem in stems:
+                for file in output.files:
+                    contents[file.path].add(file.sha256)
+                    files[file.path] = output.stem
+        for path, stem in sorted(files.items()):
+            source = self._root / path
+            if source.is_file() and (found := hash_of(source)) not in contents[path]:
+                link_file(source, self._beside(path, stem, found))
+                self._changed.append((path, stem, found))
+
     def journal(
         self,
         records: Iterable[ItemRecord],
@@ -133,6 +163,7 @@ class OutputTree:
         """
         own = [o for r in records for o in outputs_of(r, self._workspace, folder, self._root)]
         self._files = {file.path: file.sha256 for o in own for file in o.files}
+        self._stems = {file.path: o.stem for o in own for file in o.files}
         judge = _Judge.of(ingested, quarantined, self._archive, own)
         kept: list[Output] = []
         leaving: list[Output] = []
@@ -161,7 +192,23 @@ class OutputTree:
                 ledger.sync_folder(folder)
         keep(self._workspace, [*self.swept.kept, *self._elsewhere])
         drop_unused_packs(self._workspace)
+        self._settle_changed()
         return self.swept
+
+    def _settle_changed(self) -> None:
+        """What a killed run had written and not yet recorded looked changed: the same is made again."""
+        named = {o.place(self._workspace) / file.path for o in self.swept.kept for file in o.files}
+        for path, content in self._files.items():
+            twin = self._beside(path, self._stems[path], content)
+            if twin.is_file() and twin not in named and hash_file(twin) == content:
+                twin.unlink()
+        found = (self._beside(*changed) for changed in self._changed)
+        self.swept.changed += [str(p.relative_to(self._output)) for p in found if p.exists()]
+
+    def _beside(self, path: str, stem: str, content: str) -> Path:
+        """Where an output's file goes that somebody changed; in a bag not among its payload."""
+        place = self._root if self._root == self._output else self._output / _ASIDE
+        return place / (aside_name(stem, content[:_MARK_LENGTH]) + path.removeprefix(stem))
 
     def _remove(self, output: Output) -> None:
         """Delete an output's files, the photo last. What was changed since is somebody's, and stays."""
@@ -172,9 +219,8 @@ class OutputTree:
                 self.swept.theirs.append(output.name)
             return
         for file in sorted(output.files, key=lambda file: file is photo):
-            is_named = place == self._root and file.path in self._files
-            if not is_named and ledger.damage(place, file) is None:
-                (place / file.path).unlink()
+            if place != self._root or file.path not in self._files:
+                ledger.remove_recorded(place, file)
         if is_orphan:
             self.swept.deleted.append(output.name)
 
@@ -192,6 +238,15 @@ class OutputTree:
         """Records of the kept outputs' files below the root, for a bag's manifest."""
         mine = [o for o in self.swept.kept if o.place(self._workspace) == self._root]
         return [file for output in mine for file in output.files]
+
+    def _recorded(self, folder: Path) -> Iterator[Output]:
+        """All outputs that anything names, as they were when they were written."""
+        others = [other for other, _ in self._other_folders(folder.resolve())]
+        for step in (folder, *others):
+            root = self._root if step == folder else self._root_of(step)
+            for record in [*read_items(step / "done"), *records_aside(step)]:
+                yield from outputs_of(record, self._workspace, step, root)
+        yield from read_kept(self._workspace)
 
     def _of_records(self, folder: Path) -> Iterator[Output]:
         """Of the step that was current, of those that were never finished, of items made again."""

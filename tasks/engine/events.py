@@ -206,6 +206,9 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "outputs_kept": lambda e: _of_outputs(e, "outputs without an original now, kept"),
     "outputs_unusable": lambda e: _of_outputs(e, "outputs whose original is of no use now, kept"),
     "outputs_deleted": lambda e: _of_outputs(e, "outputs without an original deleted"),
+    "outputs_changed": lambda e: _of_outputs(
+        e, "files that somebody wrote to, kept under this name and made anew"
+    ),
     "outputs_theirs": lambda e: _of_outputs(e, "outputs kept, as somebody wrote to them"),
     "step_failed": lambda e: f"{e['step']} FAILED: {e['error']}",
     "page_incomplete": lambda e: (

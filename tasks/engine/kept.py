@@ -163,18 +163,13 @@ def keep(workspace: Workspace, outputs: Iterable[Output]) -> None:
         value = {"version": _VERSION, "outputs": sorted(entries, key=_by_name)}
         if name not in before or ledger.read_json(before[name]) != value:
             ledger.write_json(store / f"{name}.json", value)
-    for name in before.keys() - groups.keys():
-        before[name].unlink()
-    if before.keys() - groups.keys():
-        ledger.sync_folder(store)
+    ledger.remove_unnamed(store, "*.json", {f"{name}.json" for name in groups})
 
 
 def drop_unused_packs(workspace: Workspace) -> None:
     """Delete files of small pictures that nothing kept needs."""
     used = {Path(output.pack).name for output in read_kept(workspace) if output.pack}
-    for path in (workspace.root / STORE_NAME / PACKS_FOLDER).glob("*.js"):
-        if path.name not in used:
-            path.unlink()
+    ledger.remove_unnamed(workspace.root / STORE_NAME / PACKS_FOLDER, "*.js", used)
 
 
 def damaged_kept(workspace: Workspace) -> list[tuple[str, str]]:

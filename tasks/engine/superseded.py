@@ -49,8 +49,8 @@ def remove_superseded(folder: Path, records: Iterable[ItemRecord]) -> None:
     kept = _files_of(records)
     for record in records_aside(folder):
         for file in record.files:
-            if file.path not in kept and ledger.damage(folder, file) is None:
-                (folder / file.path).unlink()
+            if file.path not in kept:
+                ledger.remove_recorded(folder, file)
 
 
 def records_aside(folder: Path) -> list[ItemRecord]:
@@ -60,8 +60,7 @@ def records_aside(folder: Path) -> list[ItemRecord]:
 
 def drop_records_aside(folder: Path) -> None:
     """Forget records that were set aside, once what they name is settled and the step published."""
-    for path in (folder / _NAME).glob("*.json"):
-        path.unlink()
+    ledger.remove_unnamed(folder / _NAME, "*.json")
     if (folder / _NAME).is_dir():
         (folder / _NAME).rmdir()
 

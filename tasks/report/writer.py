@@ -20,7 +20,14 @@ from typing import Any
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
 from storage.records.fingerprint import hash_bytes, hash_file, hash_value
-from storage.records.ledger import link_or_copy, read_json, remove_partials, write_bytes, write_json
+from storage.records.ledger import (
+    link_or_copy,
+    read_json,
+    remove_partials,
+    remove_unnamed,
+    write_bytes,
+    write_json,
+)
 from storage.records.names import (
     CHANGES_NAME,
     CHANGES_TABLE,
@@ -250,9 +257,7 @@ def _write_packs(archive: Archive, folder: Path) -> None:
     """Hard-link the small pictures, and remove those of an earlier report."""
     packs = folder / PACKS_FOLDER
     packs.mkdir(exist_ok=True)
-    for path in packs.glob("*.js"):
-        if path.stem not in archive.packs:
-            path.unlink()
+    remove_unnamed(packs, "*.js", {f"{name}.js" for name in archive.packs})
     for name, source in archive.packs.items():
         target = packs / f"{name}.js"
         if source.exists() and not _is_as(source, target):

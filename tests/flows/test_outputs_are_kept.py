@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -167,6 +168,16 @@ def out(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> Out:
     return Out(tmp_path / "out", models, monkeypatch)
 
 
+def newest_events(workspace: Workspace) -> dict[str, list[list[str]]]:
+    """The outputs that events of the newest run name, by event."""
+    newest = max(workspace.runs.glob("*"))
+    found: dict[str, list[list[str]]] = defaultdict(list)
+    for line in (newest / "events.jsonl").read_text().splitlines():
+        event = json.loads(line)
+        found[event["event"]].append(event.get("outputs", []))
+    return found
+
+
 def next_batch(photos: Path) -> None:
     shutil.rmtree(photos)
     for k in range(5):
@@ -312,10 +323,32 @@ def test_what_somebody_wrote_to_is_kept_and_named(photos: Path, out: Out) -> Non
     theirs.write_bytes(theirs.read_bytes() + b"retouched")
     assert out.run(photos, delete=True).deleted == 9
     assert theirs.exists() and len(out.hashes()) == 11
-    runs = sorted((out.workspace.runs).glob("*"))
-    events = [json.loads(line) for line in (runs[-1] / "events.jsonl").read_text().splitlines()]
-    named = [e["outputs"] for e in events if e["event"] == "outputs_theirs"]
-    assert named == [["1932/12.png.color.png"]]
+    assert newest_events(out.workspace)["outputs_theirs"] == [["1932/12.png.color.png"]]
+
+
+@pytest.mark.parametrize("bag", [False, True])
+def test_a_retouched_output_is_never_written_over(bag: bool, photos: Path, out: Out) -> None:
+    """It was made anew, and the retouching lost, by the next run of the same or of other settings."""
+    out.run(photos, bag=bag)
+    root = out.path / "data" if bag else out.path
+    retouched = root / "1931" / "03.png.color.png"
+    untouched = retouched.read_bytes()
+    for settings in ({}, {"label": "corner"}):
+        Image.fromarray(draw_photo(77 + len(settings), 40, 36)).save(retouched)
+        content = retouched.read_bytes()
+        mark = hashlib.sha256(content).hexdigest()[:8]
+        out.run(photos, bag=bag, settings=settings)
+        aside = (out.path / "set-aside" if bag else root) / f"1931/03.png~{mark}.color.png"
+        assert aside.read_bytes() == content
+        assert retouched.read_bytes() != content
+        named = newest_events(out.workspace)["outputs_changed"]
+        assert named == [[aside.relative_to(out.path).as_posix()]]
+        assert not settings or retouched.read_bytes() != untouched
+    files = sorted(out.hashes())
+    assert out.run(photos, bag=bag, settings=settings).num_coloured == 0
+    assert sorted(out.hashes()) == files
+    if bag:
+        assert bagit.Bag(str(out.path)).validate()
 
 
 def test_a_bag_holds_what_is_kept_and_is_valid(photos: Path, out: Out) -> None:

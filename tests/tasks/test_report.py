@@ -26,6 +26,7 @@ from storage.records.names import STATE_NAME
 from storage.records.safe_csv import safe_cell
 from storage.records.tables import read_rows, write_table
 from storage.records.workspace import Workspace
+from tasks.config.request import ColorizeRequest
 from tasks.queries.outputs_check import verify_outputs
 from tasks.report.changes import compare_archives
 from tasks.report.commands import reproduce_command
@@ -249,14 +250,12 @@ def test_text_from_outside_is_escaped_in_every_script(out: Path) -> None:
 
 
 def test_commands_are_quoted_for_a_shell() -> None:
-    request = {
-        "archive": "/in put",
-        "models": None,
-        "include": ["*.tif"],
-        "exclude": [],
-        "bag": True,
-        "settings": {"merge": "hard", "uncertainty": True, "accept": ["BILEVEL"], "label": None},
-    }
+    request = ColorizeRequest(
+        archive="/in put",
+        include=("*.tif",),
+        bag=True,
+        settings={"merge": "hard", "uncertainty": True, "accept": ["BILEVEL"], "label": None},
+    )
     assert reproduce_command(request, "/o;ut") == (
         "chromaflow colorize '/in put' '/o;ut' --include '*.tif' --merge hard --accept BILEVEL "
         "--uncertainty --bag"

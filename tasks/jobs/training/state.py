@@ -21,6 +21,7 @@ from storage.records.ledger import (
     damage,
     read_json,
     record_file,
+    remove_unnamed,
     write_json,
 )
 from storage.records.names import CHECKPOINTS_NAME
@@ -105,8 +106,7 @@ class TrainingState:
 
     def clear(self) -> None:
         """Remove all checkpoints: the weights are published."""
-        for path in (self.folder / CHECKPOINTS_NAME).glob("*"):
-            path.unlink()
+        remove_unnamed(self.folder / CHECKPOINTS_NAME, "*")
 
     def _records(self) -> list[Path]:
         """Of checkpoints, newest first."""
@@ -117,10 +117,8 @@ class TrainingState:
             old.unlink()
             old.with_suffix(".pt").unlink(missing_ok=True)
         bests = [(read_json(record) or {}).get("best") for record in self._records()]
-        needed = {best["file"]["path"] for best in (*bests, self.best) if best}
-        for path in (self.folder / CHECKPOINTS_NAME).glob("best-*.pt"):
-            if path.relative_to(self.folder).as_posix() not in needed:
-                path.unlink()
+        needed = {Path(best["file"]["path"]).name for best in (*bests, self.best) if best}
+        remove_unnamed(self.folder / CHECKPOINTS_NAME, "best-*.pt", needed)
 
 
 def _save(path: Path, state: dict[str, Any]) -> None:
