@@ -24,8 +24,9 @@ from tasks.config.model import Workflow
 from tasks.config.parameters import check_parameters
 from tasks.engine.execute import Run
 from tasks.engine.progress import open_terminal
+from tasks.engine.publishing import skipped
 from tasks.engine.retry import Retry
-from tasks.engine.stages import Step, skipped
+from tasks.engine.stages import Step
 from tasks.evaluate import evaluate
 from tasks.graph import (
     build_steps,

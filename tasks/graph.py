@@ -26,9 +26,10 @@ from tasks.compute.slots import Slots, plan_colorizing, plan_photos, plan_traini
 from tasks.config.hints import HINTS, read_hints
 from tasks.config.model import ArchiveConfig, DatasetConfig, TrainConfig, Workflow, canonical
 from tasks.config.types import changed
+from tasks.engine.deciding import decide
 from tasks.engine.retry import Retry
 from tasks.engine.source_news import SourceNews
-from tasks.engine.stages import Decision, Step, StepName, decide
+from tasks.engine.stages import Decision, Step, StepName
 from tasks.jobs.stage_items import TRUTH
 from tasks.stage_table import STAGE_NAMES, STAGES
 from tasks.weights.models import (

@@ -24,10 +24,11 @@ from storage.sources.catalogue import Arranged, Entry
 from storage.sources.datasets import arrange
 from storage.sources.entries import Problem
 from storage.sources.source import open_source
+from tasks.engine.deciding import same_but_for
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.progress import Terminal
 from tasks.engine.source_news import LISTING_COLUMNS, listing_rows
-from tasks.engine.stages import StageRef, Step, same_but_for
+from tasks.engine.stages import StageRef, Step
 from tasks.engine.verification import is_same_place, read_success
 from tasks.jobs.ingest import IngestItem
 from tasks.jobs.items import printable

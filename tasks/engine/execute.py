@@ -17,20 +17,13 @@ from storage.records.manifest import Quarantined
 from tasks.compute.cluster import Cluster, fan_out
 from tasks.config.model import Workflow
 from tasks.engine.adoption import adopt, item_key
+from tasks.engine.deciding import decide
 from tasks.engine.estimate import announce
 from tasks.engine.events import EventLog, quarantine_events
 from tasks.engine.progress import Page, StepProgress, Terminal
+from tasks.engine.publishing import prepare, publish, skipped
 from tasks.engine.retry import Retry, forget
-from tasks.engine.stages import (
-    Decision,
-    StageRef,
-    Step,
-    StepName,
-    decide,
-    prepare,
-    publish,
-    skipped,
-)
+from tasks.engine.stages import Decision, StageRef, Step, StepName
 from tasks.engine.superseded import drop_records_aside, remove_superseded, set_all_aside
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
 from tasks.jobs.timing import TimedResult, do_timed
