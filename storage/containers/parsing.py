@@ -33,6 +33,11 @@ def is_damage(error: BaseException) -> bool:
     return str(module).partition(".")[0] not in _OURS
 
 
+def plain_words(error: BaseException) -> str:
+    """An error of a library as it says it, without a Python object's address and cut to one line's length."""
+    return _ADDRESS.sub("it", str(error))[:_LONGEST] or "it does not parse"
+
+
 def part(default: _T, read: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Read something that may not parse; the default where it does not."""
     try:
@@ -68,8 +73,8 @@ class Losses(list[str]):
 
     def note(self, name: str, why: BaseException | str) -> None:
         """Note that a part is lost, wholly or as it says, once."""
-        words = why.detail if isinstance(why, PhotoError) else str(why)
-        words = _ADDRESS.sub("it", words)
-        line = f"{name}: {words or 'it does not parse'}"[:_LONGEST]
+        words = why.detail if isinstance(why, PhotoError) else why
+        words = words if isinstance(words, str) else plain_words(words)
+        line = f"{name}: {words}"[:_LONGEST]
         if line not in self:
             self.append(line)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from storage.containers.parsing import is_damage
+from storage.containers.parsing import is_damage, plain_words
 from storage.errors import PhotoError
 from storage.formats import require_codec, sniff
 from storage.metadata.extraction import Metadata, read_metadata
@@ -147,14 +147,14 @@ def decoder_errors() -> Iterator[None]:
     except MemoryError as error:
         raise PhotoError("OUT_OF_MEMORY", "the decoder ran out of memory") from error
     except ImportError as error:
-        raise PhotoError("CODEC_MISSING", f"{type(error).__name__}: {error}"[:300]) from error
+        raise PhotoError("CODEC_MISSING", f"a package is missing: {plain_words(error)}") from error
     except Image.DecompressionBombError as error:
         raise PhotoError("TOO_LARGE", str(error)) from error
     except Exception as error:
         if not is_damage(error):
             raise
         code = "TRUNCATED" if "truncated" in str(error).lower() else "DAMAGED"
-        raise PhotoError(code, f"{type(error).__name__}: {error}"[:300]) from error
+        raise PhotoError(code, f"its decoder says: {plain_words(error)}") from error
 
 
 def upright(pixels: Any, orientation: int) -> Any:

@@ -79,25 +79,40 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path, *, over: bool = False) -> None:
     """A hard link, or a copy where the disk has none to give; durable, and whole or not there.
 
-    The file may be the same as before: whoever changes it must write another one. Raises
-    FileExistsError where there is a target, OutputError when the disk is full or read-only.
+    The file may be the same as before: whoever changes it must write another one. over: whether it
+    takes the place of a target. Raises FileExistsError where there is one and it must not, OutputError.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not over and _linked(source, target):
+            return
+        with atomic_path(target) as temporary:
+            if not _linked(source, temporary):
+                shutil.copyfile(source, temporary)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"Expected to copy {source} to {target}, got: {error.strerror}. Free or repair the "
+            "disk, then run again."
+        ) from error
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether the disk gives links: FAT, SMB, FUSE and another disk do not. Raises FileExistsError."""
     try:
         os.link(source, target)
     except FileExistsError:
         raise
-    except (
-        OSError
-    ):  # FAT, exFAT, SMB, FUSE, another disk, too many links; of a full one the copy says
+    except OSError:  # of a full disk the copy says it
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        with atomic_path(target) as temporary:
-            shutil.copyfile(source, temporary)
+        return False
     sync_folder(target.parent)
+    return True
 
 
 @contextmanager
@@ -170,7 +185,7 @@ def check_version(value: Mapping[str, Any], version: int, place: Path | None) ->
 def misshapen(place: Path | None, error: Exception) -> DamagedError:
     """Of a file of a known version that lacks what that version has, or has more. error: says what."""
     return DamagedError(
-        f"Expected {place or 'a record'} as its version has it, got another: {type(error).__name__} {error}. Update "
+        f"Expected {place or 'a record'} as its version has it, got another: {error}. Update "
         "Chromaflow; or remove the file, and what it records is made again."
     )
 

@@ -14,9 +14,10 @@ from typing import Any
 from storage.pictures.thumbnails import is_whole_pack
 from storage.records import ledger
 from storage.records.fingerprint import hash_value
+from storage.records.ledger import link_or_copy
 from storage.records.workspace import Workspace
 from tasks.config.hints import HINTS
-from tasks.engine.kept import Output, link_file, renamed
+from tasks.engine.kept import Output, renamed
 from tasks.jobs.ready import commit_ready, rows_left
 from tasks.jobs.stage_items import ColorizeItem, ReadyPhoto, SheetItem
 
@@ -70,7 +71,7 @@ def _ready(
         for source, target in zip(output.files, wanted.files, strict=True):
             here, there = output.place(workspace) / source.path, root / target.path
             if here != there and ledger.damage(root, target) is not None:
-                link_file(here, there)
+                link_or_copy(here, there, over=True)
         yield ReadyPhoto(
             path=row["path"],
             facts=wanted.facts,

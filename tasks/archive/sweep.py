@@ -31,7 +31,6 @@ from tasks.engine.kept import (
     Output,
     drop_unused_packs,
     keep,
-    link_file,
     outputs_of,
     read_kept,
     renamed,
@@ -126,7 +125,7 @@ class OutputTree:
         for new, old in moved.items():
             place = old.place(self._workspace)
             for source, target in zip(old.files, new.files, strict=True):
-                link_file(place / source.path, place / target.path)
+                ledger.link_or_copy(place / source.path, place / target.path, over=True)
         keep(self._workspace, [*kept, *moved])
 
     def keep_changed(
@@ -147,7 +146,7 @@ class OutputTree:
         for path, stem in sorted(files.items()):
             source = self._root / path
             if source.is_file() and (found := hash_of(source)) not in contents[path]:
-                link_file(source, self._beside(path, stem, found))
+                ledger.link_or_copy(source, self._beside(path, stem, found), over=True)
                 self._changed.append((path, stem, found))
 
     def journal(

@@ -8,14 +8,12 @@ folder, so that `verify`, `report` and the next run know it (docs/decisions/023)
 from __future__ import annotations
 
 import os
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from storage.errors import OutputError
 from storage.records import ledger
 from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord, OutputFacts
@@ -188,21 +186,6 @@ def store_files(workspace: Workspace) -> list[Path]:
     return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
 
-def link_file(source: Path, target: Path) -> None:
-    """Hard-link over what is there, or copy where the disk cannot. Raises OutputError."""
-    try:
-        with ledger.atomic_path(target) as temporary:
-            try:
-                os.link(source, temporary)
-            except OSError:
-                shutil.copyfile(source, temporary)
-    except OSError as error:
-        raise OutputError(
-            f"Expected to copy {source} to {target}, got: {error.strerror}. Free or repair the "
-            "disk, then run again."
-        ) from error
-
-
 def _with_own_pack(workspace: Workspace, output: Output) -> Output:
     """Its small pictures in the store, as a step's folder may be cleaned up or not be fetched."""
     source = workspace.root / output.pack
@@ -212,7 +195,7 @@ def _with_own_pack(workspace: Workspace, output: Output) -> Output:
     if not source.is_file():
         return replace(output, pack="")
     if not (workspace.root / own).exists():
-        link_file(source, workspace.root / own)
+        ledger.link_or_copy(source, workspace.root / own, over=True)
     return replace(output, pack=own)
 
 

@@ -261,8 +261,7 @@ def _write_packs(archive: Archive, folder: Path) -> None:
     for name, source in archive.packs.items():
         target = packs / f"{name}.js"
         if source.exists() and not _is_as(source, target):
-            target.unlink(missing_ok=True)
-            link_or_copy(source, target)
+            link_or_copy(source, target, over=True)
 
 
 def _is_as(source: Path, target: Path) -> bool:
@@ -286,11 +285,10 @@ def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> 
     write_csv(folder / FAILURES_NAME, _FAILURE_COLUMNS, failures)
     newest = next(iter(run_ids(archive.workspace)), None)
     events = archive.workspace.runs / newest / EVENTS_NAME if newest else None
-    (folder / EVENTS_NAME).unlink(missing_ok=True)
-    if events is not None and events.exists():
-        link_or_copy(
-            events, folder / EVENTS_NAME
-        )  # a run that goes on adds its last lines here too
+    if events is None or not events.exists():
+        (folder / EVENTS_NAME).unlink(missing_ok=True)
+    else:  # a run that goes on adds its last lines here too
+        link_or_copy(events, folder / EVENTS_NAME, over=True)
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Any]:
