@@ -66,13 +66,8 @@ def adopt(
         if any(ledger.damage(earlier, file, hash_of) for file in extras):
             continue
         for file in [*([] if root else files), *extras]:
-            _link(earlier / file.path, folder / file.path)
+            # in the place of what is there: a published file is never written to again
+            ledger.link_or_copy(earlier / file.path, folder / file.path, over=True)
         ledger.write_json(ledger.record_path(folder, name), record.to_dict())
         adopted.add(name)
     return adopted
-
-
-def _link(source: Path, target: Path) -> None:
-    """In the place of what is there; a published file is never written to again."""
-    target.unlink(missing_ok=True)
-    ledger.link_or_copy(source, target)
