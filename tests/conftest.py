@@ -133,3 +133,20 @@ short_side = 64
 """
     )
     return config
+
+
+LONG_FILES = (
+    "test_training.py",
+    "test_smallest_forms.py",
+    "test_evaluation.py",
+    "test_train_job.py",
+    "test_cli.py",
+    "test_deploy.py",
+    "test_colorize.py",
+    "test_guided_colours.py",
+)
+"""Begun first: a file goes to one worker whole, and a long one begun last is waited for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)

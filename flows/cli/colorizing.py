@@ -90,6 +90,7 @@ def colorize(
     as_json: Json = False,
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
+    from storage.sources.locations import check_there
     from tasks.config.request import ColorizeRequest
 
     request = (
@@ -116,6 +117,7 @@ def colorize(
             },
         )
     )
+    check_there(archive)
     from tasks.archive.ownership import claimed
     from tasks.archive.workflow import archive_location, archive_workflow
     from tasks.graph import build_steps, with_cluster, with_workers

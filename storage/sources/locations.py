@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from glob import has_magic
 from pathlib import Path
 
 from storage.errors import UsageError
 
+STDIN = "-"
+"""As a location: a list of paths is read from standard input."""
 LIST_PREFIX = "list:"
 
 
@@ -28,6 +31,16 @@ def resolve_location(location: str) -> str:
     if path.is_file():  # a link's own name says what it is, and outputs bear it
         return f"{prefix}{path.parent.resolve() / path.name}{mark}{rest}"
     return f"{prefix}{path.resolve()}{mark}{rest}"
+
+
+def check_there(location: str) -> None:
+    """Raise UsageError for a plain path where nothing is; what a URL, list or pattern names is looked up later."""
+    if location == STDIN or location.startswith(LIST_PREFIX) or ROOT_MARK in location:
+        return
+    if not is_url(location) and not has_magic(location) and not Path(location).exists():
+        raise UsageError(
+            f"Expected a folder or archive of photos, found none at {location}. Check the path."
+        )
 
 
 def check_folder(folder: Path, purpose: str) -> Path:

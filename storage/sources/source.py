@@ -27,7 +27,7 @@ from storage.sources.files import (
     RemoteFiles,
     listing_digest,
 )
-from storage.sources.locations import LIST_PREFIX, ROOT_MARK, is_url, resolve_location
+from storage.sources.locations import LIST_PREFIX, ROOT_MARK, check_there, is_url, resolve_location
 from storage.sources.walk import is_ignored, why_ignored
 
 _LIST_SUFFIXES = (".txt", ".csv")
@@ -158,8 +158,9 @@ def open_source(location: str, *, follow: bool = True, avoid: Sequence[Path] = (
         return Source(LocalFiles(path.parent), path.name)
     if has_magic(location):
         return Source(GlobFiles(location, links))
+    check_there(location)
     raise UsageError(
-        f"Expected a folder or archive of photos, found none at {path}. Check the path."
+        f"Expected a folder or archive of photos at {path}, got a pipe, socket or device."
     )
 
 

@@ -13,7 +13,7 @@ from storage.records.ledger import read_json
 from storage.records.names import PLAN_NAME, STATE_NAME, WEIGHTS_NAME
 from storage.records.workspace import Workspace
 from storage.sources.files import write_list
-from storage.sources.locations import resolve_location
+from storage.sources.locations import STDIN, resolve_location
 from storage.sources.nesting import refuse_nesting
 from tasks.archive.mirrors import fetched, load_fetched, output_folder, with_output_url
 from tasks.archive.ownership import refuse_others
@@ -22,7 +22,6 @@ from tasks.config.request import ColorizeRequest
 from tasks.config.types import changed
 from tasks.engine.events import find_run, run_ids
 
-STDIN = "-"
 _LIST_NAME = "inputs.txt"
 
 
