@@ -12,7 +12,7 @@ from dataclasses import replace
 from storage.containers.parsing import part
 from storage.containers.tiff_directories import ASCII, LONG, SHORT, UTF8, Value
 from storage.errors import UsageError
-from storage.metadata import iptc, xmp
+from storage.metadata import charsets, iptc, xmp
 from storage.metadata.embedding import cut_to_fit, embed, embed_tiff
 from storage.metadata.exif import (
     COLOR_SPACE,
@@ -25,7 +25,7 @@ from storage.metadata.exif import (
     pack_exif,
     parse_exif,
 )
-from storage.metadata.extraction import Metadata, decoded, read_metadata
+from storage.metadata.extraction import Metadata, read_metadata
 from storage.metadata.xmp import CAPTION, Provenance
 
 __all__ = [
@@ -71,10 +71,11 @@ def xmp_sidecar(metadata: Metadata) -> bytes:
 
 
 def _derived_exif(content: bytes, size: tuple[int, int] | None) -> bytes:
-    """Upright and captioned (CIPA DC-008, tags 274 and 270); the thumbnail's directory is gone."""
+    """Upright and captioned (CIPA DC-008, tags 274 and 270), its text in UTF-8; the thumbnail is gone."""
     exif = parse_exif(content)
     if not exif:
         return b""
+    exif = replace(exif, main=_texts_in_utf8(exif.main), photo=_texts_in_utf8(exif.photo))
     old = exif.main.get(IMAGE_DESCRIPTION, Value(ASCII, b""))
     kind = UTF8 if old.type == UTF8 else ASCII
     main = exif.main | {IMAGE_DESCRIPTION: Value(kind, _suffixed(old.data) + b"\0")}
@@ -82,6 +83,14 @@ def _derived_exif(content: bytes, size: tuple[int, int] | None) -> bytes:
         main[ORIENTATION] = Value(SHORT, struct.pack(exif.order + "H", 1))
     exif = replace(exif, main=main)
     return pack_exif(_resized(exif, size) if size else exif)
+
+
+def _texts_in_utf8(values: dict[int, Value]) -> dict[int, Value]:
+    """As programs write what EXIF calls ASCII (Metadata Working Group 2.0, 2.2)."""
+    return {
+        tag: Value(ASCII, charsets.in_utf8(value.data)) if value.type == ASCII else value
+        for tag, value in values.items()
+    }
 
 
 def _resized(exif: Exif, size: tuple[int, int]) -> Exif:
@@ -99,26 +108,21 @@ def _resized(exif: Exif, size: tuple[int, int]) -> Exif:
 
 
 def _derived_iptc(content: bytes) -> bytes:
-    datasets = iptc.read_datasets(content)
+    datasets = iptc.in_utf8(iptc.read_datasets(content))
     if not datasets:
         return b""
-    old = next((data for number, data in datasets if number == iptc.CAPTION_DATASET), b"")
-    kept = [dataset for dataset in datasets if dataset[0] != iptc.CAPTION_DATASET]
-    place = sum(number <= iptc.CAPTION_DATASET for number, _ in kept)
-    return iptc.pack_datasets(
-        [*kept[:place], (iptc.CAPTION_DATASET, _suffixed(old)), *kept[place:]]
-    )
+    old = iptc.find(datasets, iptc.CAPTION_DATASET)
+    return iptc.pack_datasets(iptc.with_dataset(datasets, iptc.CAPTION_DATASET, _suffixed(old)))
 
 
 def _caption(metadata: Metadata) -> str:
     """The caption that IPTC, EXIF or a PNG's text gives, for XMP that has none."""
-    captions = [
-        data for number, data in iptc.read_datasets(metadata.iptc) if number == iptc.CAPTION_DATASET
-    ]
+    datasets = iptc.in_utf8(iptc.read_datasets(metadata.iptc))
+    captions = [iptc.find(datasets, iptc.CAPTION_DATASET)]
     exif = part(None, parse_exif, metadata.exif)
     if exif and IMAGE_DESCRIPTION in exif.main:
         captions.append(exif.main[IMAGE_DESCRIPTION].data)
-    texts = [decoded(caption).strip("\0 ") for caption in captions]
+    texts = [charsets.decoded(caption).strip("\0 ") for caption in captions]
     texts += [text for keyword, text in metadata.text if keyword == "Description"]
     return next((text for text in texts if text), "")
 

@@ -43,6 +43,7 @@ from storage.containers.segments import (
 )
 from storage.containers.tiff_directories import LONG, TiffReader, Value
 from storage.metadata import iptc, xmp
+from storage.metadata.charsets import decoded, latin
 from storage.metadata.exif import (
     DESCRIPTIVE,
     IPTC_TAG,
@@ -112,14 +113,6 @@ def read_metadata(format_name: str, content: bytes, page: int = 0) -> Metadata:
     reader = readers.get(format_name) or partial(_read_pillow, format_name)
     found = losses.part("metadata", Metadata(), reader, content, losses)
     return replace(found, lost=tuple(losses))
-
-
-def decoded(text: bytes) -> str:
-    """UTF-8, else Latin-1, which takes any byte."""
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return text.decode("latin-1")
 
 
 def _read_jpeg(content: bytes, losses: Losses) -> Metadata:
@@ -225,7 +218,7 @@ def _png_text(data: bytes, name: bytes, budget: Budget) -> tuple[str, str]:
         rest = inflate(rest, budget, most=_MOST_INFLATED)
     else:
         budget.spend(len(rest))
-    return keyword.decode("latin-1"), rest.decode("utf-8" if name == b"iTXt" else "latin-1")
+    return latin(keyword), decoded(rest) if name == b"iTXt" else latin(rest)
 
 
 def _raw_profile(losses: Losses, said: dict[str, str], *names: str) -> bytes:

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
 from storage.errors import PhotoError
+from storage.metadata.charsets import decoded
 
 CAPTION = "Colorized by AI; colours are conjecture"
 """What the caption of every derivative says."""
@@ -59,6 +60,18 @@ _NOTE = _name("chromaflow:Note")
 _OWN = (_DESCRIPTION, _SOURCE_TYPE, _SYSTEM, _SYSTEM_VERSION, _ORIGINAL, _CHECKPOINTS, _NOTE)
 _STALE = (_name("xmp:Thumbnails"), _name("xmpNote:HasExtendedXMP"))
 """A gray thumbnail; and the pointer to further JPEG segments, which are not carried over."""
+_WIDE = {
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
+    b"\xff\xfe\0\0": "utf-32",
+    b"<\0": "utf-16-le",
+    b"\0<\0": "utf-16-be",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+"""How a packet of each begins (ISO 16684-1, 7.3.2), the longer first."""
+_DECLARATION = re.compile(r"""\A<\?xml\s[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*?)?\?>""")
+_WESTERN = {"utf-8", "iso-8859-1", "latin1", "us-ascii", "windows-1252", "cp1252"}
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -88,8 +101,8 @@ def suffixed(caption: str) -> str:
 
 
 def checked(packet: bytes) -> bytes:
-    """The packet without padding, if it is one. Raises PhotoError as for a hostile packet."""
-    packet = packet.strip(b"\0 \r\n\t")
+    """The packet in UTF-8 and without padding, if it is one. Raises PhotoError as for a hostile packet."""
+    packet = _in_utf8(packet)
     _parsed(packet)
     return packet
 
@@ -126,6 +139,28 @@ def essential(packet: bytes) -> bytes:
     new, _ = _new()
     new[0].append(kept)
     return _packed(new, prefixes)
+
+
+def _in_utf8(packet: bytes) -> bytes:
+    """In UTF-8 and without padding. Where it declares a charset that the parser knows, as it was.
+
+    Else it is UTF-16 or 32 by its first bytes, or UTF-8, or Windows-1252, which Latin-1 means too.
+    """
+    wide = next((name for start, name in _WIDE.items() if packet.startswith(start)), None)
+    if wide:
+        text = packet.decode(wide, "replace").strip("\0 \r\n\t\ufeff")
+        return _DECLARATION.sub("", text).encode()
+    packet = packet.strip(b"\0 \r\n\t")
+    text = packet.decode("latin-1")
+    found = _DECLARATION.match(text)
+    charset = found[1].lower() if found and found[1] else "utf-8"
+    if charset not in _WESTERN:
+        return packet
+    try:
+        packet.decode()
+    except UnicodeDecodeError:
+        return _DECLARATION.sub("", decoded(packet)).encode()
+    return packet
 
 
 class _Builder(ElementTree.TreeBuilder):
