@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from storage.containers.parsing import part
+from storage.containers.parsing import Losses, part
 from storage.containers.tiff_directories import ASCII, LONG, SHORT, UTF8, Value
 from storage.errors import UsageError
 from storage.metadata import charsets, iptc, xmp
@@ -26,11 +26,13 @@ from storage.metadata.exif import (
     parse_exif,
 )
 from storage.metadata.extraction import Metadata, read_metadata
+from storage.metadata.regions import Placement
 from storage.metadata.xmp import CAPTION, Provenance
 
 __all__ = [
     "CAPTION",
     "Metadata",
+    "Placement",
     "Provenance",
     "cut_to_fit",
     "derivative",
@@ -45,21 +47,31 @@ _SRGB, _ADOBE_RGB_FILE, _SRGB_FILE = 1, b"R03", b"R98\0"
 
 
 def derivative(
-    metadata: Metadata, provenance: Provenance, *, size: tuple[int, int] | None = None
+    metadata: Metadata, provenance: Provenance, *, placement: Placement | None = None
 ) -> Metadata:
     """What the colorized derivative says of itself. Its profile and gamma are left to `embed`.
 
-    EXIF, IPTC and XMP are the original's, the caption suffixed with `CAPTION`; upright, without
-    thumbnails; the XMP labelled with IPTC's DigitalSourceType and AI system, and the hashes.
-    size: width and height of the derivative, upright and in sRGB; the EXIF tags of either, where
-    present, then tell them instead of the original's.
+    EXIF, IPTC and XMP are the original's, in UTF-8, the caption suffixed with `CAPTION`; upright,
+    without thumbnails and what tells of bytes that are not carried over; the XMP labelled with
+    IPTC's DigitalSourceType and AI system, and the hashes. `lost` says what was left out here.
+    placement: where the photo's pixels are in the derivative, upright and in sRGB; the EXIF tags of
+    size and colour space, where present, and the XMP's regions then tell that.
     """
+    losses = Losses()
+    size = placement.size if placement else None
     return Metadata(
         exif=part(b"", _derived_exif, metadata.exif, size) if metadata.exif else b"",
         iptc=_derived_iptc(metadata.iptc),
-        xmp=xmp.merge(metadata.xmp, provenance, caption=_caption(metadata)),
+        xmp=xmp.merge(
+            metadata.xmp,
+            provenance,
+            caption=_caption(metadata),
+            placement=placement,
+            losses=losses,
+        ),
         dpi=metadata.dpi,
         text=metadata.text,
+        lost=tuple(losses),
     )
 
 

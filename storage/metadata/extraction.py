@@ -35,6 +35,7 @@ from storage.containers.segments import (
     RESOURCES_START,
     XMP_START,
     Budget,
+    Piece,
     inflate,
     iso_boxes,
     jpeg_segments,
@@ -65,6 +66,7 @@ INCH = 0.0254
 
 _MOST_INFLATED, _MOST_TEXT, _MOST_TEXTS = 16 << 20, 32 << 20, 1000
 _MOST_DPI = 1e6
+_SCAN, _JPEG_END, _PADDING = b"\xda", b"\xff\xd9", b"\0\xff\xd9 \r\n"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _WEBP_METADATA = (b"ICCP", b"EXIF", b"XMP ")
 _PAGE_TAGS = frozenset(
@@ -116,7 +118,9 @@ def read_metadata(format_name: str, content: bytes, page: int = 0) -> Metadata:
 
 
 def _read_jpeg(content: bytes, losses: Losses) -> Metadata:
-    segments = [(piece.name, content[piece.data]) for piece in jpeg_segments(content)]
+    pieces = list(jpeg_segments(content))
+    segments = [(piece.name, content[piece.data]) for piece in pieces]
+    _note_trailer(content, pieces, losses)
     exif = _checked_exif(_first(segments, APP1, EXIF_START), losses)
     if more := len(list(_all(segments, APP1, _MORE_XMP))):
         losses.note("XMP", f"its extension, in {more} further segments, is not carried over")
@@ -130,6 +134,20 @@ def _read_jpeg(content: bytes, losses: Losses) -> Metadata:
         dpi=part(None, _jfif_dpi, _first(segments, APP0, JFIF_START)) or _exif_dpi(exif),
         text=tuple(("Comment", decoded(comment)) for comment in comments),
     )
+
+
+def _note_trailer(content: bytes, pieces: list[Piece], losses: Losses) -> None:
+    """Bytes behind the picture's end: a motion photo's film, a second view, a gain or depth map."""
+    if not pieces or pieces[-1].name != _SCAN:
+        return
+    end = content.find(_JPEG_END, pieces[-1].whole.stop)
+    rest = content[end + 2 :] if end >= 0 else b""
+    if rest.strip(_PADDING):
+        is_picture = rest.lstrip(b"\0").startswith(b"\xff\xd8")
+        what = "another picture" if is_picture else "a film" if b"ftyp" in rest else "no part of it"
+        losses.note(
+            "trailer", f"{len(rest)} bytes behind the picture, {what}, are not carried over"
+        )
 
 
 def _all(segments: Iterable[tuple[bytes, bytes]], marker: bytes, start: bytes) -> Iterator[bytes]:

@@ -15,8 +15,11 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
+from storage.containers.parsing import Losses
 from storage.errors import PhotoError
 from storage.metadata.charsets import decoded
+from storage.metadata.claims import drop_claims
+from storage.metadata.regions import Placement, move_regions
 
 CAPTION = "Colorized by AI; colours are conjecture"
 """What the caption of every derivative says."""
@@ -107,10 +110,18 @@ def checked(packet: bytes) -> bytes:
     return packet
 
 
-def merge(packet: bytes, provenance: Provenance, *, caption: str) -> bytes:
+def merge(
+    packet: bytes,
+    provenance: Provenance,
+    *,
+    caption: str,
+    placement: Placement | None,
+    losses: Losses,
+) -> bytes:
     """Label a packet as colorized; a new packet where none is given, or it does not parse.
 
-    caption: of the original's EXIF or IPTC, for a packet without dc:description. Returns UTF-8.
+    caption: of the original's EXIF or IPTC, for a packet without dc:description. placement: where
+    the pixels went, to move regions with them. losses: gets what is left out. Returns UTF-8.
     """
     root, prefixes = _root(packet)
     rdf = root.find(f".//{_RDF}")
@@ -119,6 +130,9 @@ def merge(packet: bytes, provenance: Provenance, *, caption: str) -> bytes:
     description = _described(_take(rdf, _DESCRIPTION), caption)
     for name in (*_OWN, *_STALE):
         _take(rdf, name)
+    drop_claims(rdf, prefixes, losses)
+    if placement:
+        move_regions(rdf, placement, losses)
     _set_upright(rdf)
     _drop_empty(rdf)
     rdf.append(_labels(provenance, description, about))
