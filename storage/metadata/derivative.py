@@ -47,7 +47,11 @@ _SRGB, _ADOBE_RGB_FILE, _SRGB_FILE = 1, b"R03", b"R98\0"
 
 
 def derivative(
-    metadata: Metadata, provenance: Provenance, *, placement: Placement | None = None
+    metadata: Metadata,
+    provenance: Provenance,
+    *,
+    placement: Placement | None = None,
+    sidecar: bytes = b"",
 ) -> Metadata:
     """What the colorized derivative says of itself. Its profile and gamma are left to `embed`.
 
@@ -56,14 +60,16 @@ def derivative(
     IPTC's DigitalSourceType and AI system, and the hashes. `lost` says what was left out here.
     placement: where the photo's pixels are in the derivative, upright and in sRGB; the EXIF tags of
     size and colour space, where present, and the XMP's regions then tell that.
+    sidecar: an XMP file beside the photo; what it says goes before the photo's own.
     """
     losses = Losses()
+    beside = losses.part("sidecar", b"", xmp.checked, sidecar)
     size = placement.size if placement else None
     return Metadata(
         exif=part(b"", _derived_exif, metadata.exif, size) if metadata.exif else b"",
         iptc=_derived_iptc(metadata.iptc),
         xmp=xmp.merge(
-            metadata.xmp,
+            xmp.joined(metadata.xmp, beside) if beside else metadata.xmp,
             provenance,
             caption=_caption(metadata),
             placement=placement,

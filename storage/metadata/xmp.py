@@ -75,6 +75,11 @@ _WIDE = {
 """How a packet of each begins (ISO 16684-1, 7.3.2), the longer first."""
 _DECLARATION = re.compile(r"""\A<\?xml\s[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*?)?\?>""")
 _WESTERN = {"utf-8", "iso-8859-1", "latin1", "us-ascii", "windows-1252", "cp1252"}
+_OF_PROGRAMS = (
+    "{http://ns.adobe.com/camera-raw-settings/",
+    "{http://darktable.sf.net/",
+    "{http://ns.adobe.com/xap/1.0/mm/",
+)
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -108,6 +113,30 @@ def checked(packet: bytes) -> bytes:
     packet = _in_utf8(packet)
     _parsed(packet)
     return packet
+
+
+def joined(packet: bytes, sidecar: bytes) -> bytes:
+    """A packet with the properties of a sidecar, which replace those of the same name.
+
+    What a sidecar says of its program's own work, not of the picture, stays in it: the settings of
+    Camera Raw and darktable, and the history of the file.
+    """
+    (root, prefixes), (other, more) = _root(packet), _root(sidecar)
+    rdf, beside = root.find(f".//{_RDF}"), other.find(f".//{_RDF}")
+    assert rdf is not None and beside is not None
+    about = next((block.get(_ABOUT, "") for block in rdf.iterfind(_BLOCK)), "")
+    for block in beside.findall(_BLOCK):
+        new = Element(_BLOCK, {_ABOUT: about})
+        for name in [*block.attrib, *dict.fromkeys(child.tag for child in block)]:
+            if name == _ABOUT or name.startswith(_OF_PROGRAMS):
+                continue
+            _take(rdf, name)
+            if name in block.attrib:
+                new.set(name, block.attrib[name])
+            new.extend(block.findall(name))
+        rdf.append(new)
+    _drop_empty(rdf)
+    return _packed(root, prefixes | more)
 
 
 def merge(

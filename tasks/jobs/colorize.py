@@ -131,7 +131,7 @@ def _pages(
             photo.pixels, found.ab, output_dtype(photo, name), keep_toning=keep_toning
         )
         strips = seen.lightness.passing(photo.pixels, strips)
-        derived = _derived(item, opened.row, photo)
+        derived = _derived(item, opened, photo)
         seen.lost += [*photo.metadata.lost, *derived.lost, *cut_to_fit(name, derived)]
         yield ColoredPage(
             photo=photo,
@@ -170,7 +170,7 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
 
     files = [write_output(root, name, write)]
     if item.config["sidecar"] or not holds_metadata(format_name):
-        metadata = _derived(item, row, opened.first)
+        metadata = _derived(item, opened, opened.first)
         files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
     if seen.maps:
         map_path = root / (row["output"] + MAP_SUFFIX)
@@ -226,14 +226,16 @@ def _pictures(appearance: Appearance, side: int) -> dict[str, bytes]:
     return pictures
 
 
-def _derived(item: ColorizeItem, row: dict[str, Any], photo: Photo) -> Metadata:
-    """What the colour of a page says of itself."""
+def _derived(item: ColorizeItem, opened: Opened, photo: Photo) -> Metadata:
+    """What the colour of a page says of itself; the sidecar is the first page's."""
     height, width = photo.header.height, photo.header.width
     shown = labelled_shape((height, width), item.config["label"])
     placement = Placement(
         orientation=photo.header.orientation, photo=(width, height), size=(shown[1], shown[0])
     )
-    return derivative(photo.metadata, _provenance(item, row), placement=placement)
+    sidecar = opened.sidecar if photo is opened.first else b""
+    provenance = _provenance(item, opened.row)
+    return derivative(photo.metadata, provenance, placement=placement, sidecar=sidecar)
 
 
 def _provenance(item: ColorizeItem, row: dict[str, Any]) -> Provenance:
