@@ -14,6 +14,11 @@ def is_sidecar_name(path: str) -> bool:
     return path.lower().endswith(SUFFIX)
 
 
+def sidecar_stems(path: str) -> tuple[str, str]:
+    """What the names of a photo's sidecars begin with, the nearer first: `a.jpg`, `a`."""
+    return path, str(PurePosixPath(path).with_suffix(""))
+
+
 def with_sidecars(
     photos: Iterable[Mapping[str, Any]], sidecars: Iterable[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -24,7 +29,6 @@ def with_sidecars(
     known = {row["path"][: -len(SUFFIX)]: dict(row) for row in sidecars}
     rows = []
     for photo in photos:
-        path = photo["path"]
-        found = known.get(path) or known.get(str(PurePosixPath(path).with_suffix("")))
+        found = next((known[s] for s in sidecar_stems(photo["path"]) if s in known), None)
         rows.append({**photo, **({"sidecar": found} if found else {})})
     return rows
