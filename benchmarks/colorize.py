@@ -60,7 +60,7 @@ from colorization.merging.inference import (
 )
 from colorization.merging.options import MergeOptions
 from colorization.networks import build_network
-from storage.metadata.derivative import Provenance, derivative
+from storage.metadata.derivative import Placement, Provenance, derivative
 from storage.photos.decoder import shared_decoder
 from storage.photos.encoding import ColoredPage, encode
 from storage.photos.photo import Photo, decode
@@ -294,7 +294,8 @@ def _encode(photo: Photo, ab: torch.Tensor) -> bytes:
     strips = colour_strips(photo.pixels, ab, photo.dtype)
     said = Provenance(system="Chromaflow", version="0", original_sha256="0", checkpoints=())
     shape = (photo.header.height, photo.header.width)
-    metadata = derivative(photo.metadata, said, size=shape[::-1])
+    placed = Placement(orientation=photo.header.orientation, photo=shape[::-1], size=shape[::-1])
+    metadata = derivative(photo.metadata, said, placement=placed)
     buffer = io.BytesIO()
     page = ColoredPage(photo=photo, strips=strips, shape=shape, metadata=metadata)
     encode(buffer, [page], photo.header.format)

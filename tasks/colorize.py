@@ -18,10 +18,11 @@ from storage.errors import NoInputError
 from storage.records.fingerprint import hash_file
 from storage.records.item_record import ItemRecord, require_item
 from storage.records.ledger import read_json, record_file, record_path
-from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, WEIGHTS_NAME
+from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, SIDECARS_NAME, WEIGHTS_NAME
 from storage.records.outputs import output_names
 from storage.records.tables import read_rows
 from storage.sources.bags import write_bag
+from storage.sources.sidecars import with_sidecars
 from storage.visible import visible
 from tasks.archive.ownership import place_of
 from tasks.archive.reuse import photo_key, take_over
@@ -84,7 +85,9 @@ class _Photos:
         if not manifest:
             raise NoInputError(_nothing(self._step, self._ingested))
         parts = (read_json(folder / "stage.json") or {})["parts"]
-        manifest = self._named(folder, manifest)
+        manifest = with_sidecars(
+            self._named(folder, manifest), read_rows(self._ingested / SIDECARS_NAME)
+        )
         config = self._run.workflow.colorize
         if config.hints:
             refused = read_rows(self._ingested / QUARANTINE_NAME)
@@ -261,7 +264,10 @@ def _models(step: Step, run: Run) -> ModelSpec:
 
 def _identity(item: ColorizeItem) -> list[Any]:
     photos = [
-        [photo["path"], photo["sha256"], photo["output"], photo.get("hints")]
+        [
+            *(photo["path"], photo["sha256"], photo["output"], photo.get("hints")),
+            *([photo["sidecar"]["sha256"]] if "sidecar" in photo else []),
+        ]
         for photo in item.photos
     ]
     return [item.truth_digest if isinstance(item, SheetItem) else None, photos]

@@ -16,8 +16,14 @@ from storage.errors import may_pass
 from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json, write_json
-from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, Quarantined
-from storage.records.names import GENERATION_NAME, LISTING_NAME, MANIFEST_NAME, SEEN_NAME
+from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, SIDECAR_COLUMNS, Quarantined
+from storage.records.names import (
+    GENERATION_NAME,
+    LISTING_NAME,
+    MANIFEST_NAME,
+    SEEN_NAME,
+    SIDECARS_NAME,
+)
 from storage.records.selection import Earlier, quotas, sampling_key, select
 from storage.records.tables import read_rows, write_table
 from storage.sources.catalogue import Arranged, Entry
@@ -206,16 +212,19 @@ def _finish(
         folder / GENERATION_NAME,
         {"generation": selected.generation, "positions": selected.positions},
     )
+    beside = [] if config["training"] else _sidecars(records)
+    write_table(folder / SIDECARS_NAME, beside, SIDECAR_COLUMNS)
     failed = [_quarantined(Problem(r["path"], r["code"], r["detail"])) for r in seen if r["code"]]
     problems = [_quarantined(problem) for problem in arranged.problems]
     return Published(
         outputs=[
-            *(folder / name for name in (MANIFEST_NAME, SEEN_NAME, GENERATION_NAME)),
+            *(folder / name for name in (MANIFEST_NAME, SEEN_NAME, SIDECARS_NAME, GENERATION_NAME)),
             *([folder / LISTING_NAME] if step.news is not None else []),
             *sorted((folder / _BASIS_NAME).iterdir()),
         ],
         identity=[
-            [row["path"], row["sha256"], row["split"], row["position"]] for row in selected.rows
+            *([row["path"], row["sha256"], row["split"], row["position"]] for row in selected.rows),
+            *([row["path"], row["sha256"]] for row in beside),
         ],
         counts={
             "done": len(selected.rows),
@@ -230,6 +239,12 @@ def _finish(
         },
         quarantined=[*problems, *failed, *selected.dropped],
     )
+
+
+def _sidecars(records: Mapping[str, ItemRecord]) -> list[dict[str, Any]]:
+    """Of all XMP files: no table of what was seen holds them, so each generation reads them all."""
+    rows = [row for record in records.values() for row in record.facts["sidecars"]]
+    return sorted(rows, key=lambda row: str(row["path"]))
 
 
 def _not_zero(counts: dict[str, int]) -> dict[str, int]:

@@ -29,6 +29,7 @@ STAGES: Mapping[str, StageCode] = {
         roots=("tasks.ingest", "tasks.jobs.ingest", _DECODER),
         decides_nothing=_WORDS
         | {
+            "storage.metadata.charsets": "metadata, which no manifest holds",
             "storage.metadata.xmp": "metadata, which no manifest holds",
         },
     ),
@@ -37,6 +38,7 @@ STAGES: Mapping[str, StageCode] = {
         roots=("tasks.preprocess", "tasks.jobs.preprocess"),
         decides_nothing=_WORDS
         | {
+            "storage.metadata.charsets": "metadata, which training photos leave behind",
             "storage.metadata.xmp": "metadata, which training photos leave behind",
         },
     ),

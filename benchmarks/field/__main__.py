@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 
 import archives  # noqa: E402
+import descriptions  # noqa: E402
 import surroundings  # noqa: E402
 import workspaces  # noqa: E402
 from case import Case, Clause, Verdict, judge  # noqa: E402
@@ -35,12 +36,12 @@ _LATER = "issue 22"
 CASES = (
     Case(number=1, name="text-beside", reason=_LATER),
     Case(number=2, name="system-folders", reason=_LATER),
-    Case(number=3, name="motion-photo", reason=_LATER),
+    Case(number=3, name="motion-photo", check=descriptions.check_motion_photos),
     Case(number=4, name="zip-names", reason=_LATER),
     Case(number=5, name="declared-range", reason=_LATER),
     Case(number=6, name="mixed-pages", reason=_LATER),
-    Case(number=7, name="captions", reason=_LATER),
-    Case(number=8, name="face-regions", reason=_LATER),
+    Case(number=7, name="captions", check=descriptions.check_captions),
+    Case(number=8, name="face-regions", check=descriptions.check_regions),
     Case(number=9, name="jpeg-kinds", reason=_LATER),
     Case(number=10, name="camera-raw", reason=_LATER),
     Case(number=11, name="links", check=archives.check_links),

@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from storage.containers.parsing import part
+from storage.containers.parsing import Losses, part
 from storage.containers.tiff_directories import ASCII, LONG, SHORT, UTF8, Value
 from storage.errors import UsageError
-from storage.metadata import iptc, xmp
+from storage.metadata import charsets, iptc, xmp
 from storage.metadata.embedding import cut_to_fit, embed, embed_tiff
 from storage.metadata.exif import (
     COLOR_SPACE,
@@ -25,12 +25,14 @@ from storage.metadata.exif import (
     pack_exif,
     parse_exif,
 )
-from storage.metadata.extraction import Metadata, decoded, read_metadata
+from storage.metadata.extraction import Metadata, read_metadata
+from storage.metadata.regions import Placement
 from storage.metadata.xmp import CAPTION, Provenance
 
 __all__ = [
     "CAPTION",
     "Metadata",
+    "Placement",
     "Provenance",
     "cut_to_fit",
     "derivative",
@@ -45,21 +47,37 @@ _SRGB, _ADOBE_RGB_FILE, _SRGB_FILE = 1, b"R03", b"R98\0"
 
 
 def derivative(
-    metadata: Metadata, provenance: Provenance, *, size: tuple[int, int] | None = None
+    metadata: Metadata,
+    provenance: Provenance,
+    *,
+    placement: Placement | None = None,
+    sidecar: bytes = b"",
 ) -> Metadata:
     """What the colorized derivative says of itself. Its profile and gamma are left to `embed`.
 
-    EXIF, IPTC and XMP are the original's, the caption suffixed with `CAPTION`; upright, without
-    thumbnails; the XMP labelled with IPTC's DigitalSourceType and AI system, and the hashes.
-    size: width and height of the derivative, upright and in sRGB; the EXIF tags of either, where
-    present, then tell them instead of the original's.
+    EXIF, IPTC and XMP are the original's, in UTF-8, the caption suffixed with `CAPTION`; upright,
+    without thumbnails and what tells of bytes that are not carried over; the XMP labelled with
+    IPTC's DigitalSourceType and AI system, and the hashes. `lost` says what was left out here.
+    placement: where the photo's pixels are in the derivative, upright and in sRGB; the EXIF tags of
+    size and colour space, where present, and the XMP's regions then tell that.
+    sidecar: an XMP file beside the photo; what it says goes before the photo's own.
     """
+    losses = Losses()
+    beside = losses.part("sidecar", b"", xmp.checked, sidecar)
+    size = placement.size if placement else None
     return Metadata(
         exif=part(b"", _derived_exif, metadata.exif, size) if metadata.exif else b"",
         iptc=_derived_iptc(metadata.iptc),
-        xmp=xmp.merge(metadata.xmp, provenance, caption=_caption(metadata)),
+        xmp=xmp.merge(
+            xmp.joined(metadata.xmp, beside) if beside else metadata.xmp,
+            provenance,
+            caption=_caption(metadata),
+            placement=placement,
+            losses=losses,
+        ),
         dpi=metadata.dpi,
         text=metadata.text,
+        lost=tuple(losses),
     )
 
 
@@ -71,10 +89,11 @@ def xmp_sidecar(metadata: Metadata) -> bytes:
 
 
 def _derived_exif(content: bytes, size: tuple[int, int] | None) -> bytes:
-    """Upright and captioned (CIPA DC-008, tags 274 and 270); the thumbnail's directory is gone."""
+    """Upright and captioned (CIPA DC-008, tags 274 and 270), its text in UTF-8; the thumbnail is gone."""
     exif = parse_exif(content)
     if not exif:
         return b""
+    exif = replace(exif, main=_texts_in_utf8(exif.main), photo=_texts_in_utf8(exif.photo))
     old = exif.main.get(IMAGE_DESCRIPTION, Value(ASCII, b""))
     kind = UTF8 if old.type == UTF8 else ASCII
     main = exif.main | {IMAGE_DESCRIPTION: Value(kind, _suffixed(old.data) + b"\0")}
@@ -82,6 +101,14 @@ def _derived_exif(content: bytes, size: tuple[int, int] | None) -> bytes:
         main[ORIENTATION] = Value(SHORT, struct.pack(exif.order + "H", 1))
     exif = replace(exif, main=main)
     return pack_exif(_resized(exif, size) if size else exif)
+
+
+def _texts_in_utf8(values: dict[int, Value]) -> dict[int, Value]:
+    """As programs write what EXIF calls ASCII (Metadata Working Group 2.0, 2.2)."""
+    return {
+        tag: Value(ASCII, charsets.in_utf8(value.data)) if value.type == ASCII else value
+        for tag, value in values.items()
+    }
 
 
 def _resized(exif: Exif, size: tuple[int, int]) -> Exif:
@@ -99,26 +126,21 @@ def _resized(exif: Exif, size: tuple[int, int]) -> Exif:
 
 
 def _derived_iptc(content: bytes) -> bytes:
-    datasets = iptc.read_datasets(content)
+    datasets = iptc.in_utf8(iptc.read_datasets(content))
     if not datasets:
         return b""
-    old = next((data for number, data in datasets if number == iptc.CAPTION_DATASET), b"")
-    kept = [dataset for dataset in datasets if dataset[0] != iptc.CAPTION_DATASET]
-    place = sum(number <= iptc.CAPTION_DATASET for number, _ in kept)
-    return iptc.pack_datasets(
-        [*kept[:place], (iptc.CAPTION_DATASET, _suffixed(old)), *kept[place:]]
-    )
+    old = iptc.find(datasets, iptc.CAPTION_DATASET)
+    return iptc.pack_datasets(iptc.with_dataset(datasets, iptc.CAPTION_DATASET, _suffixed(old)))
 
 
 def _caption(metadata: Metadata) -> str:
     """The caption that IPTC, EXIF or a PNG's text gives, for XMP that has none."""
-    captions = [
-        data for number, data in iptc.read_datasets(metadata.iptc) if number == iptc.CAPTION_DATASET
-    ]
+    datasets = iptc.in_utf8(iptc.read_datasets(metadata.iptc))
+    captions = [iptc.find(datasets, iptc.CAPTION_DATASET)]
     exif = part(None, parse_exif, metadata.exif)
     if exif and IMAGE_DESCRIPTION in exif.main:
         captions.append(exif.main[IMAGE_DESCRIPTION].data)
-    texts = [decoded(caption).strip("\0 ") for caption in captions]
+    texts = [charsets.decoded(caption).strip("\0 ") for caption in captions]
     texts += [text for keyword, text in metadata.text if keyword == "Description"]
     return next((text for text in texts if text), "")
 

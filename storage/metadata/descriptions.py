@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from storage.containers.parsing import part
+from storage.metadata.charsets import decoded
 from storage.metadata.exif import Exif, parse_exif
-from storage.metadata.extraction import Metadata, decoded
+from storage.metadata.extraction import Metadata
 
 _TAGS = {"description": 270, "date": 306, "artist": 315, "copyright": 33432}
 _TAKEN = 36867

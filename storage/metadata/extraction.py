@@ -35,6 +35,7 @@ from storage.containers.segments import (
     RESOURCES_START,
     XMP_START,
     Budget,
+    Piece,
     inflate,
     iso_boxes,
     jpeg_segments,
@@ -43,6 +44,7 @@ from storage.containers.segments import (
 )
 from storage.containers.tiff_directories import LONG, TiffReader, Value
 from storage.metadata import iptc, xmp
+from storage.metadata.charsets import decoded, latin
 from storage.metadata.exif import (
     DESCRIPTIVE,
     IPTC_TAG,
@@ -64,6 +66,7 @@ INCH = 0.0254
 
 _MOST_INFLATED, _MOST_TEXT, _MOST_TEXTS = 16 << 20, 32 << 20, 1000
 _MOST_DPI = 1e6
+_SCAN, _JPEG_END, _PADDING = b"\xda", b"\xff\xd9", b"\0\xff\xd9 \r\n"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _WEBP_METADATA = (b"ICCP", b"EXIF", b"XMP ")
 _PAGE_TAGS = frozenset(
@@ -114,16 +117,10 @@ def read_metadata(format_name: str, content: bytes, page: int = 0) -> Metadata:
     return replace(found, lost=tuple(losses))
 
 
-def decoded(text: bytes) -> str:
-    """UTF-8, else Latin-1, which takes any byte."""
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return text.decode("latin-1")
-
-
 def _read_jpeg(content: bytes, losses: Losses) -> Metadata:
-    segments = [(piece.name, content[piece.data]) for piece in jpeg_segments(content)]
+    pieces = list(jpeg_segments(content))
+    segments = [(piece.name, content[piece.data]) for piece in pieces]
+    _note_trailer(content, pieces, losses)
     exif = _checked_exif(_first(segments, APP1, EXIF_START), losses)
     if more := len(list(_all(segments, APP1, _MORE_XMP))):
         losses.note("XMP", f"its extension, in {more} further segments, is not carried over")
@@ -137,6 +134,20 @@ def _read_jpeg(content: bytes, losses: Losses) -> Metadata:
         dpi=part(None, _jfif_dpi, _first(segments, APP0, JFIF_START)) or _exif_dpi(exif),
         text=tuple(("Comment", decoded(comment)) for comment in comments),
     )
+
+
+def _note_trailer(content: bytes, pieces: list[Piece], losses: Losses) -> None:
+    """Bytes behind the picture's end: a motion photo's film, a second view, a gain or depth map."""
+    if not pieces or pieces[-1].name != _SCAN:
+        return
+    end = content.find(_JPEG_END, pieces[-1].whole.stop)
+    rest = content[end + 2 :] if end >= 0 else b""
+    if rest.strip(_PADDING):
+        is_picture = rest.lstrip(b"\0").startswith(b"\xff\xd8")
+        what = "another picture" if is_picture else "a film" if b"ftyp" in rest else "no part of it"
+        losses.note(
+            "trailer", f"{len(rest)} bytes behind the picture, {what}, are not carried over"
+        )
 
 
 def _all(segments: Iterable[tuple[bytes, bytes]], marker: bytes, start: bytes) -> Iterator[bytes]:
@@ -225,7 +236,7 @@ def _png_text(data: bytes, name: bytes, budget: Budget) -> tuple[str, str]:
         rest = inflate(rest, budget, most=_MOST_INFLATED)
     else:
         budget.spend(len(rest))
-    return keyword.decode("latin-1"), rest.decode("utf-8" if name == b"iTXt" else "latin-1")
+    return latin(keyword), decoded(rest) if name == b"iTXt" else latin(rest)
 
 
 def _raw_profile(losses: Losses, said: dict[str, str], *names: str) -> bytes:

@@ -7,10 +7,14 @@ from collections.abc import Iterable
 
 from storage.containers.parsing import Losses
 from storage.errors import PhotoError
+from storage.metadata.charsets import UTF8_DECLARED, declared
 
 Dataset = tuple[tuple[int, int], bytes]
 """Record and number, data."""
 CAPTION_DATASET = (2, 120)
+_CHARSET_DATASET = (1, 90)
+_TEXTS = range(3, 123)
+"""Datasets of record 2 that hold text or digits."""
 
 _MOST_RESOURCES, _MOST_DATASETS = 4 << 20, 10_000
 _RESOURCE = 0x0404
@@ -39,6 +43,39 @@ def split_datasets(content: bytes) -> tuple[list[Dataset], int]:
         datasets.append(((record, number), content[start : start + size]))
         place = start + size
     return datasets, len(content[place:].strip(b"\0"))
+
+
+def in_utf8(datasets: list[Dataset]) -> list[Dataset]:
+    """The same with its text in UTF-8, which dataset 1:90 then declares.
+
+    As they were where all is ASCII, UTF-8 and declared so, or has no meaning by its declaration
+    or, without one, by the guess.
+    """
+    declaration = find(datasets, _CHARSET_DATASET)
+    texts = [declared(data, declaration) if _is_text(key) else "" for key, data in datasets]
+    if all(map(str.isascii, texts)) or any("\ufffd" in text for text in texts):
+        return datasets
+    converted = [
+        (key, text.encode() if text else data)
+        for (key, data), text in zip(datasets, texts, strict=True)
+    ]
+    return with_dataset(converted, _CHARSET_DATASET, UTF8_DECLARED)
+
+
+def _is_text(key: tuple[int, int]) -> bool:
+    return key[0] == 2 and key[1] in _TEXTS
+
+
+def find(datasets: Iterable[Dataset], key: tuple[int, int]) -> bytes:
+    """The data of the first dataset of that record and number; empty where there is none."""
+    return next((data for number, data in datasets if number == key), b"")
+
+
+def with_dataset(datasets: list[Dataset], key: tuple[int, int], data: bytes) -> list[Dataset]:
+    """The same with one dataset of that record and number, in its place."""
+    kept = [dataset for dataset in datasets if dataset[0] != key]
+    place = sum(number <= key for number, _ in kept)
+    return [*kept[:place], (key, data), *kept[place:]]
 
 
 def whole_datasets(content: bytes, losses: Losses) -> bytes:

@@ -15,7 +15,11 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape, quoteattr
 
+from storage.containers.parsing import Losses
 from storage.errors import PhotoError
+from storage.metadata.charsets import decoded
+from storage.metadata.claims import drop_claims
+from storage.metadata.regions import Placement, move_regions
 
 CAPTION = "Colorized by AI; colours are conjecture"
 """What the caption of every derivative says."""
@@ -59,6 +63,23 @@ _NOTE = _name("chromaflow:Note")
 _OWN = (_DESCRIPTION, _SOURCE_TYPE, _SYSTEM, _SYSTEM_VERSION, _ORIGINAL, _CHECKPOINTS, _NOTE)
 _STALE = (_name("xmp:Thumbnails"), _name("xmpNote:HasExtendedXMP"))
 """A gray thumbnail; and the pointer to further JPEG segments, which are not carried over."""
+_WIDE = {
+    b"<\0\0\0": "utf-32-le",
+    b"\0\0\0<": "utf-32-be",
+    b"\xff\xfe\0\0": "utf-32",
+    b"<\0": "utf-16-le",
+    b"\0<\0": "utf-16-be",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+"""How a packet of each begins (ISO 16684-1, 7.3.2), the longer first."""
+_DECLARATION = re.compile(r"""\A<\?xml\s[^>]*?(?:encoding\s*=\s*["']([\w.-]+)["'][^>]*?)?\?>""")
+_WESTERN = {"utf-8", "iso-8859-1", "latin1", "us-ascii", "windows-1252", "cp1252"}
+_OF_PROGRAMS = (
+    "{http://ns.adobe.com/camera-raw-settings/",
+    "{http://darktable.sf.net/",
+    "{http://ns.adobe.com/xap/1.0/mm/",
+)
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -88,16 +109,48 @@ def suffixed(caption: str) -> str:
 
 
 def checked(packet: bytes) -> bytes:
-    """The packet without padding, if it is one. Raises PhotoError as for a hostile packet."""
-    packet = packet.strip(b"\0 \r\n\t")
+    """The packet in UTF-8 and without padding, if it is one. Raises PhotoError as for a hostile packet."""
+    packet = _in_utf8(packet)
     _parsed(packet)
     return packet
 
 
-def merge(packet: bytes, provenance: Provenance, *, caption: str) -> bytes:
+def joined(packet: bytes, sidecar: bytes) -> bytes:
+    """A packet with the properties of a sidecar, which replace those of the same name.
+
+    What a sidecar says of its program's own work, not of the picture, stays in it: the settings of
+    Camera Raw and darktable, and the history of the file.
+    """
+    (root, prefixes), (other, more) = _root(packet), _root(sidecar)
+    rdf, beside = root.find(f".//{_RDF}"), other.find(f".//{_RDF}")
+    assert rdf is not None and beside is not None
+    about = next((block.get(_ABOUT, "") for block in rdf.iterfind(_BLOCK)), "")
+    for block in beside.findall(_BLOCK):
+        new = Element(_BLOCK, {_ABOUT: about})
+        for name in [*block.attrib, *dict.fromkeys(child.tag for child in block)]:
+            if name == _ABOUT or name.startswith(_OF_PROGRAMS):
+                continue
+            _take(rdf, name)
+            if name in block.attrib:
+                new.set(name, block.attrib[name])
+            new.extend(block.findall(name))
+        rdf.append(new)
+    _drop_empty(rdf)
+    return _packed(root, prefixes | more)
+
+
+def merge(
+    packet: bytes,
+    provenance: Provenance,
+    *,
+    caption: str,
+    placement: Placement | None,
+    losses: Losses,
+) -> bytes:
     """Label a packet as colorized; a new packet where none is given, or it does not parse.
 
-    caption: of the original's EXIF or IPTC, for a packet without dc:description. Returns UTF-8.
+    caption: of the original's EXIF or IPTC, for a packet without dc:description. placement: where
+    the pixels went, to move regions with them. losses: gets what is left out. Returns UTF-8.
     """
     root, prefixes = _root(packet)
     rdf = root.find(f".//{_RDF}")
@@ -106,6 +159,9 @@ def merge(packet: bytes, provenance: Provenance, *, caption: str) -> bytes:
     description = _described(_take(rdf, _DESCRIPTION), caption)
     for name in (*_OWN, *_STALE):
         _take(rdf, name)
+    drop_claims(rdf, prefixes, losses)
+    if placement:
+        move_regions(rdf, placement, losses)
     _set_upright(rdf)
     _drop_empty(rdf)
     rdf.append(_labels(provenance, description, about))
@@ -126,6 +182,28 @@ def essential(packet: bytes) -> bytes:
     new, _ = _new()
     new[0].append(kept)
     return _packed(new, prefixes)
+
+
+def _in_utf8(packet: bytes) -> bytes:
+    """In UTF-8 and without padding. Where it declares a charset that the parser knows, as it was.
+
+    Else it is UTF-16 or 32 by its first bytes, or UTF-8, or Windows-1252, which Latin-1 means too.
+    """
+    wide = next((name for start, name in _WIDE.items() if packet.startswith(start)), None)
+    if wide:
+        text = packet.decode(wide, "replace").strip("\0 \r\n\t\ufeff")
+        return _DECLARATION.sub("", text).encode()
+    packet = packet.strip(b"\0 \r\n\t")
+    text = packet.decode("latin-1")
+    found = _DECLARATION.match(text)
+    charset = found[1].lower() if found and found[1] else "utf-8"
+    if charset not in _WESTERN:
+        return packet
+    try:
+        packet.decode()
+    except UnicodeDecodeError:
+        return _DECLARATION.sub("", decoded(packet)).encode()
+    return packet
 
 
 class _Builder(ElementTree.TreeBuilder):

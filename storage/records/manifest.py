@@ -31,6 +31,8 @@ MANIFEST_COLUMNS = {
 width and height are as shown, with the EXIF orientation (1..8) applied. A photo keeps its split and
 position in later generations (decision 005).
 """
+SIDECAR_COLUMNS = {"path": TEXT, "sha256": TEXT, "bytes": WHOLE, "offset": WHOLE}
+"""Of every XMP file that lies beside an archive's photos."""
 SEEN_COLUMNS = {
     "path": TEXT,
     "stamp": TEXT,

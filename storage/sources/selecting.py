@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from storage.errors import UsageError
 from storage.sources.archives import is_archive_name
 from storage.sources.entries import Listing, num_left
+from storage.sources.sidecars import SUFFIX, is_sidecar_name, sidecar_stems
 
 _COMPANION_SUFFIXES = frozenset(
     [
@@ -47,8 +48,9 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
 
     As in .gitignore: `*.tif` fits a name in any folder, `a/b/*` starts at the source's root, `**`
     is any depth, `raw/` is a folder; a folder or an archive that fits stands for all in it. Upper
-    and lower case are the same. Problems go with their paths; that of a whole archive stays unless
-    it is excluded. Raises UsageError for an empty pattern.
+    and lower case are the same. An XMP file goes with its photo unless it is excluded. Problems go
+    with their paths; that of a whole archive stays unless it is excluded. Raises UsageError for an
+    empty pattern.
     """
     wanted, unwanted = [_fitter(p) for p in include], [_fitter(p) for p in exclude]
 
@@ -58,7 +60,17 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
         return is_wanted and not any(fits(parts) for fits in unwanted)
 
     problems = [p for p in listing.problems if keeps(p.path, is_archive_name(p.path))]
-    files = [file for file in listing.files if keeps(file.path)]
+    chosen = {file.path for file in listing.files if keeps(file.path)}
+    if wanted:
+        follow = {stem for path in chosen for stem in sidecar_stems(path)}
+        chosen |= {
+            file.path
+            for file in listing.files
+            if is_sidecar_name(file.path)
+            and file.path[: -len(SUFFIX)] in follow
+            and keeps(file.path, True)
+        }
+    files = [file for file in listing.files if file.path in chosen]
     left_out = dict(listing.left_out)
     if num_dropped := len(listing.files) + len(listing.problems) - len(files) - len(problems):
         left_out[NOT_CHOSEN] = num_dropped

@@ -28,13 +28,14 @@ _NOT_OF_PHOTOS = ("bag", "chunk", "output", "sheet")
 def photo_key(parts: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """A hash of all that decides one photo's output, wherever it lies.
 
-    parts: of the step's fingerprint. row: of the manifest, with its hints.
+    parts: of the step's fingerprint. row: of the manifest, with its hints and sidecar.
     """
     config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
     inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, "truth")}
     upstream = {k: v for k, v in parts["upstream"].items() if not k.startswith("ingest/")}
     own = [parts["schema"], config, inputs, upstream, parts["modules"]]
-    return hash_value([own, row["sha256"], row.get("hints")])
+    beside = [row["sidecar"]["sha256"]] if "sidecar" in row else []
+    return hash_value([own, row["sha256"], row.get("hints"), *beside])
 
 
 def take_over(

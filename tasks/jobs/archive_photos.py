@@ -30,6 +30,8 @@ class Opened:
     pages: Iterator[Photo]
     """All pages, the first included."""
     first: Photo
+    sidecar: bytes = b""
+    """The XMP file beside it."""
 
     @property
     def alone(self) -> bool:
@@ -79,4 +81,6 @@ def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
     content = read_unchanged(item, row)
     pages = decoder.pages(content, max_megapixels=float("inf"))
     first = next(pages)
-    return Opened(row, chain([first], pages), first)
+    beside = row.get("sidecar")
+    sidecar = read_unchanged(item, beside) if beside else b""
+    return Opened(row, chain([first], pages), first, sidecar)

@@ -18,7 +18,14 @@ from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer
 from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
 from storage.metadata.content_credentials import sign, signable
-from storage.metadata.derivative import Provenance, cut_to_fit, derivative, xmp_sidecar
+from storage.metadata.derivative import (
+    Metadata,
+    Placement,
+    Provenance,
+    cut_to_fit,
+    derivative,
+    xmp_sidecar,
+)
 from storage.metadata.descriptions import described
 from storage.photos.encoding import (
     ColoredPage,
@@ -29,6 +36,7 @@ from storage.photos.encoding import (
     output_dtype,
     output_format,
 )
+from storage.photos.photo import Photo
 from storage.pictures.labels import labelled_shape, with_label
 from storage.pictures.thumbnails import reduce_to, small_jpeg
 from storage.pictures.uncertainty import uncertainty_map
@@ -123,12 +131,8 @@ def _pages(
             photo.pixels, found.ab, output_dtype(photo, name), keep_toning=keep_toning
         )
         strips = seen.lightness.passing(photo.pixels, strips)
-        derived = derivative(
-            photo.metadata,
-            _provenance(item, opened.row),
-            size=labelled_shape(shape, config["label"])[::-1],
-        )
-        seen.lost += [*photo.metadata.lost, *cut_to_fit(name, derived)]
+        derived = _derived(item, opened, photo)
+        seen.lost += [*photo.metadata.lost, *derived.lost, *cut_to_fit(name, derived)]
         yield ColoredPage(
             photo=photo,
             strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
@@ -166,7 +170,7 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
 
     files = [write_output(root, name, write)]
     if item.config["sidecar"] or not holds_metadata(format_name):
-        metadata = derivative(opened.first.metadata, _provenance(item, row))
+        metadata = _derived(item, opened, opened.first)
         files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
     if seen.maps:
         map_path = root / (row["output"] + MAP_SUFFIX)
@@ -220,6 +224,18 @@ def _pictures(appearance: Appearance, side: int) -> dict[str, bytes]:
         levels = reduce_to(appearance.uncertainty, side // 2)
         pictures["uncertainty"] = small_jpeg(np.asarray(levels, np.uint8))
     return pictures
+
+
+def _derived(item: ColorizeItem, opened: Opened, photo: Photo) -> Metadata:
+    """What the colour of a page says of itself; the sidecar is the first page's."""
+    height, width = photo.header.height, photo.header.width
+    shown = labelled_shape((height, width), item.config["label"])
+    placement = Placement(
+        orientation=photo.header.orientation, photo=(width, height), size=(shown[1], shown[0])
+    )
+    sidecar = opened.sidecar if photo is opened.first else b""
+    provenance = _provenance(item, opened.row)
+    return derivative(photo.metadata, provenance, placement=placement, sidecar=sidecar)
 
 
 def _provenance(item: ColorizeItem, row: dict[str, Any]) -> Provenance:

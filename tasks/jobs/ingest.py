@@ -17,9 +17,10 @@ from storage.photos.decoder import shared_decoder
 from storage.photos.photo import inspect
 from storage.photos.reduced import decode_rgb
 from storage.records.fingerprint import hash_bytes
-from storage.records.manifest import HEADER_COLUMNS, SEEN_COLUMNS, Quarantined
+from storage.records.manifest import HEADER_COLUMNS, SEEN_COLUMNS, SIDECAR_COLUMNS, Quarantined
 from storage.records.selection import sampling_key
 from storage.sources.selecting import is_companion
+from storage.sources.sidecars import is_sidecar_name
 from tasks.jobs.items import (
     ItemResult,
     PhotoItem,
@@ -44,12 +45,13 @@ def ingest_chunk(item: IngestItem) -> ItemResult:
     """Read every file of the chunk once. Text that lies beside photos is ignored."""
     cv2.setNumThreads(1)  # one process a core already
     seen: list[dict[str, Any]] = []
+    sidecars: list[dict[str, Any]] = []
     num_ignored = 0
     for photo in item.photos:
         failed: list[Quarantined] = []
         row: dict[str, Any] | None = dict(_NOTHING_SEEN)
         with quarantine_into(failed, photo["path"], "ingest"):
-            row = _see(item, photo)
+            row = _see(item, photo, sidecars)
         if row is None:
             num_ignored += 1
             continue
@@ -66,6 +68,7 @@ def ingest_chunk(item: IngestItem) -> ItemResult:
         num_photos=len(item.photos),
         quarantined=[],  # the manifest's filters add theirs, so all are written when it is
         seen=seen,
+        sidecars=sidecars,
         num_ignored=num_ignored,
     )
 
@@ -80,8 +83,13 @@ _NOTHING_SEEN: dict[str, Any] = dict.fromkeys(SEEN_COLUMNS, "") | {
 }
 
 
-def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
-    """What there is to see of one file; None for text that lies beside photos."""
+def _see(
+    item: IngestItem, photo: dict[str, Any], sidecars: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """What there is to see of one file; None for text that lies beside photos.
+
+    sidecars: gets a row of SIDECAR_COLUMNS where that text is an XMP file.
+    """
     path = photo["path"]
     if printable(path) != path:
         raise PhotoError("BAD_NAME", "expected a file name in UTF-8")
@@ -92,9 +100,14 @@ def _see(item: IngestItem, photo: dict[str, Any]) -> dict[str, Any] | None:
     try:
         header = _inspect(content, item.config)
     except PhotoError as error:
-        if error.code in ("NOT_A_PHOTO", "EMPTY") and is_companion(path, content):
-            return None
-        raise
+        if error.code not in ("NOT_A_PHOTO", "EMPTY"):
+            raise
+        if is_sidecar_name(path):
+            known = seen | photo
+            sidecars.append({name: known[name] for name in SIDECAR_COLUMNS})
+        elif not is_companion(path, content):
+            raise
+        return None
     seen |= {name: getattr(header, name) for name in HEADER_COLUMNS}
     _require_side(header, item.config["min_side"])
     return seen | (_look(content, header, item.config) if item.config["training"] else {})

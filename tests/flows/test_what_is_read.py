@@ -6,9 +6,11 @@ import io
 import json
 import os
 import struct
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import fsspec
 import numpy as np
@@ -188,3 +190,65 @@ def test_lost_metadata_is_told_in_the_record_and_the_report(cluster: str, tmp_pa
     assert "9999" in table.loc["lying.jpg", "lost"] and pd.isna(table.loc["whole.jpg", "lost"])
     page = (report.folder / "photos.js").read_text()
     assert "9999" in page and json.dumps("lost") in page
+
+
+def sidecar(rating: int, keyword: str) -> str:
+    return f"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+    xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+    xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+    xmp:Rating="{rating}"><dc:subject><rdf:Bag><rdf:li>{keyword}</rdf:li></rdf:Bag></dc:subject>
+    </rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def said(out: Path) -> dict[str, tuple[str, str]]:
+    """Rating and keyword of every output, by name, as Pillow reads them."""
+    found = {}
+    for name in outputs(out):
+        with Image.open(out / name) as image:
+            root = ElementTree.fromstring(image.info["xmp"])
+        rating = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("}Rating")]
+        keyword = root.findtext(".//{http://purl.org/dc/elements/1.1/}subject//*/*")
+        found[name.removesuffix(".color.jpg")] = ("".join(rating), keyword or "")
+    return found
+
+
+def test_an_xmp_file_follows_its_photo_and_a_change_of_it_colours_that_photo_anew(
+    cluster: str, tmp_path: Path
+) -> None:
+    photos, out = tmp_path / "in", tmp_path / "out"
+    photos.mkdir()
+    for seed, name in enumerate(("a.jpg", "b.jpg", "c.jpg")):
+        (photos / name).write_bytes(gray_jpeg(seed))
+    (photos / "a.xmp").write_text(sidecar(4, "Oma"))
+    (photos / "b.jpg.xmp").write_bytes(sidecar(5, "Zürich").encode("latin-1"))
+    (photos / "c.jpg.xmp").write_text(sidecar(3, "cut")[:200])
+    assert colorize_here(cluster, photos, out)["done"] == 3
+    assert codes(out) == {}
+    assert said(out) == {"a.jpg": ("4", "Oma"), "b.jpg": ("5", "Zürich"), "c.jpg": ("", "")}
+    report = write_report(Workspace(out / STATE_NAME), output=str(out))
+    lost = pd.read_parquet(report.folder / "photos.parquet").set_index("path")["lost"]
+    assert "sidecar: expected well-formed XMP" in lost["c.jpg"] and pd.isna(lost["a.jpg"])
+    before = {name: (out / name).stat().st_mtime_ns for name in outputs(out)}
+    (photos / "a.xmp").write_text(sidecar(1, "Opa"))
+    (photos / "b.jpg.xmp").unlink()
+    assert colorize_here(cluster, photos, out)["done"] == 3
+    assert said(out) == {"a.jpg": ("1", "Opa"), "b.jpg": ("", ""), "c.jpg": ("", "")}
+    after = {name: (out / name).stat().st_mtime_ns for name in outputs(out)}
+    same = {name for name in before if before[name] == after[name]}
+    assert same == {"c.jpg.color.jpg"}
+
+
+def test_an_xmp_file_in_an_archive_follows_its_photo(cluster: str, tmp_path: Path) -> None:
+    packed = tmp_path / "photos.tar.gz"
+    with tarfile.open(packed, "w:gz") as archive:
+        for name, content in (
+            ("1931/a.xmp", sidecar(4, "Oma").encode()),
+            ("1931/a.jpg", gray_jpeg(1)),
+            ("1931/b.jpg", gray_jpeg(2)),
+            ("1931/b.jpg.xmp", sidecar(2, "Opa").encode()),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    assert colorize_here(cluster, packed, tmp_path / "out")["done"] == 2
+    assert sorted(said(tmp_path / "out").values()) == [("2", "Opa"), ("4", "Oma")]

@@ -38,7 +38,14 @@ from storage.metadata.content_credentials import (
     sign,
     signable,
 )
-from storage.metadata.derivative import CAPTION, Metadata, Provenance, derivative, read_metadata
+from storage.metadata.derivative import (
+    CAPTION,
+    Metadata,
+    Placement,
+    Provenance,
+    derivative,
+    read_metadata,
+)
 from storage.metadata.signing import Signing
 from storage.photos.codec import Header
 from storage.photos.codecs import CODECS
@@ -55,6 +62,7 @@ needs_openssl = pytest.mark.skipif(
 )
 
 HEIGHT, WIDTH = 50, 70
+PLACED = Placement(orientation=1, photo=(WIDTH, HEIGHT), size=(WIDTH, HEIGHT))
 SAID = Provenance(
     system="Chromaflow",
     version="1.2.3",
@@ -213,7 +221,7 @@ def encoded(name: str, dtype: Any = np.uint8, alpha: bool = False, num_pages: in
             photo=Photo(header=header, pixels=rgb, alpha=rgb[..., 0] if alpha else None),
             strips=[rgb[:16], rgb[16:32], rgb[32:48], rgb[48:]],
             shape=(HEIGHT, WIDTH),
-            metadata=derivative(original_metadata(), SAID, size=(WIDTH, HEIGHT)),
+            metadata=derivative(original_metadata(), SAID, placement=PLACED),
         )
 
     file = io.BytesIO()

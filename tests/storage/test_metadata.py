@@ -24,6 +24,7 @@ from storage.errors import PhotoError, UsageError
 from storage.metadata.derivative import (
     CAPTION,
     Metadata,
+    Placement,
     Provenance,
     derivative,
     embed,
@@ -487,6 +488,10 @@ def sized_exif(order: str, index: bytes = b"R03\0") -> bytes:
     return exif_structure(order, main={0x8769: photo})
 
 
+def upright(width: int, height: int) -> Placement:
+    return Placement(orientation=1, photo=(width, height), size=(width, height))
+
+
 def photo_and_interop(exif: bytes) -> tuple[dict, dict]:
     read = Image.open(io.BytesIO(jpeg_with(exif))).getexif()
     return read.get_ifd(0x8769), read.get_ifd(0xA005)
@@ -495,7 +500,7 @@ def photo_and_interop(exif: bytes) -> tuple[dict, dict]:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_exif_tells_the_derivatives_size_and_srgb(order):
     metadata = Metadata(exif=sized_exif(order))
-    after = derivative(metadata, PROVENANCE, size=(70_000, 333))
+    after = derivative(metadata, PROVENANCE, placement=upright(70_000, 333))
     photo, interop = photo_and_interop(after.exif)
     assert {tag: photo[tag] for tag in (0xA001, 0xA002, 0xA003, 0x829A)} == {
         0xA001: 1,
@@ -504,7 +509,7 @@ def test_exif_tells_the_derivatives_size_and_srgb(order):
         0x829A: 0.004,
     }
     assert interop == {1: "R98", 2: b"0100"}
-    assert derivative(after, PROVENANCE, size=(70_000, 333)) == after
+    assert derivative(after, PROVENANCE, placement=upright(70_000, 333)) == after
 
 
 def test_exif_is_left_as_it_was_without_a_size():
@@ -515,10 +520,14 @@ def test_exif_is_left_as_it_was_without_a_size():
 
 def test_no_size_or_colour_space_is_invented():
     metadata = Metadata(exif=exif_structure())
-    assert derivative(metadata, PROVENANCE, size=(9, 9)) == derivative(metadata, PROVENANCE)
-    thumbnail = derivative(Metadata(exif=sized_exif("<", b"THM\0")), PROVENANCE, size=(9, 9))
+    assert derivative(metadata, PROVENANCE, placement=upright(9, 9)) == derivative(
+        metadata, PROVENANCE
+    )
+    thumbnail = derivative(
+        Metadata(exif=sized_exif("<", b"THM\0")), PROVENANCE, placement=upright(9, 9)
+    )
     assert photo_and_interop(thumbnail.exif)[1][1] == "THM"
-    bare = derivative(Metadata(xmp=XMP), PROVENANCE, size=(9, 9))
+    bare = derivative(Metadata(xmp=XMP), PROVENANCE, placement=upright(9, 9))
     assert bare == derivative(Metadata(xmp=XMP), PROVENANCE)
 
 
@@ -526,7 +535,7 @@ def test_no_size_or_colour_space_is_invented():
 def test_a_tiff_tells_its_size_in_its_own_byte_order(order, big):
     file = encoded_tiff(order, big, 1)
     metadata = Metadata(exif=sized_exif(">"))
-    embed_tiff(file, [derivative(metadata, PROVENANCE, size=(32, 24))])
+    embed_tiff(file, [derivative(metadata, PROVENANCE, placement=upright(32, 24))])
     with tifffile.TiffFile(file) as tiff:
         said = tiff.pages[0].tags[34665].value
     assert (said["ColorSpace"], said["PixelXDimension"], said["PixelYDimension"]) == (1, 32, 24)

@@ -16,7 +16,7 @@ from storage.sources.datasets import arrange
 from storage.sources.entries import Listing, Problem, SourceFile
 from storage.sources.files import write_list
 from storage.sources.locations import resolve_location
-from storage.sources.selecting import select_files
+from storage.sources.selecting import NOT_CHOSEN, select_files
 from storage.sources.source import open_source
 
 TREE = ("1.tif", "2.jpg", "a/1.tif", "a/b/1.TIF", "a/b/c/1.tif", "x.d/1.tif", "a/.hidden.tif")
@@ -351,6 +351,22 @@ def test_files_are_chosen_as_gitignore_does(include, exclude, expected):
     listing = Listing([SourceFile(name, 1, "") for name in NAMES])
     chosen = select_files(listing, include, exclude)
     assert [file.path for file in chosen.files] == expected
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (["*.jpg"], [], ["a.jpg", "a.xmp", "b.JPG", "b.JPG.XMP"]),
+        (["*.jpg"], ["a.xmp"], ["a.jpg", "b.JPG", "b.JPG.XMP"]),
+        (["*.tif"], [], ["in/a.tif"]),
+        ([], ["*.jpg"], ["a.xmp", "b.JPG.XMP", "in/a.tif", "in/b.xmp", "xmp"]),
+    ],
+)
+def test_an_xmp_file_goes_with_its_photo(include, exclude, expected):
+    names = ["a.jpg", "a.xmp", "b.JPG", "b.JPG.XMP", "in/a.tif", "in/b.xmp", "xmp"]
+    chosen = select_files(Listing([SourceFile(n, 1, "") for n in names]), include, exclude)
+    assert [file.path for file in chosen.files] == expected
+    assert chosen.left_out.get(NOT_CHOSEN, 0) == len(names) - len(expected)
 
 
 def test_problems_go_with_their_paths_but_those_of_an_archive_stay():
