@@ -24,6 +24,7 @@ def colorize_flow(
     include: list[str] | None = None,
     exclude: list[str] | None = None,
     follow: bool = True,
+    encoding: str = "",
     bag: bool = False,
     settings: dict[str, Any] | None = None,
     force: bool = False,
@@ -43,6 +44,7 @@ def colorize_flow(
         include: Patterns of the only files to read, as in .gitignore.
         exclude: Patterns of files to leave out.
         follow: Whether links to files and folders are followed.
+        encoding: Of names in zips and tars that are not UTF-8, as cp932.
         bag: Make the output a BagIt bag.
         settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
         force: Colour again what is done.

@@ -78,12 +78,14 @@ REASONS = {
     reason.code: reason
     for reason in (
         Reason(
-            "EMPTY", "The file has no bytes.", "Copy it again from where it came; then `run` again."
+            "EMPTY",
+            "The file has no bytes.",
+            "Copy it again from where it came, or leave it out with `--exclude NAME`; then run again.",
         ),
         Reason(
             "NOT_A_PHOTO",
-            "The content is none of the formats that are known, whatever the name says.",
-            "Remove it from the folder, or copy it again.",
+            "The name claims a photo, the content is none of the formats that are known.",
+            "Copy it again from where it came, or leave it out with `--exclude NAME`.",
         ),
         Reason(
             "TRUNCATED",
@@ -96,7 +98,8 @@ REASONS = {
         Reason(
             "UNSUPPORTED_FORMAT",
             "The content is a picture, but in a format that is not read here.",
-            "Convert it to TIFF or PNG; `chromaflow formats` lists what is read.",
+            "Convert it to TIFF or PNG (`chromaflow formats` lists what is read), or leave it out with "
+            "`--exclude NAME`.",
         ),
         Reason(
             "NEAR_GRAY",
@@ -130,7 +133,7 @@ REASONS = {
         Reason(
             "NESTED_ARCHIVE",
             "An archive lies inside a folder of photos; what it holds was not read.",
-            "Name it as a source of its own, or move it away.",
+            "Name it as a source of its own, or leave it out with `--exclude NAME`.",
         ),
         Reason(
             "ARCHIVE_DAMAGED",
@@ -145,7 +148,8 @@ REASONS = {
         Reason(
             "UNSAFE_NAME",
             "A member's name leaves the archive, or holds characters that mislead.",
-            "Do not use it unless you made it; then rename the member.",
+            "Do not use it unless you made it; then rename the member, or say `--encoding NAME` where "
+            "its name is garbled.",
         ),
         Reason(
             "NOT_REGULAR",
@@ -225,7 +229,11 @@ REASONS = {
             "The process that worked on this photo died, alone with it.",
             "`chromaflow retry` once; if it dies again, report it as a bug and leave the photo out.",
         ),
-        Reason("BAD_NAME", "The file name is not UTF-8.", "Rename the file, e.g. with `convmv`."),
+        Reason(
+            "BAD_NAME",
+            "A version before refused this name, which is not UTF-8.",
+            "Run again: it is coloured under its own name now.",
+        ),
         Reason(
             "UNREADABLE",
             "The file is not there any more, or the system refused to read it.",

@@ -22,8 +22,9 @@ from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, SIDECARS_NAME,
 from storage.records.outputs import output_names
 from storage.records.tables import read_rows
 from storage.sources.bags import write_bag
+from storage.sources.no_photo import CLUTTER, HIDDEN
 from storage.sources.sidecars import with_sidecars
-from storage.visible import visible
+from storage.visible import escaped, visible
 from tasks.archive.ownership import place_of
 from tasks.archive.reuse import photo_key, take_over
 from tasks.archive.sweep import OutputTree
@@ -38,6 +39,7 @@ from tasks.weights.models import expert_files, require, segmenter_file
 SHEET_ITEM = "sheet"
 _NAMED = 100
 """Outputs that an event names at most."""
+_BY_NAME = {HIDDEN, CLUTTER}
 _CHUNK_PIXELS = 12e6
 """Of a chunk: one more photo begins the next one. What a kill loses stays at about a second of work,
 and an archive of small photos costs no future for every few of them."""
@@ -151,12 +153,16 @@ class _Photos:
         outputs = [*self._tree.known(folder), *self._tree.done(folder)]
         own = [o for o in outputs if o.photo[0] == number and not o.aside and o.photo[1] in paths]
         rest = {o.stem for o in outputs} - {o.stem for o in own}
-        inside = self._place.folder
-        known = {o.photo[1]: o.stem for o in own}
-        names = output_names(
-            (inside + path for path in paths), {inside + p: stem for p, stem in known.items()}, rest
-        )
-        return [row | {"output": names[inside + row["path"]]} for row in manifest]
+        is_utf_8 = self._archive.bag or bool(self._run.workflow.remotes)
+
+        def tree_path(path: str) -> str:
+            """The photo's path in the output tree; a bag's and a service's names are UTF-8."""
+            inside = self._place.folder + path
+            return escaped(inside) if is_utf_8 else inside
+
+        known = {tree_path(o.photo[1]): o.stem for o in own}
+        names = output_names(map(tree_path, paths), known, rest)
+        return [row | {"output": names[tree_path(row["path"])]} for row in manifest]
 
     def _write_bag(self, records: dict[str, ItemRecord]) -> list[Path]:
         files = [file for record in records.values() for file in record.files]
@@ -169,8 +175,13 @@ def _nothing(step: Step, ingested: Path) -> str:
     found_counts = success.counts if success is not None else {}
     counts = {name: count for name, count in found_counts.items() if name != "done" and count}
     if "ignored" in counts:
-        counts["text beside photos"] = counts.pop("ignored")
+        counts["other files"] = counts.pop("ignored")
     refused = read_rows(ingested / QUARANTINE_NAME)
+    again = (
+        " `--include NAME` brings back what its name leaves out;"
+        if counts.keys() & _BY_NAME
+        else ""
+    )
     by_code = Counter(row["code"] for row in refused)
     found = [f"{count} {name}" for name, count in sorted(counts.items())]
     for code, count in by_code.most_common():
@@ -178,7 +189,7 @@ def _nothing(step: Step, ingested: Path) -> str:
         found.append(f"{count} {code} (as {visible(first['path'])}: {visible(first['detail'])})")
     return (
         f"Expected photos in {source_of(step.workspace, step.key)}, found none that can be coloured: "
-        f"{'; '.join(found) or 'it is empty'}. Check the path and the patterns; "
+        f"{'; '.join(found) or 'it is empty'}. Check the path and the patterns;{again} "
         "`chromaflow explain CODE` says what helps."
     )
 

@@ -189,6 +189,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         include=archive.include,
         exclude=archive.exclude,
         follow=archive.follow,
+        encoding=archive.encoding,
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, hashes, training=False)
     refuse_nesting(archive.path, archive.output, *_written(workflow), *workflow.remotes)
@@ -248,8 +249,15 @@ def _ingest_step(
         "include": list(dataset.include),
         "exclude": list(dataset.exclude),
         "follow": dataset.follow,
+        "encoding": dataset.encoding,
     }
-    source = open_source(location, follow=dataset.follow, avoid=workflow.written_folders)
+    source = open_source(
+        location,
+        follow=dataset.follow,
+        avoid=workflow.written_folders,
+        include=dataset.include,
+        encoding=dataset.encoding,
+    )
     return Step(
         stage="ingest",
         code=STAGES["ingest"],

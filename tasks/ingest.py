@@ -16,7 +16,13 @@ from storage.errors import may_pass
 from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json, write_json
-from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS, SIDECAR_COLUMNS, Quarantined
+from storage.records.manifest import (
+    IGNORED,
+    MANIFEST_COLUMNS,
+    SEEN_COLUMNS,
+    SIDECAR_COLUMNS,
+    Quarantined,
+)
 from storage.records.names import (
     GENERATION_NAME,
     LISTING_NAME,
@@ -37,8 +43,9 @@ from tasks.engine.source_news import LISTING_COLUMNS, listing_rows
 from tasks.engine.stages import StageRef, Step
 from tasks.engine.verification import is_same_place, read_success
 from tasks.jobs.ingest import IngestItem
-from tasks.jobs.items import printable
 
+GUESSED = "names guessed"
+"""Count of members whose names' encoding nothing tells."""
 _BASIS_NAME = "basis"
 """Folder with what this generation starts from: copies of the earlier one's three tables."""
 _PHOTOS_PER_CHUNK = 256
@@ -53,8 +60,8 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     @cache
     def arranged() -> Arranged:
         config = step.config
-        written = run.workflow.written_folders
-        source = open_source(step.place, follow=config["follow"], avoid=written)
+        asked = {name: config[name] for name in ("follow", "include", "encoding")}
+        source = open_source(step.place, avoid=run.workflow.written_folders, **asked)
         return arrange(source, config["layout"], config["include"], config["exclude"])
 
     def items(folder: Path) -> list[IngestItem]:
@@ -64,7 +71,10 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
         return _finish(step, folder, arranged(), records, run.terminal)
 
-    return execute(step, upstream, run, Work(items=items, finish=finish))
+    ref = execute(step, upstream, run, Work(items=items, finish=finish))
+    if count := ref.counts.get(GUESSED):
+        run.terminal.message(_guess(step, count))
+    return ref
 
 
 def _photos_to_read(
@@ -75,7 +85,7 @@ def _photos_to_read(
     photos = []
     for entry in arranged.entries:
         check_below = thresholds[entry.split, entry.label]
-        row = known.get(printable(entry.file.path))
+        row = known.get(entry.file.path)
         if row is None or not _still_known(step, entry, row, check_below):
             photos.append(
                 {
@@ -122,7 +132,7 @@ def _items(step: Step, folder: Path, photos: list[dict[str, Any]]) -> list[Inges
 
 def _chunk_hash(photos: list[dict[str, Any]]) -> str:
     """So that a record is never taken for that of a chunk of other photos."""
-    return hash_value([[printable(photo["path"]), photo["stamp"]] for photo in photos])[:8]
+    return hash_value([[photo["path"], photo["stamp"]] for photo in photos])[:8]
 
 
 def _keep_basis(step: Step, folder: Path) -> None:
@@ -180,11 +190,11 @@ def _finish(
 ) -> Published:
     known = _known(folder)
     for photo in _photos_to_read(step, arranged, known):  # what was known of these is out of date
-        known.pop(printable(photo["path"]), None)
+        known.pop(photo["path"], None)
     known |= {row["path"]: row for record in records.values() for row in record.facts["seen"]}
     seen = []
     for order, entry in enumerate(arranged.entries):
-        row = known.get(printable(entry.file.path))
+        row = known.get(entry.file.path)
         if row is not None:
             described = {"label": entry.label, "official_split": entry.split, "order": order}
             seen.append(row | described | {"offset": entry.file.offset})
@@ -214,7 +224,10 @@ def _finish(
     )
     beside = [] if config["training"] else _sidecars(records)
     write_table(folder / SIDECARS_NAME, beside, SIDECAR_COLUMNS)
-    failed = [_quarantined(Problem(r["path"], r["code"], r["detail"])) for r in seen if r["code"]]
+    refused = [row for row in seen if row["code"] and row["code"] != IGNORED]
+    failed = [_quarantined(Problem(r["path"], r["code"], r["detail"])) for r in refused]
+    num_beside = sum(len(record.facts["sidecars"]) for record in records.values())
+    num_ignored = sum(row["code"] == IGNORED for row in seen) + num_beside
     problems = [_quarantined(problem) for problem in arranged.problems]
     return Published(
         outputs=[
@@ -231,9 +244,10 @@ def _finish(
             **_not_zero(
                 {
                     **arranged.left_out,
-                    "ignored": sum(record.facts["num_ignored"] for record in records.values()),
+                    "ignored": num_ignored,
                     "left out by limit": selected.num_left_out,
                     "listed but missing": arranged.num_listed_missing,
+                    GUESSED: arranged.num_guessed,
                 }
             ),
         },
@@ -247,13 +261,21 @@ def _sidecars(records: Mapping[str, ItemRecord]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["path"]))
 
 
+def _guess(step: Step, count: int) -> str:
+    names = "the name of 1 entry is" if count == 1 else f"the names of {count:,} entries are"
+    return (
+        f"{step.label}: {names} a guess (CP437), as nothing says their encoding: --encoding NAME, as "
+        "cp932, reads them right"
+    )
+
+
 def _not_zero(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
 def _quarantined(problem: Problem) -> Quarantined:
     return Quarantined(
-        path=printable(problem.path) or ".",
+        path=problem.path or ".",
         code=problem.code,
         detail=problem.detail,
         stage="ingest",

@@ -26,6 +26,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 
 import archives  # noqa: E402
 import descriptions  # noqa: E402
+import leftovers  # noqa: E402
 import surroundings  # noqa: E402
 import workspaces  # noqa: E402
 from case import Case, Clause, Verdict, judge  # noqa: E402
@@ -34,10 +35,10 @@ from prefect_server import prefect_server  # noqa: E402
 
 _LATER = "issue 22"
 CASES = (
-    Case(number=1, name="text-beside", reason=_LATER),
-    Case(number=2, name="system-folders", reason=_LATER),
+    Case(number=1, name="text-beside", check=leftovers.check_text_beside),
+    Case(number=2, name="system-folders", check=leftovers.check_system_folders),
     Case(number=3, name="motion-photo", check=descriptions.check_motion_photos),
-    Case(number=4, name="zip-names", reason=_LATER),
+    Case(number=4, name="zip-names", check=leftovers.check_zip_names),
     Case(number=5, name="declared-range", reason=_LATER),
     Case(number=6, name="mixed-pages", reason=_LATER),
     Case(number=7, name="captions", check=descriptions.check_captions),

@@ -48,6 +48,9 @@ def colorize(
     follow: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Links to files and folders in IN.")
     ] = True,
+    encoding: Annotated[
+        str, typer.Option(help="Of names in zips and tars that are not UTF-8, as cp932.")
+    ] = "",
     segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
     merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
     toning: Annotated[
@@ -100,6 +103,7 @@ def colorize(
             include=tuple(include or ()),
             exclude=tuple(exclude or ()),
             follow=follow,
+            encoding=encoding,
             bag=bag,
             settings={
                 "segmenter": segmenter,

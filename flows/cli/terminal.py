@@ -69,9 +69,11 @@ def say_nested(value: dict[str, Any], indent: int = 0) -> None:
 
 
 def say_quarantined(rows: list[dict[str, Any]]) -> None:
-    """A line a photo that failed."""
+    """A line a photo that failed, and what helps."""
     for row in rows:
         say(f"quarantined {row['path']}: {row['code']} ({row['stage']}): {row['detail']}")
+    if rows:
+        say("`chromaflow explain CODE` says what helps; `--exclude NAME` leaves a file out")
 
 
 def say_skipped(rows: list[dict[str, Any]]) -> None:

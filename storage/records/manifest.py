@@ -26,7 +26,7 @@ MANIFEST_COLUMNS = {
     "position": WHOLE,
     "generation": WHOLE,
 }
-"""path is relative to the source (`photos.tar/a/1.jpg` in an archive), offset a tar member's place.
+"""path is relative to the source (`photos.tar/a/1.jpg` in an archive), offset an archive member's place.
 
 width and height are as shown, with the EXIF orientation (1..8) applied. A photo keeps its split and
 position in later generations (decision 005).
@@ -50,11 +50,13 @@ SEEN_COLUMNS = {
     "code": TEXT,
     "detail": TEXT,
 }
-"""Of every photo file that a source lists, usable or not: what the next generation starts from.
+"""Of every file that a source lists, usable or not: what the next generation starts from.
 
-checked: whether its pixels were looked at, or `limit` made that needless. spread: rms of
+A file that is no photo is among them, with the code IGNORED. checked: whether its pixels were looked at, or `limit` made that needless. spread: rms of
 ab that lightness does not explain. code, detail: why it cannot be used, or empty.
 """
+IGNORED = "IGNORED"
+"""The code of a seen file that is no photo and claims to be none; nothing failed."""
 SPLITS = ("train", "val", "test")
 QUARANTINE_COLUMNS = dict.fromkeys(("path", "code", "detail", "stage"), TEXT)
 

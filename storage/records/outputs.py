@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -67,7 +68,7 @@ def aside_name(stem: str, mark: str) -> str:
     """Where an earlier output goes whose name another photo's takes: `a/1.tif~MARK.color`."""
     folder, name = PurePosixPath(stem).parent, PurePosixPath(stem).name.removesuffix(_COLOR)
     room = _MOST_NAME_BYTES - len(f"~{mark}{_COLOR}")
-    kept = name.encode()[:room].decode(errors="ignore")
+    kept = _cut(name, room)
     return str(folder / f"{kept}~{mark}{_COLOR}")
 
 
@@ -100,13 +101,20 @@ def write_output(root: Path, name: str, write: Callable[[BinaryIO], None]) -> Fi
 
 def _too_long(name: str) -> bool:
     parts = name.split("/")
-    longest = max(len(part.encode()) for part in parts)
+    longest = max(len(os.fsencode(part)) for part in parts)
     return longest > _MOST_NAME_BYTES or len(parts) > _MOST_DEPTH or len(name) > _MOST_PATH
 
 
 def _marked(path: str, folder: PurePosixPath) -> str:
     pure = PurePosixPath(path)
-    mark = hashlib.sha256(path.encode()).hexdigest()[:8]
-    room = _MOST_NAME_BYTES - len(f"~{mark}.color{pure.suffix}".encode())
-    stem = pure.name.encode()[:room].decode(errors="ignore")
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
+    room = _MOST_NAME_BYTES - len(os.fsencode(f"~{mark}.color{pure.suffix}"))
+    stem = _cut(pure.name, room)
     return str(folder / f"{stem}~{mark}.color")
+
+
+def _cut(name: str, room: int) -> str:
+    """As many of the first characters as fit into so many bytes."""
+    while len(os.fsencode(name)) > room:
+        name = name[:-1]
+    return name

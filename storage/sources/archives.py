@@ -57,30 +57,31 @@ def is_archive_name(name: str) -> bool:
     return plain or lower.endswith((".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst"))
 
 
-def open_archive(name: str, opener: Callable[[], Any]) -> Archive:
+def open_archive(name: str, opener: Callable[[], Any], encoding: str = "") -> Archive:
     """The archive of that name; of its bytes the first are read. opener: opens them, seekable.
 
-    Raises UsageError where they are plainly something else, PhotoError UNREADABLE.
+    encoding: of members' names that are not UTF-8. Raises UsageError where they are plainly something
+    else, PhotoError UNREADABLE.
     """
     start = _start(opener)
     if start.startswith(_ZIP_STARTS):
-        return ZipArchive(lambda: GuardedFile(opener))
+        return ZipArchive(lambda: GuardedFile(opener), encoding)
     for mark, decompress in _COMPRESSIONS.items():
         if start.startswith(mark):
             inside = _expanded_start(opener, decompress)
             if not is_tar_header(inside[:_BLOCK]) and (kind := kind_of(inside)):
                 packing = kind_of(start) or "zstd"
                 raise _refused(name, f"{packing} of {kind}", kind)
-            return TarArchive(lambda: GuardedFile(opener), decompress)
+            return TarArchive(lambda: GuardedFile(opener), decompress, encoding)
     if is_tar_header(start[:_BLOCK]):
-        return TarArchive(lambda: GuardedFile(opener), None)
+        return TarArchive(lambda: GuardedFile(opener), None, encoding)
     is_zip = name.lower().endswith(".zip")
     if is_zip and has_directory(GuardedFile(opener)):  # behind a program that unpacks it
-        return ZipArchive(lambda: GuardedFile(opener))
+        return ZipArchive(lambda: GuardedFile(opener), encoding)
     if kind := kind_of(start):
         raise _refused(name, kind, kind)
-    archive = ZipArchive if is_zip else _plain_tar
-    return archive(lambda: GuardedFile(opener))
+    guarded = lambda: GuardedFile(opener)  # noqa: E731
+    return ZipArchive(guarded, encoding) if is_zip else TarArchive(guarded, None, encoding)
 
 
 def said_of(name: str, opener: Callable[[], Any]) -> str:
@@ -93,10 +94,6 @@ def said_of(name: str, opener: Callable[[], Any]) -> str:
     except UsageError as error:
         return str(error)
     return ""
-
-
-def _plain_tar(opener: Callable[[], Any]) -> TarArchive:
-    return TarArchive(opener, None)
 
 
 def _start(opener: Callable[[], Any]) -> bytes:

@@ -41,6 +41,8 @@ class Arranged:
     """Photos that the official lists name and the source does not hold."""
     left_out: dict[str, int] = field(default_factory=dict)
     """How many names of the source were left out, by why."""
+    num_guessed: int = 0
+    """Names of members whose encoding is a guess."""
 
 
 class Catalogue:

@@ -15,7 +15,8 @@ from storage.errors import UsageError
 from storage.sources.archives import is_archive_name
 from storage.sources.catalogue import Arranged, Catalogue, Entry
 from storage.sources.entries import Listing, Problem, SourceFile
-from storage.sources.selecting import has_companion_name, select_files
+from storage.sources.no_photo import has_text_name
+from storage.sources.selecting import select_files
 from storage.sources.source import Source
 from storage.sources.walk import without_twins
 
@@ -79,6 +80,7 @@ def arrange(
         catalogue.listing.problems + arranged.problems,
         arranged.num_listed_missing,
         catalogue.listing.left_out,
+        catalogue.listing.num_guessed,
     )
 
 
@@ -236,7 +238,7 @@ def _places_classes(catalogue: Catalogue) -> dict[str, str]:
 
 def _imagefolder(catalogue: Catalogue) -> Arranged:
     """<class>/…, or {train,val,test}/<class>/…, below any one folder."""
-    files = [file for file in catalogue.files if not has_companion_name(file.path)]
+    files = [file for file in catalogue.files if not has_text_name(file.path)]
     root = _class_root([file.path.split("/")[:-1] for file in files])
     entries = []
     for file in files:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+
+from storage.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Listing:
     problems: list[Problem] = field(default_factory=list)
     left_out: dict[str, int] = field(default_factory=dict)
     """How many names were left out, by why: hidden, system files, by pattern."""
+    num_guessed: int = 0
+    """Names of members whose encoding nothing tells, so that it is guessed."""
 
     def below(self, prefix: str) -> Listing:
         """The same with every path under `prefix/`; an archive's own problem bears its name."""
@@ -50,12 +55,18 @@ class Listing:
                 for problem in self.problems
             ],
             self.left_out,
+            self.num_guessed,
         )
 
     def __add__(self, other: Listing) -> Listing:
         left_out = Counter(self.left_out)
         left_out.update(other.left_out)
-        return Listing(self.files + other.files, self.problems + other.problems, dict(left_out))
+        return Listing(
+            self.files + other.files,
+            self.problems + other.problems,
+            dict(left_out),
+            self.num_guessed + other.num_guessed,
+        )
 
 
 def duplicate_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[Problem]]:
@@ -84,3 +95,22 @@ def num_left(parts: Sequence[str], globs: Sequence[str]) -> Iterator[int]:
             yield from num_left(parts[start:], globs[1:])
     elif parts and fnmatchcase(parts[0], globs[0]):
         yield from num_left(parts[1:], globs[1:])
+
+
+def globs_of(pattern: str) -> list[str]:
+    """A pattern as in .gitignore as globs of folded parts of a path, for `num_left`.
+
+    Raises UsageError for an empty one.
+    """
+    text = folded(pattern).removeprefix("./")
+    globs = [glob for glob in text.split("/") if glob]
+    if not globs:
+        raise UsageError(f"Expected a pattern as *.tif or raw/**, got {pattern!r}. Correct it.")
+    if "/" not in text.rstrip("/"):
+        globs = ["**", *globs]
+    return [*globs, "*"] if globs[-1] == "**" else globs
+
+
+def folded(path: str) -> str:
+    """Without case and in one Unicode form: a Mac writes é as two characters."""
+    return unicodedata.normalize("NFC", path).lower()

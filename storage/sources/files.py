@@ -7,7 +7,7 @@ import posixpath
 import stat
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import takewhile
@@ -22,29 +22,27 @@ from storage.remote.folder import Facts, Remote
 from storage.sources.bags import check_bag
 from storage.sources.entries import Listing, Problem, SourceFile, num_left
 from storage.sources.locations import LIST_PREFIX
-from storage.sources.walk import (
-    CLUTTER,
-    Parts,
-    Walk,
-    is_ignored,
-    is_no_file,
-    source_file,
-    why_ignored,
-)
+from storage.sources.no_photo import CLUTTER, TABLE, Ignored
+from storage.sources.walk import Parts, Walk, is_no_file, source_file
 
 _ROOT_LINE = "# root: "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Links:
-    """What is done with links in a source."""
+class Reading:
+    """What is done with links and names in a source."""
 
     follow: bool = True
+    """Whether links are followed."""
     avoid: tuple[Path, ...] = ()
     """Folders that no link may lead into, absolute and without links."""
+    ignored: Ignored = TABLE
+    """Names that are left out."""
+    encoding: str = ""
+    """Of names in archives that say nothing of theirs; empty where nobody knows it."""
 
 
-FOLLOWED = Links()
+USUAL = Reading()
 
 
 class Files(Protocol):
@@ -86,14 +84,15 @@ class Files(Protocol):
 class LocalFiles:
     """All files below a folder, those that links lead to included."""
 
-    def __init__(self, root: Path, links: Links = FOLLOWED) -> None:
-        self._root, self._links = root, links
+    def __init__(self, root: Path, reading: Reading = USUAL) -> None:
+        self._root, self._reading = root, reading
 
     def listing(self) -> Listing:
         return self._walk().listing()
 
     def _walk(self) -> Walk:
-        return Walk(self._root, follow=self._links.follow, avoid=self._links.avoid)
+        own = self._reading
+        return Walk(self._root, follow=own.follow, avoid=own.avoid, ignored=own.ignored)
 
     def stamped(self) -> list[SourceFile]:
         return self.listing().files
@@ -103,7 +102,7 @@ class LocalFiles:
 
     def top(self) -> list[SourceFile]:
         paths = sorted(path for path in self._root.iterdir() if path.is_file())
-        named = [path for path in paths if not is_ignored(path.name)]
+        named = [path for path in paths if not self._reading.ignored.why((path.name,))]
         return [source_file(path.name, path.stat()) for path in named]  # a link: what it names
 
     def read(self, path: str) -> bytes:
@@ -122,14 +121,14 @@ class LocalFiles:
 class GlobFiles(LocalFiles):
     """The files that a shell pattern names, below its longest leading folder without magic."""
 
-    def __init__(self, pattern: str, links: Links = FOLLOWED, root: Path | None = None) -> None:
+    def __init__(self, pattern: str, reading: Reading = USUAL, root: Path | None = None) -> None:
         """root: what paths start from instead; the pattern lies below it."""
         parts = Path(pattern).parts
         if root is not None:
             fixed = list(root.parts)
         else:
             fixed = list(takewhile(lambda part: not has_magic(part), parts))
-        super().__init__(Path(*fixed), links)
+        super().__init__(Path(*fixed), reading)
         self._globs = parts[len(fixed) :] + (("*",) if parts[-1] == "**" else ())
         if not self._root.is_dir() or next(self._walk().found(), None) is None:
             raise UsageError(
@@ -140,10 +139,11 @@ class GlobFiles(LocalFiles):
     def _walk(self) -> Walk:
         return Walk(
             self._root,
-            follow=self._links.follow,
-            avoid=self._links.avoid,
+            follow=self._reading.follow,
+            avoid=self._reading.avoid,
             may_hold=self._may_hold,
             fits=lambda parts: 0 in num_left(parts, self._globs),
+            ignored=self._reading.ignored,
         )
 
     def _may_hold(self, folder: Parts) -> bool:
@@ -156,13 +156,13 @@ class GlobFiles(LocalFiles):
 class ListedFiles(LocalFiles):
     """The files that a list names."""
 
-    def __init__(self, path: Path, links: Links = FOLLOWED, root: Path | None = None) -> None:
+    def __init__(self, path: Path, reading: Reading = USUAL, root: Path | None = None) -> None:
         """root: what paths start from instead of the list's own root; it lies in that one."""
         self._path, self._given = path, root
         root, names = self._read_list()
         if not names:
             raise _empty_list(str(path))
-        super().__init__(root, links)
+        super().__init__(root, reading)
 
     def listing(self) -> Listing:
         root, names = self._read_list()
@@ -172,10 +172,10 @@ class ListedFiles(LocalFiles):
             folder = posixpath.dirname(name)
             if folder not in real:
                 real[folder] = posixpath.realpath(root / folder) == str(root.resolve() / folder)
-            found = _look_at(root, name, self._links, through_link=not real[folder])
+            found = _look_at(root, name, self._reading, through_link=not real[folder])
             if isinstance(found, Problem):
                 listing.problems.append(found)
-            elif _is_clutter(posixpath.basename(name)):
+            elif _is_clutter(posixpath.basename(name), self._reading.ignored):
                 listing.left_out[CLUTTER] = listing.left_out.get(CLUTTER, 0) + 1
             else:
                 listing.files.append(found)
@@ -201,8 +201,8 @@ class ListedFiles(LocalFiles):
 class BagFiles(LocalFiles):
     """The payload of a BagIt bag, checked before it is first listed."""
 
-    def __init__(self, bag: Path) -> None:
-        super().__init__(bag / "data", Links(follow=False))  # there are none in a whole one
+    def __init__(self, bag: Path, reading: Reading = USUAL) -> None:
+        super().__init__(bag / "data", replace(reading, follow=False))  # a whole one has no links
         self._bag, self._checked = bag, False
 
     def listing(self) -> Listing:
@@ -227,8 +227,8 @@ class BagFiles(LocalFiles):
 class RemoteFiles:
     """All files below a folder behind a URL."""
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self, remote: Remote, ignored: Ignored = TABLE) -> None:
+        self._remote, self._ignored = remote, ignored
 
     def listing(self) -> Listing:
         return self._listed(self._remote.files())
@@ -259,7 +259,7 @@ class RemoteFiles:
         for path, facts in sorted(found.items()):
             if facts.kind == "directory":
                 continue
-            if why := why_ignored(path):
+            if why := self._ignored.why(path.split("/")):
                 left_out[why] += 1
             elif facts.kind not in ("file", "link"):
                 detail = f"expected a regular file, got another kind: {facts.kind}"
@@ -273,7 +273,7 @@ class RemoteFiles:
 def list_files(folder: Path, *, follow: bool = False) -> list[SourceFile]:
     """All regular files below a folder, sorted by path; those that links lead to only on demand.
 
-    Hidden files, `._*`, Thumbs.db and desktop.ini are left out; pipes and devices too.
+    What `storage.sources.no_photo` names is left out; pipes and devices too.
     Raises UsageError for a folder in it that cannot be listed.
     """
     return Walk(folder, follow=follow).listing().files
@@ -299,21 +299,23 @@ def write_list(lines: bytes, root: Path, target: Path) -> str:
     return f"{LIST_PREFIX}{target.absolute()}"
 
 
-def _is_clutter(name: str) -> bool:
-    """As `is_ignored`, of a file that was named one by one: it may be hidden on purpose."""
-    return name.startswith("._") or why_ignored(name) == CLUTTER or name.lower() == ".ds_store"
+def _is_clutter(name: str, ignored: Ignored) -> bool:
+    """Whether a file that was named one by one is left out: it may be hidden on purpose."""
+    return name.startswith("._") or name.lower() == ".ds_store" or ignored.why((name,)) == CLUTTER
 
 
-def _look_at(root: Path, name: str, links: Links, *, through_link: bool) -> SourceFile | Problem:
+def _look_at(
+    root: Path, name: str, reading: Reading, *, through_link: bool
+) -> SourceFile | Problem:
     """A listed file. through_link: whether one of its folders is a link."""
     try:
         path = root / name
         status = path.lstat()
         if through_link or stat.S_ISLNK(status.st_mode):
-            if not links.follow:
+            if not reading.follow:
                 return Problem(name, "NOT_FOLLOWED", "a link, and links are not to be followed")
             real = path.resolve()
-            if any(real == folder or folder in real.parents for folder in links.avoid):
+            if any(real == folder or folder in real.parents for folder in reading.avoid):
                 return Problem(name, "NOT_FOLLOWED", f"a link into the output, to {real}")
             status = path.stat()
     except (OSError, RuntimeError) as error:  # resolve() raises the latter for a circle of links

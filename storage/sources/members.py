@@ -13,7 +13,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import zstandard
@@ -47,6 +47,14 @@ DAMAGE = (
 that of the disk or a service never comes through a `storage.reading.GuardedFile`."""
 
 _MAX_MEMBER_BYTES = 2 << 30
+
+
+def decoded(raw: bytes, encoding: str) -> str | None:
+    """A member's name: UTF-8 where its bytes are, else as the encoding has it; None where neither fits."""
+    for known in ("utf-8", encoding) if encoding else ("utf-8",):
+        with suppress(UnicodeDecodeError):
+            return raw.decode(known)
+    return None
 
 
 def name_problem(name: str) -> Problem | None:

@@ -1,46 +1,15 @@
-"""Which of a source's files are taken: by patterns as in .gitignore, and text beside photos left out."""
+"""Which of a source's files are taken: by patterns as in .gitignore."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from dataclasses import replace
 
-from storage.errors import UsageError
 from storage.sources.archives import is_archive_name
-from storage.sources.entries import Listing, num_left
+from storage.sources.entries import Listing, folded, globs_of, num_left
 from storage.sources.sidecars import SUFFIX, is_sidecar_name, sidecar_stems
 
-_COMPANION_SUFFIXES = frozenset(
-    [
-        ".txt",
-        ".csv",
-        ".tsv",
-        ".json",
-        ".jsonl",
-        ".xml",
-        ".xmp",
-        ".md",
-        ".rst",
-        ".html",
-        ".htm",
-        ".py",
-        ".toml",
-        ".yaml",
-        ".yml",
-        ".ini",
-        ".log",
-        ".tex",
-        ".bib",
-        ".url",
-    ]
-)
-
-
 NOT_CHOSEN = "left out by include and exclude"
-
-
-_LOOKED_AT = 1 << 16
 
 
 def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str]) -> Listing:
@@ -55,7 +24,7 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
     wanted, unwanted = [_fitter(p) for p in include], [_fitter(p) for p in exclude]
 
     def keeps(path: str, is_needed: bool = False) -> bool:
-        parts = _folded(path).split("/")
+        parts = folded(path).split("/")
         is_wanted = is_needed or not wanted or any(fits(parts) for fits in wanted)
         return is_wanted and not any(fits(parts) for fits in unwanted)
 
@@ -74,43 +43,10 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
     left_out = dict(listing.left_out)
     if num_dropped := len(listing.files) + len(listing.problems) - len(files) - len(problems):
         left_out[NOT_CHOSEN] = num_dropped
-    return Listing(files, problems, left_out)
-
-
-def is_companion(path: str, content: bytes) -> bool:
-    """Whether a file beside photos is plainly none: text, and named so, as a.txt or README is."""
-    if not has_companion_name(path):
-        return False
-    start = content[:_LOOKED_AT]
-    try:
-        text = start.decode("utf-8")
-    except UnicodeDecodeError as error:
-        text = "" if error.start < len(start) - 3 else start[: error.start].decode("utf-8")
-        if not text:
-            return False
-    return "\0" not in text
-
-
-def has_companion_name(path: str) -> bool:
-    """Whether a file is named as text that lies beside photos, as a.txt or README is."""
-    name = PurePosixPath(path)
-    return name.suffix.lower() in _COMPANION_SUFFIXES or (not name.suffix and name.name.isupper())
+    return replace(listing, files=files, problems=problems, left_out=left_out)
 
 
 def _fitter(pattern: str) -> Callable[[Sequence[str]], bool]:
     """Whether the parts of a folded path, or of a folder that it lies in, fit a pattern."""
-    text = _folded(pattern).removeprefix("./")
-    globs = [glob for glob in text.split("/") if glob]
-    if not globs:
-        raise UsageError(f"Expected a pattern as *.tif or raw/**, got {pattern!r}. Correct it.")
-    if "/" not in text.rstrip("/"):
-        globs = ["**", *globs]
-    if globs[-1] == "**":
-        globs.append("*")
-    least_left = 1 if text.endswith("/") else 0
+    globs, least_left = globs_of(pattern), 1 if pattern.endswith("/") else 0
     return lambda parts: any(left >= least_left for left in num_left(parts, globs))
-
-
-def _folded(path: str) -> str:
-    """Without case and in one Unicode form: a Mac writes é as two characters."""
-    return unicodedata.normalize("NFC", path).lower()

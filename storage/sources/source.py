@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 
@@ -18,17 +19,18 @@ from storage.sources.archives import Archive, is_archive_name, open_archive, sai
 from storage.sources.bags import is_bag
 from storage.sources.entries import Listing, Problem, SourceFile
 from storage.sources.files import (
+    USUAL,
     BagFiles,
     Files,
     GlobFiles,
-    Links,
     ListedFiles,
     LocalFiles,
+    Reading,
     RemoteFiles,
     listing_digest,
 )
 from storage.sources.locations import LIST_PREFIX, ROOT_MARK, check_there, is_url, resolve_location
-from storage.sources.walk import is_ignored, why_ignored
+from storage.sources.no_photo import Ignored
 
 _LIST_SUFFIXES = (".txt", ".csv")
 
@@ -36,15 +38,15 @@ _LIST_SUFFIXES = (".txt", ".csv")
 class Source:
     """A folder of photos, or one archive in it. Keep it open to read members in order."""
 
-    def __init__(self, files: Files, archive: str = "") -> None:
-        self._files, self._archive = files, archive
+    def __init__(self, files: Files, archive: str = "", reading: Reading = USUAL) -> None:
+        self._files, self._archive, self._reading = files, archive, reading
         self._opened: dict[str, Archive] = {}
 
     def listing(self) -> Listing:
         """All regular files in the order in which reading is fastest; archives are files too.
 
-        Of an archive: its members; of a bag: its payload, checked the first time. Hidden files,
-        Thumbs.db and desktop.ini are left out. Raises DamagedError for a bag that is not whole.
+        Of an archive: its members; of a bag: its payload, checked the first time. What
+        `storage.sources.no_photo` names is left out. Raises DamagedError for a bag that is not whole.
         """
         if self._archive:
             return self.archive_listing(self._archive)
@@ -59,9 +61,17 @@ class Source:
             listing = self._open(path).listing().below(path)
         except PhotoError as error:
             return Listing([], [Problem(path, error.code, error.detail)])
-        left_out = Counter(why for file in listing.files if (why := why_ignored(file.path)))
-        files = [file for file in listing.files if not is_ignored(file.path)]
-        return Listing(files, listing.problems, dict(left_out))
+        depth = path.count("/") + 1
+        left_out = Counter[str]()
+
+        def is_left_out(member: str) -> bool:
+            why = self._reading.ignored.why(member.split("/"), depth)
+            left_out[why] += bool(why)
+            return bool(why)
+
+        files = [file for file in listing.files if not is_left_out(file.path)]
+        problems = [problem for problem in listing.problems if not is_left_out(problem.path)]
+        return replace(listing, files=files, problems=problems, left_out=dict(+left_out))
 
     def said_of_archive(self, path: str) -> str:
         """What a file that is named as an archive is instead; empty where it may be one."""
@@ -123,41 +133,58 @@ class Source:
 
     def _open(self, path: str) -> Archive:
         if path not in self._opened:
-            self._opened[path] = open_archive(path, lambda: self._files.open(path))
+            self._opened[path] = open_archive(
+                path, lambda: self._files.open(path), self._reading.encoding
+            )
         return self._opened[path]
 
 
-def open_source(location: str, *, follow: bool = True, avoid: Sequence[Path] = ()) -> Source:
+def open_source(
+    location: str,
+    *,
+    follow: bool = True,
+    avoid: Sequence[Path] = (),
+    include: Sequence[str] = (),
+    encoding: str = "",
+) -> Source:
     """The source at a location. No photo is read and no bag checked yet: workers open it again.
 
     location: a folder, a BagIt bag, a .zip or .tar (.gz, .bz2, .xz, .zst), a pattern as
     `photos/**/*.tif`, `list:PATH` of a list (see `write_list`), or an fsspec URL. follow: whether its
     links to files and folders are followed. avoid: folders that no link may lead into, as the output.
-    Raises UsageError when nothing is there, or something else; RemoteError.
+    include: patterns that bring back names of `storage.sources.no_photo`; they choose nothing here.
+    encoding: of members' names that do not say theirs; what is read does not hang on it. Raises
+    UsageError when nothing is there, or something else; RemoteError.
     """
-    links = Links(follow=follow, avoid=tuple(folder.resolve() for folder in avoid))
+    reading = Reading(
+        follow=follow,
+        avoid=tuple(folder.resolve() for folder in avoid),
+        ignored=Ignored.but(include),
+        encoding=encoding,
+    )
     if location.startswith(LIST_PREFIX):
         list_file, _, root = location.removeprefix(LIST_PREFIX).partition(ROOT_MARK)
-        return Source(ListedFiles(Path(list_file), links, Path(f"/{root}") if root else None))
+        files = ListedFiles(Path(list_file), reading, Path(f"/{root}") if root else None)
+        return Source(files, reading=reading)
     if is_url(location):
-        return _open_remote(location)
+        return _open_remote(location, reading)
     if ROOT_MARK in location:
         root, _, pattern = location.partition(ROOT_MARK)
         if Path(root, pattern).is_dir():
             pattern += "/**"
-        return Source(GlobFiles(f"{root}/{pattern}", links, Path(root)))
+        return Source(GlobFiles(f"{root}/{pattern}", reading, Path(root)), reading=reading)
     path = Path(location)
     if path.is_dir():
-        return Source(BagFiles(path) if is_bag(path) else LocalFiles(path, links))
+        return Source((BagFiles if is_bag(path) else LocalFiles)(path, reading), reading=reading)
     if path.is_file():
         _require_archive(path.name, location)
         with suppress(PhotoError):  # what cannot be read now is told when it is listed
             said = said_of(path.name, lambda: path.open("rb"))
             if said:
                 raise UsageError(said)
-        return Source(LocalFiles(path.parent), path.name)
+        return Source(LocalFiles(path.parent), path.name, reading)
     if has_magic(location):
-        return Source(GlobFiles(location, links))
+        return Source(GlobFiles(location, reading), reading=reading)
     check_there(location)
     raise UsageError(
         f"Expected a folder or archive of photos at {path}, got a pipe, socket or device."
@@ -210,15 +237,15 @@ def _parents(path: str) -> list[str]:
     return [str(parent) for parent in reversed(PurePosixPath(path).parents)][1:]
 
 
-def _open_remote(url: str) -> Source:
+def _open_remote(url: str, reading: Reading) -> Source:
     remote = Remote(url)
     if remote.is_folder():
-        return Source(RemoteFiles(remote))
+        return Source(RemoteFiles(remote, reading.ignored), reading=reading)
     if not remote.is_there():
         raise UsageError(f"Expected photos at {url}, found nothing. Check the address.")
     folder, name = remote.folder_and_name()
     _require_archive(name, url)
-    return Source(RemoteFiles(folder), name)
+    return Source(RemoteFiles(folder), name, reading)
 
 
 def _require_archive(name: str, location: str) -> None:

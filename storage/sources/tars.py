@@ -6,6 +6,7 @@ import io
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from storage.errors import PhotoError, may_pass
@@ -19,6 +20,7 @@ from storage.sources.members import (
     Opener,
     bomb,
     damaged,
+    decoded,
     name_problem,
     read_errors,
     read_exactly,
@@ -38,8 +40,11 @@ class TarArchive:
     the listing cost one pass.
     """
 
-    def __init__(self, opener: Opener, decompress: Callable[[Any], Any] | None) -> None:
-        self._opener, self._decompress = opener, decompress
+    def __init__(
+        self, opener: Opener, decompress: Callable[[Any], Any] | None, encoding: str = ""
+    ) -> None:
+        """encoding: of names that are not UTF-8; where it is empty or does not fit they keep their bytes."""
+        self._opener, self._decompress, self._encoding = opener, decompress, encoding
         self._stream: Any = None
 
     def listing(self) -> Listing:
@@ -61,8 +66,18 @@ class TarArchive:
             if may_pass(error.code):  # half a listing would pass for the whole
                 raise
             problems.append(Problem("", error.code, error.detail))
-        kept, duplicates = duplicate_names(files)
-        return Listing(kept, problems + duplicates)
+        problems = [replace(problem, path=self._named(problem.path)) for problem in problems]
+        named = [replace(file, path=self._named(file.path)) for file in files]
+        unsafe = {one.path: bad for one in named if (bad := name_problem(one.path))}
+        kept, duplicates = duplicate_names(file for file in named if file.path not in unsafe)
+        return Listing(kept, [*problems, *unsafe.values(), *duplicates])
+
+    def _named(self, path: str) -> str:
+        """A name by the encoding; `tarfile` has read it as UTF-8, other bytes as surrogates."""
+        if path.isascii():
+            return path
+        name = decoded(path.encode("utf-8", "surrogateescape"), self._encoding)
+        return path if name is None else name
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """One member by its place."""
@@ -212,7 +227,9 @@ def _run_of_members(stream: _Counted) -> Iterator[tarfile.TarInfo]:
     stream.hold(block)
     if not is_tar_header(block):
         return
-    with tarfile.open(fileobj=stream, mode="r:", errorlevel=2) as tar:  # type: ignore[call-overload]
+    with tarfile.open(  # type: ignore[call-overload]
+        fileobj=stream, mode="r:", errorlevel=2, encoding="utf-8", errors="surrogateescape"
+    ) as tar:
         while (member := tar.next()) is not None:
             if member.size < 0 or tar.offset < member.offset_data:  # CVE-2025-8194: it would loop
                 raise tarfile.ReadError(f"expected a member of a size, got {member.size} bytes")

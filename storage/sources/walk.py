@@ -11,30 +11,17 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from storage.errors import UsageError
 from storage.reading import told
 from storage.sources.entries import Listing, Problem, SourceFile
+from storage.sources.no_photo import TABLE, Ignored
 
 Parts = tuple[str, ...]
 Key = tuple[int, int] | str
-_CLUTTER = {"thumbs.db", "desktop.ini"}
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
-HIDDEN, CLUTTER = "hidden", "system files"
-
-
-def is_ignored(path: str) -> bool:
-    """Whether a path is hidden or one of the files that systems leave in folders of photos."""
-    return bool(why_ignored(path))
-
-
-def why_ignored(path: str) -> str:
-    """HIDDEN or CLUTTER for what is left out by its name, else empty."""
-    parts = path.split("/")
-    if any(part.startswith(".") for part in parts):
-        return HIDDEN
-    return CLUTTER if parts[-1].lower() in _CLUTTER else ""
 
 
 def source_file(relative: str, status: os.stat_result, twin: str = "") -> SourceFile:
@@ -47,7 +34,7 @@ class Walk:
 
     follow: links to files and folders. avoid: folders, absolute and without links, that no link may
     lead into: what is written there would be read again. may_hold: whether a folder is entered.
-    fits: whether a file is wanted.
+    fits: whether a file is wanted. ignored: names that are left out.
     """
 
     def __init__(
@@ -58,8 +45,10 @@ class Walk:
         avoid: Sequence[Path] = (),
         may_hold: Callable[[Parts], bool] = lambda parts: True,
         fits: Callable[[Parts], bool] = lambda parts: True,
+        ignored: Ignored = TABLE,
     ) -> None:
         self._root, self._follow, self._avoid = root, follow, tuple(avoid)
+        self._ignored = ignored
         self._may_hold, self._fits = may_hold, fits
         self._folders: dict[Key, Parts] = {}
         """Walked, or to be."""
@@ -115,7 +104,7 @@ class Walk:
                 continue
             for entry in entries:
                 below = (*parts, entry.name)
-                if why := why_ignored(entry.name):
+                if why := self._why_ignored(below, entry):
                     self.left_out[why] += 1
                 elif entry.is_symlink():
                     self._links.append(below)
@@ -124,6 +113,12 @@ class Walk:
                         waiting.append((below, entry.path))
                 elif self._fits(below):
                     yield _regular(below, entry)
+
+    def _why_ignored(self, parts: Parts, entry: os.DirEntry[str]) -> str:
+        """By its own name; that of a link may be a file's or a folder's."""
+        kinds = (False, True) if entry.is_symlink() else (entry.is_dir(follow_symlinks=False),)
+        found = (self._ignored.why(parts, len(parts) - 1, is_folder=kind) for kind in kinds)
+        return next((why for why in found if why), "")
 
     def _link(self, parts: Parts) -> Iterator[SourceFile | Problem]:
         path = os.path.join(self._root, *parts)  # noqa: PTH118 - a name may hold any bytes
@@ -161,8 +156,9 @@ class Walk:
             walked = self._folders.get(_key(folder))
         except OSError as error:
             return _broken(parts, real, error)
-        if walked is not None and not why_ignored(name) and self._fits((*walked, name)):
-            return source_file("/".join(parts), status, twin="/".join((*walked, name)))
+        own = (*(walked or ()), name)
+        if walked is not None and not self._ignored.why(own, len(walked)) and self._fits(own):
+            return source_file("/".join(parts), status, twin="/".join(own))
         return source_file("/".join(parts), status, twin=f"//{_key(real)}")
 
     def _seen(self, parts: Parts, seen: Parts, how: str) -> Problem:
@@ -193,7 +189,7 @@ def without_twins(listing: Listing) -> Listing:
         else:
             detail = f"a link to the file of {stays}, which is read already"
             problems.append(Problem(file.path, "NOT_FOLLOWED", detail))
-    return Listing(files, problems, listing.left_out)
+    return replace(listing, files=files, problems=problems)
 
 
 def is_no_file(name: str, status: os.stat_result) -> Problem:

@@ -6,18 +6,26 @@ read.
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from storage.sources.members import read_exactly
+from storage.sources.members import decoded, read_exactly
 
 _END, _END64, _LOCATOR = (struct.Struct(form) for form in ("<4s4H2LH", "<4sQ2H2L4Q", "<4sLQL"))
 _ENTRY, _LOCAL = struct.Struct("<4s4B4H3L5H2L"), struct.Struct("<4s2B4H3L2H")
 _LONGEST_COMMENT = (1 << 16) - 1
-_UTF8, _ENCRYPTED = 0x800, 0x41
-"""Flags of general purpose: names in UTF-8; a password, weak or strong."""
+_ENCRYPTED = 0x41
+"""Flags of general purpose: a password, weak or strong. That of names in UTF-8 is not asked: names
+that are UTF-8 often lack it, and some that are not bear it."""
+_UNICODE_PATH = 0x7075
+"""Info-ZIP's extra field (APPNOTE 4.6.9): version, CRC of the name in the header, the name in UTF-8."""
+_DOS_HOSTS = (0, 6, 10, 11, 14)
+"""Of "version made by": FAT, HPFS, NTFS as APPNOTE and as Info-ZIP number it, VFAT."""
 _AES = 99
 _LARGE = 0xFFFFFFFF
 """Of a number that stands in the extra field 1, in 64 bits."""
@@ -28,7 +36,8 @@ class ZipMember:
     """One entry of the directory."""
 
     name: str
-    """Bytes that are no UTF-8, where it says UTF-8, as surrogates."""
+    is_guessed: bool
+    """Whether nothing tells the encoding of its name."""
     raw_name: bytes
     method: int
     crc: int
@@ -59,10 +68,11 @@ def has_directory(file: Any) -> bool:
     return True
 
 
-def read_directory(file: Any) -> tuple[list[ZipMember], str]:
+def read_directory(file: Any, encoding: str = "") -> tuple[list[ZipMember], str]:
     """The entries as they follow one another, and what ends them before their end, or empty.
 
-    Raises zipfile.BadZipFile where there is no directory, EOFError.
+    encoding: of names that are not UTF-8; CP437 is guessed where it is empty or does not fit. Raises
+    zipfile.BadZipFile where there is no directory, EOFError.
     """
     start, size, shift = _find_directory(file)
     file.seek(start)
@@ -76,7 +86,7 @@ def read_directory(file: Any) -> tuple[list[ZipMember], str]:
                 members,
                 f"expected an entry of the directory at {start + place}, got other bytes",
             )
-        member, length = _member(table, place, shift)
+        member, length = _member(table, place, shift, encoding)
         members.append(member)
         place += length
     return members, ""
@@ -126,20 +136,24 @@ def _find_large(file: Any, stop: int) -> tuple[int, int, int] | None:
     return size, offset, before
 
 
-def _member(table: bytes, place: int, shift: int) -> tuple[ZipMember, int]:
+def _member(table: bytes, place: int, shift: int, encoding: str) -> tuple[ZipMember, int]:
     """An entry and its length."""
-    _, _, _, _, _, flags, method, _, _, crc, packed, size, *rest = _ENTRY.unpack_from(table, place)
+    _, _, host, _, _, flags, method, _, _, crc, packed, size, *rest = _ENTRY.unpack_from(
+        table, place
+    )
     name_length, extra_length, comment_length, _, _, attributes, offset = rest
     start = place + _ENTRY.size
     raw = table[start : start + name_length]
     extra = table[start + name_length : start + name_length + extra_length]
+    name, is_guessed = _name(raw, extra, encoding, is_dos=host in _DOS_HOSTS)
     fault = ""
     try:
         size, packed, offset = _large_numbers(extra, [size, packed, offset])
     except struct.error:
         fault = "expected sizes of 64 bits in its extra field, found none"
     member = ZipMember(
-        name=raw.decode("utf-8", "surrogateescape") if flags & _UTF8 else raw.decode("cp437"),
+        name=name,
+        is_guessed=is_guessed,
         raw_name=raw,
         method=method,
         crc=crc,
@@ -153,16 +167,45 @@ def _member(table: bytes, place: int, shift: int) -> tuple[ZipMember, int]:
     return member, _ENTRY.size + name_length + extra_length + comment_length
 
 
+def _name(raw: bytes, extra: bytes, encoding: str, *, is_dos: bool) -> tuple[str, bool]:
+    """An entry's name, and whether its encoding is a guess.
+
+    A DOS host's backslashes separate folders where nothing else does. In a guessed name one behind a
+    byte over 127 may be half of a character, as in CP932, and stays.
+    """
+    name = _unicode_path(raw, extra) or decoded(raw, encoding)
+    is_guessed = name is None
+    if name is None:
+        name = raw.decode("cp437")
+    if is_dos and "/" not in name:
+        name = re.sub(r"(?<![\x80-\U0010ffff])\\" if is_guessed else r"\\", "/", name)
+    return name, is_guessed
+
+
+def _unicode_path(raw: bytes, extra: bytes) -> str | None:
+    """The name by Info-ZIP's extra field; None where it is that of another name, or not UTF-8."""
+    for kind, content in _fields(extra):
+        if kind == _UNICODE_PATH and content[:1] == b"\1":
+            is_own = content[1:5] == zlib.crc32(raw).to_bytes(4, "little")
+            return decoded(content[5:], "") if is_own else None
+    return None
+
+
+def _fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of the extra fields, as far as they are whole headers."""
+    place = 0
+    while place + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, place)
+        yield kind, extra[place + 4 :][:length]
+        place += 4 + length
+
+
 def _large_numbers(extra: bytes, numbers: list[int]) -> list[int]:
     """The numbers, those that are all ones by the extra field 1. Raises struct.error."""
     if _LARGE not in numbers:
         return numbers
-    place = 0
-    while place + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, place)
+    for kind, content in _fields(extra):
         if kind == 1:
-            wanted = numbers.count(_LARGE)
-            large = iter(struct.unpack_from(f"<{wanted}Q", extra[place + 4 :][:length]))
+            large = iter(struct.unpack_from(f"<{numbers.count(_LARGE)}Q", content))
             return [next(large) if number == _LARGE else number for number in numbers]
-        place += 4 + length
     raise struct.error("no field")

@@ -34,11 +34,13 @@ _STEP = 1 << 20
 class ZipArchive:
     """A zip. Members are found by its central directory; each read checks the member's CRC."""
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener = opener
+    def __init__(self, opener: Opener, encoding: str = "") -> None:
+        """encoding: of names that are not UTF-8."""
+        self._opener, self._encoding = opener, encoding
         self._file: Any = None
         self._members: list[ZipMember] = []
         self._cut = ""
+        self._by_place: dict[int, ZipMember] = {}
         self._by_path: dict[str, ZipMember] = {}
 
     def listing(self) -> Listing:
@@ -52,20 +54,29 @@ class ZipArchive:
         if whole := _problem_of_all(self._members, good):
             return Listing([], [whole])
         files = [
-            SourceFile(posixpath.normpath(member.name), member.size, f"{member.crc:08x}")
+            SourceFile(
+                posixpath.normpath(member.name), member.size, f"{member.crc:08x}", member.place
+            )
             for member in good
         ]
         files, duplicates = duplicate_names(files)
         problems = [problem for _, problem in found if problem] + duplicates
-        return Listing(files, problems + ([damaged(self._cut)] if self._cut else []))
+        return Listing(
+            files,
+            problems + ([damaged(self._cut)] if self._cut else []),
+            num_guessed=sum(member.is_guessed for member, _ in found),
+        )
 
     def read(self, path: str, offset: int, size: int) -> bytes:
-        """One member, whose CRC is checked."""
+        """One member, whose CRC is checked; by its place, so that the encoding of names is no matter.
+
+        By its path where no place is known, as in records of before.
+        """
         with read_errors():
             self._open()
-            if path not in self._by_path:
+            member = self._by_path.get(path) if offset < 0 else self._by_place.get(offset)
+            if member is None or 0 <= size != member.size:
                 raise ValueError("expected the member as listed, it is not there any more")
-            member = self._by_path[path]
             seek_data(self._file, member)
             content = _expanded(self._file, member)
             if len(content) != member.size or zlib.crc32(content) != member.crc:
@@ -77,11 +88,12 @@ class ZipArchive:
         if self._file is not None:
             return
         file = self._opener()
-        members, self._cut = read_directory(file)
+        members, self._cut = read_directory(file, self._encoding)
         self._members = sorted(members, key=lambda member: member.place)
         for member in self._members:
             if not member.is_folder and _problem(member) is None:
                 self._by_path.setdefault(posixpath.normpath(member.name), member)
+                self._by_place[member.place] = member
         self._file = file
 
 

@@ -147,8 +147,14 @@ def claimed(workflow: Workflow, *, add: bool = False) -> Workflow:
 
 
 def archive_source(workflow: Workflow, archive: ArchiveConfig) -> Source:
-    """The photos of the workflow's archive, by links as a run follows them."""
-    return open_source(archive.path, follow=archive.follow, avoid=workflow.written_folders)
+    """The photos of the workflow's archive, by links and names as a run takes them."""
+    return open_source(
+        archive.path,
+        follow=archive.follow,
+        avoid=workflow.written_folders,
+        include=archive.include,
+        encoding=archive.encoding,
+    )
 
 
 def refuse_others(output: Path) -> None:

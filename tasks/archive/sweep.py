@@ -37,7 +37,6 @@ from tasks.engine.kept import (
 )
 from tasks.engine.superseded import records_aside
 from tasks.engine.verification import read_success, root_of
-from tasks.jobs.items import printable
 
 _MARK_LENGTH = 8
 _ASIDE = "set-aside"
@@ -335,7 +334,7 @@ class _Judge:
         manifest = read_rows(ingested / MANIFEST_NAME)
         return cls(
             archive=archive,
-            present={printable(row["path"]): row["sha256"] for row in manifest},
+            present={row["path"]: row["sha256"] for row in manifest},
             failed=frozenset(row["path"] for row in rows if not is_policy(row["code"])),
             skipped=frozenset(row["path"] for row in rows if is_policy(row["code"])),
             coloured=frozenset(output.photo for output in own),
@@ -343,7 +342,6 @@ class _Judge:
 
     def why(self, output: Output) -> str:
         archive, path, sha256 = output.photo
-        path = printable(path)
         if archive != self.archive:
             return ELSEWHERE
         parents = [path, *(str(parent) for parent in Path(path).parents)]

@@ -56,6 +56,7 @@ def archive_workflow(request: ColorizeRequest, output: Path | str) -> Workflow:
             include=request.include,
             exclude=request.exclude,
             follow=request.follow,
+            encoding=request.encoding,
             bag=request.bag,
         ),
         colorize=changed(config, request.settings),

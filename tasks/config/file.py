@@ -26,7 +26,7 @@ from tasks.config.model import (
 )
 from tasks.config.problems import Place
 from tasks.config.training import CategoryName, check_pretraining
-from tasks.config.types import LOCATION, PATTERNS, SEED, build, checked
+from tasks.config.types import ENCODING, LOCATION, PATTERNS, SEED, build, checked
 from tasks.weights.models import scratch_folder
 
 _SEEDED = ("ingest", "preprocess", "pretrain", "train")
@@ -62,6 +62,7 @@ class ArchiveTable:
     include: Annotated[tuple[str, ...], PATTERNS] = ()
     exclude: Annotated[tuple[str, ...], PATTERNS] = ()
     follow: bool = True
+    encoding: Annotated[str, ENCODING] = ""
     bag: bool = False
 
 
@@ -203,6 +204,7 @@ def _archive(
         include=table.include,
         exclude=table.exclude,
         follow=table.follow,
+        encoding=table.encoding,
         bag=table.bag,
     )
 

@@ -14,6 +14,7 @@ from tasks.config.compute import ComputeConfig
 from tasks.config.problems import Rule
 from tasks.config.training import TrainConfig
 from tasks.config.types import (
+    ENCODING,
     LOCATION,
     PATTERNS,
     SEED,
@@ -83,6 +84,8 @@ class DatasetConfig:
     """Patterns of files to leave out."""
     follow: bool = True
     """Whether links to files and folders are followed."""
+    encoding: Annotated[str, ENCODING] = ""
+    """Of names in zips and tars that are not UTF-8; empty where nobody knows it."""
 
 
 @checked
@@ -133,6 +136,8 @@ class ArchiveConfig:
     """Patterns of files to leave out."""
     follow: bool = True
     """Whether links to files and folders are followed."""
+    encoding: Annotated[str, ENCODING] = ""
+    """Of names in zips and tars that are not UTF-8; empty where nobody knows it."""
     bag: bool = False
     """Whether the output becomes a BagIt bag (RFC 8493): photos below data/, manifests beside it."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, get_type_hints
 
 from tasks.config.colorize import ColorizeConfig
 from tasks.config.problems import PYTHON
-from tasks.config.types import TableOf, build
+from tasks.config.types import ENCODING, TableOf, build
 
 _HINTS = get_type_hints(ColorizeConfig, include_extras=True)
 SETTINGS = TableOf(
@@ -16,6 +16,7 @@ SETTINGS = TableOf(
     {f.name: f.default for f in fields(ColorizeConfig)},
 )
 """Fields of [colorize] to replace; None, which JSON calls null, replaces nothing."""
+_NAMES = TableOf({"encoding": Annotated[str, ENCODING]}, {"encoding": ""})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,8 @@ class ColorizeRequest:
     """Patterns of files to leave out."""
     follow: bool = True
     """Whether links in the archive are followed."""
+    encoding: str = ""
+    """Of names in zips and tars that are not UTF-8; empty where nobody knows it."""
     bag: bool = False
     """Whether the output becomes a BagIt bag."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -40,6 +43,7 @@ class ColorizeRequest:
     def __post_init__(self) -> None:
         given = {key: value for key, value in self.settings.items() if value is not None}
         build(Annotated[dict[str, Any], SETTINGS], given, PYTHON)
+        build(Annotated[dict[str, Any], _NAMES], {"encoding": self.encoding}, PYTHON)
         object.__setattr__(self, "settings", given)
 
     @classmethod

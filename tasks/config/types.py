@@ -145,7 +145,19 @@ SEED = Accepts(
     "a whole number of 0 or more, below 2^63", lambda value: 0 <= value < 1 << 63, elsewhere=True
 )
 PATTERNS = list_of("patterns", example="*.tif")
+ENCODING = Accepts(
+    "an encoding that Python knows and that extends ASCII, as cp932 or cp850",
+    lambda value: not value or _extends_ascii(value),
+    example="cp932",
+)
 LOCATION = Accepts("a path or URL", lambda value: value.strip() != "", example="photos")
+
+
+def _extends_ascii(encoding: str) -> bool:
+    try:
+        return b"a/1.~".decode(encoding) == "a/1.~"
+    except (LookupError, ValueError):
+        return False
 
 
 def _range(noun: str, least: float, most: float | None, also: float | None) -> Accepts:

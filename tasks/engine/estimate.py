@@ -75,9 +75,10 @@ def forecast(decisions: Iterable[Decision]) -> dict[StepName, Estimate]:
         if decision.action == "skip" or step.stage not in _USUAL_RATES:
             continue
         if step.stage == "ingest":
-            source = open_source(step.place, follow=step.config["follow"])
+            asked = {name: step.config[name] for name in ("follow", "include", "encoding")}
+            listing = open_source(step.place, **asked).listing()
             chosen = step.config["include"], step.config["exclude"]
-            kept = without_twins(select_files(source.listing(), *chosen))
+            kept = without_twins(select_files(listing, *chosen))
             num_photos = len(kept.files)
             num_listed[step.key] = min(num_photos, step.config["limit"] or num_photos)
             found[step.name] = Estimate(num_photos, 0, _seconds(step, num_photos))

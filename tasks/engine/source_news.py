@@ -21,7 +21,6 @@ from storage.sources.entries import SourceFile
 from storage.sources.files import listing_digest
 from storage.sources.source import Source
 from tasks.engine.verification import is_same_place, read_success
-from tasks.jobs.items import printable
 
 LISTING_COLUMNS = {"path": TEXT, "bytes": WHOLE, "stamp": TEXT, "sha256": TEXT}
 """Of every file whose stamp counts; sha256 is empty where nobody knows it, as of an archive."""
@@ -95,7 +94,7 @@ def listing_rows(
     known = {(row["path"], row["stamp"]): row["sha256"] for row in seen}
     rows, left = [], _MOST_BESIDE
     for file in files:
-        path = printable(file.path)
+        path = file.path
         digest = known.get((path, file.stamp)) or ""
         local = None if digest or file.bytes > left else source.local(file.path)
         if local is not None:
@@ -117,7 +116,7 @@ def _compare(
     found: Counter[str] = Counter()
     left = MOST_BYTES
     for file in files:
-        row = rows.pop(printable(file.path), None)
+        row = rows.pop(file.path, None)
         if row is None or row["bytes"] != file.bytes:
             found["new" if row is None else "changed"] += 1
             continue

@@ -16,9 +16,10 @@ from storage.sources.archives import is_archive_name
 from storage.sources.locations import is_url, resolve_location
 from storage.sources.source import open_source
 from storage.sources.walk import without_twins
+from storage.visible import escaped
 from tasks.archive.mirrors import load_fetched
 from tasks.engine.stages import source_of
-from tasks.jobs.items import printable, spread_evenly
+from tasks.jobs.items import spread_evenly
 
 ALL = "all"
 
@@ -76,7 +77,7 @@ def _manifest_photos(workspace: Workspace, category: str, split: str) -> PhotoSe
     source = source_of(workspace, category)
     rows = read_rows(workspace.current("ingest", category) / MANIFEST_NAME)
     photos = [
-        _photo(source, row, category) | {"name": f"{category}/{row['path']}"}
+        _photo(source, row, category) | {"name": f"{category}/{escaped(row['path'])}"}
         for row in rows
         if row["split"] == split
     ]
@@ -98,7 +99,7 @@ def _source_photos(location: str) -> PhotoSet:
         source=location,
         photos=tuple(photos),
         problems=tuple(
-            Quarantined(path=printable(path), code=code, detail=detail, stage="evaluate")
+            Quarantined(path=path, code=code, detail=detail, stage="evaluate")
             for path, code, detail in problems
         ),
     )
@@ -106,7 +107,7 @@ def _source_photos(location: str) -> PhotoSet:
 
 def _photo(source: str, row: dict[str, Any], category: str) -> dict[str, Any]:
     place = {key: row[key] for key in ("path", "offset", "bytes")}
-    return {"source": source, "category": category, "name": row["path"], **place}
+    return {"source": source, "category": category, "name": escaped(row["path"]), **place}
 
 
 def _category_of(path: str, around: str) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prefect.artifacts import TableArtifact
 
 from colorization.errors import ConfigError
 from storage.records.fingerprint import hash_value
+from storage.records.manifest import IGNORED
 from storage.records.names import EVENTS_NAME, SEEN_NAME, STATE_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
@@ -19,17 +21,17 @@ from storage.sources.entries import SourceFile
 from storage.sources.files import list_files, write_list
 from storage.sources.locations import check_folder
 from storage.sources.nesting import refuse_nesting
-from storage.sources.selecting import has_companion_name
+from storage.sources.no_photo import has_text_name
 from storage.visible import visible_value
 from tasks.engine.events import EventLog
 from tasks.engine.stages import Step, StepName
 from tasks.engine.verification import read_success
 from tasks.graph import ARCHIVE
-from tasks.jobs.items import printable
 from tasks.prefect_page import PrefectPage
 from tasks.results import RunResult
 
 COLOURED, WAITING, UNKNOWN = "coloured", "still being written", "not finished"
+NO_PHOTO = "no photo"
 _LIST_NAME = "inbox.txt"
 _MOST_SHOWN = 100
 
@@ -53,7 +55,7 @@ class InboxReport:
     """What came, by path."""
 
     outcomes: dict[str, str]
-    """coloured, still being written, not finished, or the reason code of a photo that is not used."""
+    """coloured, no photo, still being written, not finished, or the reason code of a photo that is not used."""
     computed: int = 0
     """Items computed."""
 
@@ -110,7 +112,7 @@ def report(workspace: Workspace, arrival: Arrival, result: RunResult | None = No
     not answer at all any more.
     """
     found = InboxReport(
-        outcomes=_outcomes(arrival, result), computed=result.computed if result else 0
+        outcomes=_outcomes(workspace, arrival, result), computed=result.computed if result else 0
     )
     page = PrefectPage()
     if found.outcomes:
@@ -127,32 +129,38 @@ def report(workspace: Workspace, arrival: Arrival, result: RunResult | None = No
     return found
 
 
-def _outcomes(arrival: Arrival, result: RunResult | None) -> dict[str, str]:
-    outcomes = dict.fromkeys(map(printable, arrival.waiting), WAITING)
-    return outcomes | {path: _outcome(path, result) for path in map(printable, arrival.new)}
+def _outcomes(workspace: Workspace, arrival: Arrival, result: RunResult | None) -> dict[str, str]:
+    outcomes = dict.fromkeys(arrival.waiting, WAITING)
+    ignored = {row["path"] for row in _seen_rows(workspace) if row["code"] == IGNORED}
+    return outcomes | {path: _outcome(path, result, ignored) for path in arrival.new}
 
 
-def _outcome(path: str, result: RunResult | None) -> str:
+def _outcome(path: str, result: RunResult | None, ignored: Container[str]) -> str:
     if result is None:
         return UNKNOWN
+    if path in ignored:
+        return NO_PHOTO
     rows = (*result.quarantined, *result.filtered)
     codes = [row["code"] for row in rows if row["path"] == path]
     return codes[0] if codes else UNKNOWN if result.failures else COLOURED
 
 
 def _list_photos(inbox: Path) -> list[SourceFile]:
-    return [file for file in list_files(inbox) if not has_companion_name(file.path)]
+    return [file for file in list_files(inbox) if not has_text_name(file.path)]
 
 
 def _identity(file: SourceFile) -> tuple[str, int, str]:
-    return printable(file.path), file.bytes, file.stamp
+    return file.path, file.bytes, file.stamp
 
 
 def _seen(workspace: Workspace) -> set[tuple[str, int, str]]:
     """Path, bytes and stamp of the files that were looked at when the inbox was last coloured."""
+    return {(row["path"], row["bytes"], row["stamp"]) for row in _seen_rows(workspace)}
+
+
+def _seen_rows(workspace: Workspace) -> list[dict[str, Any]]:
     table = workspace.current("ingest", ARCHIVE) / SEEN_NAME
-    rows = read_rows(table) if table.exists() else []
-    return {(row["path"], row["bytes"], row["stamp"]) for row in rows}
+    return read_rows(table) if table.exists() else []
 
 
 def _write(workspace: Workspace, inbox: Path, files: Sequence[SourceFile]) -> str:

@@ -17,15 +17,20 @@ from storage.photos.decoder import shared_decoder
 from storage.photos.photo import inspect
 from storage.photos.reduced import decode_rgb
 from storage.records.fingerprint import hash_bytes
-from storage.records.manifest import HEADER_COLUMNS, SEEN_COLUMNS, SIDECAR_COLUMNS, Quarantined
+from storage.records.manifest import (
+    HEADER_COLUMNS,
+    IGNORED,
+    SEEN_COLUMNS,
+    SIDECAR_COLUMNS,
+    Quarantined,
+)
 from storage.records.selection import sampling_key
-from storage.sources.selecting import is_companion
+from storage.sources.no_photo import is_no_photo
 from storage.sources.sidecars import is_sidecar_name
 from tasks.jobs.items import (
     ItemResult,
     PhotoItem,
     commit_item,
-    printable,
     quarantine_into,
     read_photo,
 )
@@ -42,23 +47,21 @@ class IngestItem(PhotoItem):
 
 
 def ingest_chunk(item: IngestItem) -> ItemResult:
-    """Read every file of the chunk once. Text that lies beside photos is ignored."""
+    """Read every file of the chunk once. What is no photo is noted as such."""
     cv2.setNumThreads(1)  # one process a core already
     seen: list[dict[str, Any]] = []
     sidecars: list[dict[str, Any]] = []
-    num_ignored = 0
     for photo in item.photos:
         failed: list[Quarantined] = []
         row: dict[str, Any] | None = dict(_NOTHING_SEEN)
         with quarantine_into(failed, photo["path"], "ingest"):
             row = _see(item, photo, sidecars)
         if row is None:
-            num_ignored += 1
             continue
         row |= {
             name: photo[name] for name in ("stamp", "bytes", "offset", "label", "official_split")
         }
-        row["path"] = printable(photo["path"])
+        row["path"] = photo["path"]
         if failed:
             row |= {"code": failed[0].code, "detail": failed[0].detail}
         seen.append(row)
@@ -69,7 +72,6 @@ def ingest_chunk(item: IngestItem) -> ItemResult:
         quarantined=[],  # the manifest's filters add theirs, so all are written when it is
         seen=seen,
         sidecars=sidecars,
-        num_ignored=num_ignored,
     )
 
 
@@ -86,13 +88,11 @@ _NOTHING_SEEN: dict[str, Any] = dict.fromkeys(SEEN_COLUMNS, "") | {
 def _see(
     item: IngestItem, photo: dict[str, Any], sidecars: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
-    """What there is to see of one file; None for text that lies beside photos.
+    """What there is to see of one file; of what is no photo its code alone; None for an XMP file.
 
-    sidecars: gets a row of SIDECAR_COLUMNS where that text is an XMP file.
+    sidecars: gets a row of SIDECAR_COLUMNS for that.
     """
     path = photo["path"]
-    if printable(path) != path:
-        raise PhotoError("BAD_NAME", "expected a file name in UTF-8")
     content = read_photo(item, photo)
     seen = _NOTHING_SEEN | {"sha256": hash_bytes(content)}
     if sampling_key(item.config["seed"], seen["sha256"]) > photo["check_below"]:
@@ -100,14 +100,13 @@ def _see(
     try:
         header = _inspect(content, item.config)
     except PhotoError as error:
-        if error.code not in ("NOT_A_PHOTO", "EMPTY"):
-            raise
-        if is_sidecar_name(path):
+        if error.code in ("NOT_A_PHOTO", "EMPTY") and is_sidecar_name(path):
             known = seen | photo
             sidecars.append({name: known[name] for name in SIDECAR_COLUMNS})
-        elif not is_companion(path, content):
-            raise
-        return None
+            return None
+        if is_no_photo(path, content, error):
+            return seen | {"code": IGNORED}
+        raise
     seen |= {name: getattr(header, name) for name in HEADER_COLUMNS}
     _require_side(header, item.config["min_side"])
     return seen | (_look(content, header, item.config) if item.config["training"] else {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
 from collections.abc import Iterator, Mapping
@@ -143,18 +142,11 @@ def quarantine_into(quarantined: list[Quarantined], path: str, stage: str) -> It
         yield
     except PhotoError as error:
         quarantined.append(
-            Quarantined(path=printable(path), code=error.code, detail=error.detail, stage=stage)
+            Quarantined(path=path, code=error.code, detail=error.detail, stage=stage)
         )
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
             raise  # torch reports a lack of memory as RuntimeError; any other one is a bug
         quarantined.append(
-            Quarantined(
-                path=printable(path), code="OUT_OF_MEMORY", detail=str(error)[:200], stage=stage
-            )
+            Quarantined(path=path, code="OUT_OF_MEMORY", detail=str(error)[:200], stage=stage)
         )
-
-
-def printable(path: str) -> str:
-    """A path as valid UTF-8: bytes of other encodings appear as \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -14,7 +14,6 @@ from tasks.archive.ownership import Claim, archive_source, known_outputs
 from tasks.engine.kept import GONE, ORPHANS, UNUSABLE, Output, recorded_kept
 from tasks.engine.stages import Decision, StepName
 from tasks.graph import ARCHIVE
-from tasks.jobs.items import printable
 
 _NAMED = 5
 
@@ -58,13 +57,13 @@ def planned_orphans(claimed: Claim, decisions: Mapping[StepName, Decision]) -> O
     if decision.action == "skip" and _is_current(decision) and _is_settled(decisions):
         return kept_now(workspace)
     listed = arrange(archive_source(workflow, archive), "plain", archive.include, archive.exclude)
-    usable = {printable(entry.file.path) for entry in listed.entries}
-    failed = {printable(p.path) for p in listed.problems if not is_policy(p.code)}
+    usable = {entry.file.path for entry in listed.entries}
+    failed = {p.path for p in listed.problems if not is_policy(p.code)}
     present = usable | failed
     mine = [output for output in known_outputs(workspace) if output.photo[0] == number]
     orphans, unusable = [], []
     for output in mine:
-        paths = [printable(output.photo[1]), *map(str, Path(printable(output.photo[1])).parents)]
+        paths = [output.photo[1], *map(str, Path(output.photo[1]).parents)]
         if (
             not any(path in present for path in paths)
             or output.why in ORPHANS

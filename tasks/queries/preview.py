@@ -19,7 +19,7 @@ from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import write_bytes
 from storage.records.manifest import SPLITS
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, ROWS_NAME, STORE_NAME
-from storage.records.tables import read_rows, read_table
+from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.shards.reader import ShardReader
 from storage.sources.source import open_source
@@ -98,14 +98,14 @@ def _photo_with_crop(
     workspace: Workspace, category: str, row: dict[str, Any]
 ) -> NDArray[Any] | None:
     """The source at the size that the crop box is given in; None where it is gone or changed."""
-    table = read_table(workspace.current("ingest", category) / MANIFEST_NAME)
-    listed = table[(table["path"] == row["path"]) & (table["sha256"] == row["sha256"])]
-    if listed.empty:
+    table = read_rows(workspace.current("ingest", category) / MANIFEST_NAME)
+    wanted = row["path"], row["sha256"]
+    photo = next((one for one in table if (one["path"], one["sha256"]) == wanted), None)
+    if photo is None:
         return None
-    photo = listed.iloc[0]
     source = open_source(source_of(workspace, category))
     try:
-        content = source.read(row["path"], int(photo["offset"]), int(photo["bytes"]))
+        content = source.read(row["path"], photo["offset"], photo["bytes"])
         if hash_bytes(content) != row["sha256"]:
             return None
         rgb = decode_rgb(content, short_side=row["resized"], max_megapixels=float("inf"))

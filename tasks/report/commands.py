@@ -31,6 +31,8 @@ def reproduce_command(request: ColorizeRequest | None, output: str | None) -> st
         words += ["--sign", settings["certificates"], settings["key"]]
     if not request.follow:
         words.append("--no-follow")
+    if request.encoding:
+        words += ["--encoding", request.encoding]
     if request.bag:
         words.append("--bag")
     return shlex.join(words)

@@ -59,7 +59,7 @@ from storage.sources.source import open_source
 from tasks.config.model import ColorizeConfig, IngestConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk
-from tasks.jobs.items import peak_mb, printable
+from tasks.jobs.items import peak_mb
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
 from tasks.weights.models import expert_files, require, segmenter_file
 
@@ -93,7 +93,7 @@ def one(source, output, file, name):
     record = Path(common["folder"], "done/x.json")
     ingest_chunk(IngestItem(photos=(photo,), config=ingest, **common))
     seen = read_json(record)["seen"]
-    code = seen[0]["code"] if seen else "ignored"
+    code = seen[0]["code"].replace("IGNORED", "ignored")
     if not code:
         row = seen[0] | {"output": name, "key": ""}
         colorize_chunk(ColorizeItem(photos=(row,), config=colour, models=models, output=output,
@@ -127,10 +127,10 @@ else:
         for problem in listing.problems:
             found[problem.code] += 1
         slowest[f"{path} listing"] = spent() - started
-        names = output_names(printable(file.path) for file in listing.files)
+        names = output_names(file.path for file in listing.files)
         for file in listing.files:
             output = f"{folder}/out/{path.relative_to(hostile)}"
-            found[one(str(path), output, file, names[printable(file.path)])] += 1
+            found[one(str(path), output, file, names[file.path])] += 1
         outcome[str(path.relative_to(hostile))] = found
 worst = sorted(slowest.items(), key=lambda pair: -pair[1])[:5]
 print(json.dumps({"outcome": outcome, "worst": worst, "peak_mb": peak_mb()}))

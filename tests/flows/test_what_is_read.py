@@ -131,7 +131,7 @@ def test_an_archive_without_photos_says_what_it_holds(cluster: str, tmp_path: Pa
     for words in (
         "1 hidden;",
         "1 system files;",
-        "1 text beside photos;",
+        "1 other files;",
         "1 left out by include and exclude;",
         "3 NOT_REGULAR (as 0.jpg: a link to nothing",
         "more.zip is no zip but a web page (HTML)",

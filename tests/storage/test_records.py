@@ -33,7 +33,8 @@ from storage.records.ledger import (
     write_json,
 )
 from storage.records.manifest import MANIFEST_COLUMNS, split_of
-from storage.records.tables import read_rows, write_table
+from storage.records.tables import TEXT, read_rows, read_table, write_table
+from storage.visible import unescaped
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -113,6 +114,24 @@ def test_a_manifest_comes_back_row_for_row(tmp_path):
     assert read_rows(tmp_path / "m.parquet") == [row]
     write_table(tmp_path / "empty.parquet", [], MANIFEST_COLUMNS)
     assert read_rows(tmp_path / "empty.parquet") == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.png",
+        "é \\x41 \\xg.png",
+        os.fsdecode(b"latin \xe9\\xe9\\x5c.png"),
+        os.fsdecode("é\\".encode() + b"\xff/\xe9"),
+        "\\xe9 \\x5c \\x5cxe9",
+    ],
+)
+def test_a_name_in_any_encoding_comes_back_from_a_table_of_utf_8(tmp_path, name):
+    write_table(tmp_path / "t.parquet", [{"path": name}, {"path": None}], {"path": TEXT})
+    assert read_rows(tmp_path / "t.parquet") == [{"path": name}, {"path": None}]
+    stored = read_table(tmp_path / "t.parquet")["path"][0]
+    assert stored.encode() and unescaped(stored) == name
+    assert stored == name or "\\x" in stored
 
 
 def test_values_have_one_hash_whatever_their_key_order():

@@ -16,7 +16,6 @@ from storage.records.outputs import output_names, output_suffix, write_output
 from storage.records.workspace import Workspace
 from storage.sources.files import list_files, listing_digest
 from storage.sources.locations import check_folder
-from storage.sources.selecting import is_companion
 
 ROOT = str(Path(__file__).resolve().parents[2])
 HOLDER = """
@@ -116,23 +115,6 @@ def test_listing_leaves_out_hidden_files_system_files_links_and_pipes(tmp_path):
     files = list_files(tmp_path)
     assert [f.path for f in files] == ["a.TIF", "b/2.jpg", "notes.txt", "ü.png"]
     assert {f.bytes for f in files} == {5}
-
-
-@pytest.mark.parametrize(
-    ("path", "content", "expected"),
-    [
-        ("README", "read mé".encode(), True),
-        ("labels.txt", b"1 cat\n" * 20_000, True),
-        ("long.txt", ("a" + "ü" * 40_000).encode(), True),
-        ("empty.txt", b"", True),
-        ("photo.jpg", b"text", False),
-        ("id_000541,src", b"text", False),
-        ("unknown", b"\x00\x01\xff", False),
-        ("table.csv", b"\xff\xfe\x00", False),
-    ],
-)
-def test_text_beside_photos_is_told_from_what_may_be_one(path, content, expected):
-    assert is_companion(path, content) == expected
 
 
 def test_the_digest_of_a_listing_changes_with_a_file_and_only_then(tmp_path):

@@ -106,6 +106,19 @@ def test_chunks_are_neighbours_and_end_early_where_photos_are_large():
     assert with_more == dict(names) | {"000003": 1}
 
 
+def test_an_encoding_is_one_of_names_in_archives(tmp_path: Path) -> None:
+    table = {
+        "archive": {"path": "x", "encoding": "cp932"},
+        "datasets": {"people": {"path": "y", "encoding": "cp850"}},
+    }
+    workflow = build_workflow(table, tmp_path)
+    assert workflow.archive is not None and workflow.archive.encoding == "cp932"
+    assert workflow.datasets["people"].encoding == "cp850"
+    for wrong in ("nonsense", "utf-16", "cp037", "hex", "undefined"):
+        with pytest.raises(ConfigError, match="encoding: expected an encoding that Python knows"):
+            build_workflow({"archive": {"path": "x", "encoding": wrong}}, tmp_path)
+
+
 def test_links_are_left_alone_where_the_config_says_so(tmp_path: Path) -> None:
     table = {
         "archive": {"path": "x", "follow": False},

@@ -253,12 +253,13 @@ def test_commands_are_quoted_for_a_shell() -> None:
     request = ColorizeRequest(
         archive="/in put",
         include=("*.tif",),
+        encoding="cp932",
         bag=True,
         settings={"merge": "hard", "uncertainty": True, "accept": ["BILEVEL"], "label": None},
     )
     assert reproduce_command(request, "/o;ut") == (
         "chromaflow colorize '/in put' '/o;ut' --include '*.tif' --merge hard --accept BILEVEL "
-        "--uncertainty --bag"
+        "--uncertainty --encoding cp932 --bag"
     )
     assert reproduce_command(None, None) == "chromaflow run"
 

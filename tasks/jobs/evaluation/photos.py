@@ -18,11 +18,11 @@ from storage.errors import PhotoError
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import record_file, write_bytes
 from storage.records.manifest import Quarantined
-from storage.sources.selecting import is_companion
+from storage.sources.no_photo import is_no_photo
 from tasks.jobs.evaluation.colouring import colour_photo, decode_lab, prepare, read_truth
 from tasks.jobs.evaluation.items import TRUTH, LookItem, MeasureItem
 from tasks.jobs.evaluation.networks import load_inception, load_lpips
-from tasks.jobs.items import ItemResult, commit_item, printable, quarantine_into, read_photo
+from tasks.jobs.items import ItemResult, commit_item, quarantine_into, read_photo
 
 _STAGE = "evaluate"
 Pictures = dict[str, NDArray[np.uint8]]
@@ -34,13 +34,11 @@ def look_at_photos(item: LookItem) -> ItemResult:
     quarantined: list[Quarantined] = []
     for photo in item.photos:
         with quarantine_into(quarantined, photo["name"], _STAGE):
-            if printable(photo["path"]) != photo["path"]:
-                raise PhotoError("BAD_NAME", "expected a file name in UTF-8")
             content = read_photo(item, photo)
             try:
                 lab = decode_lab(content, item.config)
             except PhotoError as error:
-                if error.code in ("NOT_A_PHOTO", "EMPTY") and is_companion(photo["path"], content):
+                if is_no_photo(photo["path"], content, error):
                     continue
                 raise
             if not item.chosen and tone_of(lab[:, ::2, ::2]) != COLOUR:

@@ -57,7 +57,13 @@ const list = (pairs) =>
       .flatMap(([name, value]) => [h("dt", null, name), h("dd", null, value)]),
   );
 /** A path below a relative folder as a link that cannot leave the file system. */
-const urlOf = (folder, path) => folder + path.split("/").map(encodeURIComponent).join("/");
+const urlOf = (folder, path) => folder + path.split("/").map(urlPart).join("/");
+/** A name's lone surrogates are bytes that are not UTF-8 (Python's surrogateescape). */
+const urlPart = (name) =>
+  name
+    .split(/([\udc80-\udcff])/u)
+    .map((text, i) => (i % 2 ? `%${(text.charCodeAt(0) - 0xdc00).toString(16)}` : encodeURIComponent(text)))
+    .join("");
 
 /** Text with what stands between backticks as code. */
 function withCode(text) {
