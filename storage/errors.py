@@ -88,7 +88,8 @@ REASONS = {
         Reason(
             "TRUNCATED",
             "The file ends before its picture does.",
-            "Copy it again from where it came; scan it again if that copy is short too.",
+            "Copy it again from where it came; scan it again if that copy is short too. `--salvage` "
+            "colours the pages of a TIFF that can be read.",
         ),
         Reason(
             "DAMAGED", "The decoder refused the content.", "Open and save it again in an editor."
@@ -176,8 +177,9 @@ REASONS = {
         ),
         Reason(
             "TOO_LARGE",
-            "The photo has more pixels than the limit.",
-            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows.",
+            "The photo has more pixels, or pages, than the limit.",
+            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows; split what has "
+            "too many pages, e.g. with `tiffsplit`.",
         ),
         Reason(
             "MULTI_PAGE",

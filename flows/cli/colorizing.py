@@ -57,6 +57,10 @@ def colorize(
         list[str] | None,
         typer.Option(help="Colour ALREADY_COLOR, BILEVEL or ANIMATED too; repeatable."),
     ] = None,
+    salvage: Annotated[
+        bool | None,
+        typer.Option("--salvage/--no-salvage", help="Colour what pages a cut TIFF still has."),
+    ] = None,
     format_name: Annotated[
         str | None, typer.Option("--format", help="jpeg, png, tiff or webp; else as the original.")
     ] = None,
@@ -105,6 +109,7 @@ def colorize(
                 "merge": merge,
                 "toning": toning,
                 "accept": accept,
+                "salvage": salvage,
                 "format": format_name,
                 "label": label,
                 "sidecar": sidecar,

@@ -39,6 +39,8 @@ class Header:
     """Whether it has further frames, which are not read."""
     largest_page: int = 0
     """Pixels of the largest page."""
+    cut: str = ""
+    """What says that pages are missing, of a file that ends before they do; empty where none is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,8 +47,8 @@ def main() -> None:
                 content = sys.stdin.buffer.read(request["bytes"])
                 pages, header = iter(()), None
                 _limit(idle + len(content), header)
-                header = inspect(content, max_megapixels=request["max_megapixels"])
-                pages = decode_pages(content, max_megapixels=request["max_megapixels"])
+                header = inspect(content, **request["options"])
+                pages = decode_pages(content, **request["options"])
                 _answer(answers, {"header": asdict(header), "held": _data_bytes() - idle})
             else:
                 _limit(idle + len(content), header)

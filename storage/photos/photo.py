@@ -58,13 +58,13 @@ class Photo:
         return np.uint16 if self.header.bits > 8 else np.uint8
 
 
-def inspect(content: bytes, *, max_megapixels: float = 500.0) -> Header:
+def inspect(content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False) -> Header:
     """Read the header and check that the file is whole, without decoding its pixels.
 
-    Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
+    salvage: a file that is cut will do, if pages of it can be read. Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
     TOO_LARGE, TOO_SLOW, UNSUPPORTED_MODE, RANGE.
     """
-    _, pages = _opened(content)
+    _, pages = _opened(content, salvage)
     _check_size(pages[0].header, max_megapixels, len(content))
     return pages[0].header
 
@@ -74,9 +74,11 @@ def decode(content: bytes, *, max_megapixels: float = 500.0) -> Photo:
     return next(decode_pages(content, max_megapixels=max_megapixels))
 
 
-def decode_pages(content: bytes, *, max_megapixels: float = 500.0) -> Iterator[Photo]:
-    """Every page at full size and depth, one at a time. Raises PhotoError as `inspect` does."""
-    codec, pages = _opened(content)
+def decode_pages(
+    content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False
+) -> Iterator[Photo]:
+    """Every page at full size and depth, one at a time. Options and errors as of `inspect`."""
+    codec, pages = _opened(content, salvage)
     for page in pages:
         _check_size(page.header, max_megapixels, len(content))
         with decoder_errors():
@@ -84,14 +86,20 @@ def decode_pages(content: bytes, *, max_megapixels: float = 500.0) -> Iterator[P
         yield photo
 
 
-def _opened(content: bytes) -> tuple[Codec, list[Page]]:
-    """The pages of a whole file, none decoded."""
+def _opened(content: bytes, salvage: bool) -> tuple[Codec, list[Page]]:
+    """The pages of a whole file, none decoded. salvage: else one that is cut raises TRUNCATED."""
     name = sniff(content)
     require_codec(name)
     codec = CODECS[name]
     codec.check_whole(content)
     with decoder_errors():
-        return codec, codec.pages(content)
+        pages = codec.pages(content)
+    if (cut := pages[0].header.cut) and not salvage:
+        readable = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
+        raise PhotoError(
+            "TRUNCATED", f"{cut}; {readable} can be read: --salvage colours only these"
+        )
+    return codec, pages
 
 
 def _decode_page(codec: Codec, page: Page, content: bytes) -> Photo:

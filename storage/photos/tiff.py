@@ -41,6 +41,10 @@ _MODES = {_RGB: "RGB", _PALETTE: "P", _CMYK: "CMYK", _YCBCR: "RGB", _CIELAB: "LA
 _JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
 _OLD_JPEG = 6
 _REDUCED_IMAGE = 1
+_PIXEL_TAGS = frozenset(
+    (258, 273, 279, 280, 281, 320, 324, 325, 338, 339, 340, 341, 347, 513, 519, 520, 521)
+)
+"""Without which a page's pixels are not what they were; the others say something beside them."""
 _UNSPECIFIED, _ASSOCIATED = 0, 1
 """TIFF 6.0, ExtraSamples."""
 
@@ -54,29 +58,36 @@ class Tiff(Codec):
     def pages(self, content: bytes) -> list[Page]:
         """The full-size pages in their order; thumbnails are left out.
 
-        Raises PhotoError: TRUNCATED, UNSUPPORTED_MODE, RANGE, DAMAGED.
+        Of a file that is cut those that are whole, and the header's `cut` says what is missing.
+        Raises PhotoError: TRUNCATED where none is, UNSUPPORTED_MODE, RANGE, DAMAGED, TOO_LARGE.
         """
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag
-        for _ in TiffReader(io.BytesIO(content)).pages(strict=False):
-            pass  # raises on a loop, which tifffile goes round for ever
+        num_whole, cut = _whole_directories(content)
         found: dict[int, Any] = {}
-        for i, page in enumerate(tifffile.TiffFile(io.BytesIO(content)).pages):
-            if _full_size(page):
-                _check_readable(page, len(content))
+        file = tifffile.TiffFile(io.BytesIO(content)) if num_whole else None
+        for i in range(num_whole if file else 0):
+            page = file.pages[i]
+            if not _full_size(page):
+                continue
+            if _leaves_file(page, len(content)):
+                cut = cut or f"page {i + 1} has strips that lie past the end of the file"
+            else:
+                _check_readable(page)
                 found[i] = page
         if not found:
-            raise PhotoError("DAMAGED", "expected a page of full size, got none")
+            code, problem = ("TRUNCATED", cut) if cut else ("DAMAGED", "got none")
+            raise PhotoError(code, f"expected a page of full size, {problem}")
         largest = max(page.imagelength * page.imagewidth for page in found.values())
         return [
             Page(
-                header=self._header(page, num_pages=len(found), largest_page=largest),
+                header=self._header(page, num_pages=len(found), largest_page=largest, cut=cut),
                 pixels=partial(_pixels, page, i),
                 index=i,
             )
             for i, page in found.items()
         ]
 
-    def _header(self, page: Any, **facts: int) -> Header:
+    def _header(self, page: Any, **facts: Any) -> Header:
         orientation = page.tags.valueof(274, default=1)
         return shown(
             self.name,
@@ -116,11 +127,30 @@ def _by_libtiff(page: Any, index: int) -> Any:
         return np.asarray(image if image.mode in ("L", "CMYK") else image.convert("RGB"))
 
 
-def _check_readable(page: Any, num_bytes: int) -> None:
+def _whole_directories(content: bytes) -> tuple[int, str]:
+    """How many directories are whole, and what is wrong with the next one; empty where none follows.
+
+    Raises PhotoError for what cannot come of a cut: a loop, which tifffile goes round for ever.
+    """
+    num_whole, reader = 0, TiffReader(io.BytesIO(content))
+    try:
+        for offset in reader.pages():
+            reader.check_whole(offset, _PIXEL_TAGS)
+            num_whole += 1
+    except PhotoError as error:
+        if error.code != "TRUNCATED":
+            raise
+        return num_whole, f"the directory of page {num_whole + 1} is cut: {error.detail}"
+    return num_whole, ""
+
+
+def _leaves_file(page: Any, num_bytes: int) -> bool:
     """num_bytes: of the file."""
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
-    if any(offset + count > num_bytes for offset, count in spans):
-        raise PhotoError("TRUNCATED", "expected all strips inside the file; some lie past its end")
+    return any(offset + count > num_bytes for offset, count in spans)
+
+
+def _check_readable(page: Any) -> None:
     colours = _COLOURS.get(page.photometric)
     spare = page.samplesperpixel - (colours or 0)
     kind = page.dtype.kind if page.dtype is not None else "?"

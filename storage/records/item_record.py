@@ -47,6 +47,8 @@ class OutputFacts:
     """What the metadata says, by name: description, date, …"""
     lost: Sequence[str] = field(default_factory=list)
     """Metadata that could not be read or kept."""
+    notes: Sequence[str] = ()
+    """What people should know of the photo itself: pages that are missing, …"""
     max_dL: float | None = None
     """Largest |ΔL*| before encoding."""
     seconds: float | None = None

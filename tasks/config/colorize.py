@@ -75,6 +75,8 @@ class ColorizeConfig:
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
     """What is coloured instead of skipped: ALREADY_COLOR, BILEVEL, ANIMATED."""
+    salvage: bool = False
+    """Whether of a TIFF that is cut the pages that can be read are coloured; else it is TRUNCATED."""
     format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True)] = ""
     """Format of all outputs: jpeg, png, tiff or webp; empty for each photo's own."""
     label: Annotated[str, one_of(*LABELS, empty=True)] = ""
@@ -120,8 +122,9 @@ class ColorizeConfig:
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""
-        names = ("toning", "accept", "format", "label", "sidecar", "uncertainty", "thumbnails")
-        return {name: getattr(self, name) for name in names} | {"signing": self.signing}
+        names = ("toning", "accept", "salvage", "format", "label", "sidecar", "uncertainty")
+        of_report = {"thumbnails": self.thumbnails, "signing": self.signing}
+        return {name: getattr(self, name) for name in names} | of_report
 
     @property
     def merge_options(self) -> MergeOptions:

@@ -77,6 +77,7 @@ def check_wanted(photo: Photo, accept: Sequence[str]) -> None:
 
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
     content = read_unchanged(item, row)
-    pages = decoder.pages(content, max_megapixels=float("inf"))
+    salvage = item.config["salvage"]
+    pages = decoder.pages(content, max_megapixels=float("inf"), salvage=salvage)
     first = next(pages)
     return Opened(row, chain([first], pages), first)

@@ -20,6 +20,7 @@ from colorization.metrics.appearance import Appearance, LightnessWatch, appearan
 from storage.metadata.content_credentials import sign, signable
 from storage.metadata.derivative import Provenance, cut_to_fit, derivative, xmp_sidecar
 from storage.metadata.descriptions import described
+from storage.photos.codec import Header
 from storage.photos.encoding import (
     ColoredPage,
     check_encodable,
@@ -190,11 +191,16 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
         signed=signing is not None,
         said=described(opened.first.metadata),
         lost=list(dict.fromkeys(seen.lost)),
+        notes=_notes(header),
         max_dL=round(seen.lightness.most, 2),
         **_measured(seen.appearance),
         seconds=round(seen.seconds + time.monotonic() - started, 3),
     )
     return Written(files, facts, pictures)
+
+
+def _notes(header: Header) -> list[str]:
+    return [f"TRUNCATED: {header.cut}; coloured is what can be read"] if header.cut else []
 
 
 def _measured(appearance: Appearance | None) -> dict[str, Any]:

@@ -39,9 +39,9 @@ def draw_sheet(item: SheetItem) -> ItemResult:
     rows = []
     for photo in item.photos:
         try:
-            page = next(
-                shared_decoder().pages(read_photo(item, photo), max_megapixels=float("inf"))
-            )
+            content, salvage = read_photo(item, photo), item.config["salvage"]
+            pages = shared_decoder().pages(content, max_megapixels=float("inf"), salvage=salvage)
+            page = next(pages)
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:

@@ -166,8 +166,8 @@ class _Checker:
             content = self._source.read(facts.photo, facts.offset, facts.bytes)
         if hash_bytes(content) != facts.sha256:
             raise PhotoError("UNREADABLE", "the original is not the one that was colorized")
-        pages: Iterator[Photo] = self._own.originals.pages(content, max_megapixels=float("inf"))
-        return pages
+        decoder: Decoder = self._own.originals
+        return decoder.pages(content, max_megapixels=float("inf"), salvage=True)
 
 
 def _check_page(

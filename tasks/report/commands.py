@@ -6,7 +6,7 @@ import shlex
 
 from tasks.config.request import ColorizeRequest
 
-_FLAGS = ("sidecar", "uncertainty")
+_FLAGS = ("salvage", "sidecar", "uncertainty")
 _OPTIONS = ("segmenter", "merge", "toning", "format", "label", "hints", "abstain")
 
 

@@ -53,11 +53,13 @@ COLUMNS = {
     "uncertainty_map": TEXT,
     **dict.fromkeys(SAID, TEXT),
     "lost": TEXT,
+    "notes": TEXT,
     "pack": TEXT,
     "picture": WHOLE,
 }
 """Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
-lost: metadata that could not be read or kept; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
+lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
+missing; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
 
 Row = dict[str, Any]
 
@@ -161,5 +163,5 @@ def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, pictu
         **{name: facts.said.get(name) for name in SAID},
     }
     row |= {name: getattr(facts, name) for name in MEASURES}
-    row["lost"] = "; ".join(facts.lost) or None
+    row |= {name: "; ".join(getattr(facts, name)) or None for name in ("lost", "notes")}
     return row | ({"pack": pack, "picture": picture} if pack else {})

@@ -600,6 +600,19 @@ def test_what_is_not_accepted_has_its_code(tmp_path):
     assert outcome.codes == {name: row.code for name, row in refused.items()}
 
 
+def test_the_pages_of_a_cut_tiff_that_are_whole_are_coloured_on_request(tmp_path):
+    content = tiff(*[gray()] * 3, photometric="minisblack", compression="lzw")
+    cut = {"cut.tif": content[: len(content) * 5 // 6]}
+    refused = Outcome(tmp_path / "refused", cut)
+    assert refused.codes == {"cut.tif": "TRUNCATED"}
+    assert "2 pages can be read: --salvage" in refused.details["cut.tif"]
+    outcome = Outcome(tmp_path / "salvaged", cut, salvage=True)
+    assert len(output_pages(outcome.path("cut.tif"))) == 2
+    facts = outcome.facts["cut.tif"]
+    assert facts["num_pages"] == 2
+    assert facts["notes"][0].startswith("TRUNCATED: page 3 has strips that lie past the end")
+
+
 def test_sepia_is_neutral_unless_its_toning_is_kept(coloured, tmp_path):
     kept = Outcome(tmp_path, {"sepia.jpg": ROWS["sepia.jpg"].content}, toning="keep")
     warm = by_opencv(kept.path("sepia.jpg").read_bytes()).astype(float)
