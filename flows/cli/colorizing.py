@@ -57,6 +57,12 @@ def colorize(
         list[str] | None,
         typer.Option(help="Colour ALREADY_COLOR, BILEVEL or ANIMATED too; repeatable."),
     ] = None,
+    sample_range: Annotated[
+        str | None,
+        typer.Option(
+            "--range", help="Of samples: declared; auto stretches those that use 1/8 of it."
+        ),
+    ] = None,
     salvage: Annotated[
         bool | None,
         typer.Option("--salvage/--no-salvage", help="Colour what pages a cut TIFF still has."),
@@ -109,6 +115,7 @@ def colorize(
                 "merge": merge,
                 "toning": toning,
                 "accept": accept,
+                "range": sample_range,
                 "salvage": salvage,
                 "format": format_name,
                 "label": label,

@@ -53,6 +53,12 @@ class Samples:
     """uint8 or uint16, (H, W), or None."""
     associated: bool = False
     """Whether the colours are multiplied by alpha already."""
+    ranged: bool = False
+    """Whether the file says which samples are black and white, by more than their number of bits."""
+    inverted: bool = False
+    """Whether the file stores the complements of these colours."""
+    note: str = ""
+    """What people should know of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -58,17 +58,26 @@ class Decoder:
     ) -> Header:
         """`storage.photos.photo.inspect`. Raises PhotoError, TOO_SLOW, OUT_OF_MEMORY and CRASHED too."""
         with self._lock:
-            return self._open(content, max_megapixels=max_megapixels, salvage=salvage)
+            return self._open(
+                content, max_megapixels=max_megapixels, salvage=salvage, stretch=False
+            )
 
     def pages(
-        self, content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False
+        self,
+        content: bytes,
+        *,
+        max_megapixels: float = 500.0,
+        salvage: bool = False,
+        stretch: bool = False,
     ) -> Iterator[Photo]:
         """`storage.photos.photo.decode_pages`, one page at a time.
 
         Another call ends the pages of this one: ValueError. Raises PhotoError as `inspect` does.
         """
         with self._lock:
-            header = self._open(content, max_megapixels=max_megapixels, salvage=salvage)
+            header = self._open(
+                content, max_megapixels=max_megapixels, salvage=salvage, stretch=stretch
+            )
             number = self._opened
         seconds = SECONDS + SECONDS_A_MEGAPIXEL * header.largest_page / 1e6
         for _ in range(header.num_pages):
@@ -83,11 +92,11 @@ class Decoder:
         with self._lock:
             self._stop()
 
-    def _open(self, content: bytes, **options: float) -> Header:
+    def _open(self, content: bytes, *, stretch: bool, **options: float) -> Header:
         self._opened += 1
         if self._held > MOST_HELD_MB * 1e6:
             self._stop()
-        request = {"op": "open", "bytes": len(content), "options": options}
+        request = {"op": "open", "bytes": len(content), "options": options, "stretch": stretch}
         try:
             answer = self._ask(request, content, SECONDS)
         except PhotoError as error:

@@ -15,6 +15,7 @@ from PIL import Image
 from storage.containers.tiff_directories import TiffReader
 from storage.errors import PhotoError
 from storage.photos.codec import Codec, Header, Page, Samples, shown
+from storage.photos.ranges import by_declared
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
     0,
@@ -64,9 +65,9 @@ class Tiff(Codec):
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag
         num_whole, cut = _whole_directories(content)
         found: dict[int, Any] = {}
-        file = tifffile.TiffFile(io.BytesIO(content)) if num_whole else None
-        for i in range(num_whole if file else 0):
-            page = file.pages[i]
+        directories: Any = tifffile.TiffFile(io.BytesIO(content)).pages if num_whole else ()
+        for i in range(num_whole):
+            page = directories[i]
             if not _full_size(page):
                 continue
             if _leaves_file(page, len(content)):
@@ -104,18 +105,28 @@ def _pixels(page: Any, index: int) -> Samples:
     """Decode one page. index: among all pages of the file."""
     if int(page.compression) == _OLD_JPEG:
         return Samples(colours=_by_libtiff(page, index))
-    samples = page.asarray()
+    samples, ranged, note = page.asarray(), True, ""
     if page.axes.startswith("S") and samples.ndim == 3:  # planes stored one after the other
         samples = np.moveaxis(samples, 0, -1)
     if samples.dtype.kind == "f" or _bits(page) > 16 or samples.dtype.kind == "i":
-        samples = _scaled_from_range(samples, page)
-    elif page.photometric not in (_PALETTE, _CIELAB, _ICCLAB):
-        samples = _scaled_from_bits(samples, _bits(page))
-    colours, alpha = _split(samples, _COLOURS[page.photometric])
+        colours, alpha = _split(_scaled_from_range(samples, page), page)
+    elif page.photometric in (_PALETTE, _CIELAB, _ICCLAB):
+        colours, alpha = _split(samples, page)
+    else:
+        colours, alpha = _split(samples, page)
+        colours, ranged, note = _scaled(colours, page)
+        alpha = None if alpha is None else _scaled_from_bits(alpha, _bits(page))
     kind = int(page.extrasamples[0]) if page.extrasamples else _UNSPECIFIED
     if kind == _UNSPECIFIED:
         alpha = None  # it may be anything: taken for alpha, it would hide the photo
-    return Samples(colours=_plain(colours, page), alpha=alpha, associated=kind == _ASSOCIATED)
+    return Samples(
+        colours=_plain(colours, page),
+        alpha=alpha,
+        associated=kind == _ASSOCIATED,
+        ranged=ranged,
+        inverted=page.photometric == _MIN_IS_WHITE,
+        note=note,
+    )
 
 
 def _by_libtiff(page: Any, index: int) -> Any:
@@ -185,6 +196,44 @@ def _declared_range(page: Any) -> tuple[float, float] | None:
     return (black, white) if np.isfinite([black, white]).all() and black < white else None
 
 
+def _scaled(colours: NDArray[Any], page: Any) -> tuple[Any, bool, str]:
+    """Unsigned samples of 1..16 bits as whole uint8 or uint16, whether by a declared range, a note."""
+    bits = _bits(page)
+    declared = _declared_of_integers(page) if bits >= 8 and page.photometric != _YCBCR else None
+    scaled = by_declared(colours, bits, declared) if declared else None
+    if declared is None or scaled is not None:
+        found = _scaled_from_bits(colours, bits) if scaled is None else scaled
+        return found, scaled is not None, ""
+    note = f"range: 0..{declared[1]:g} is declared, but many samples lie above: read by their bits"
+    return _scaled_from_bits(colours, bits), False, note
+
+
+def _declared_of_integers(page: Any) -> tuple[float, float] | None:
+    """Which samples are black and white; None for the whole range, or where nothing sensible is said.
+
+    MinSampleValue and MaxSampleValue (TIFF 6.0, section 8) are statistics, and count only where white
+    lies in the lower half: no scan that uses its bits is that dark.
+    """
+    top, num_colours = float((1 << _bits(page)) - 1), _COLOURS[page.photometric]
+    for low, high, most in ((340, 341, top), (280, 281, top / 2)):
+        values = (np.atleast_1d(page.tags.valueof(tag, default=None)) for tag in (low, high))
+        black, white = (_number(list(value)[:num_colours]) for value in values)
+        if white is not None:
+            black = (0, 0) if black is None else black
+            found = black[0], white[1]
+            return found if 0 <= found[0] < found[1] <= most and found != (0, top) else None
+    return None
+
+
+def _number(values: list[Any]) -> tuple[float, float] | None:
+    """The least and the largest; None where they are no numbers."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        return None
+    return (min(numbers), max(numbers)) if numbers and np.isfinite(numbers).all() else None
+
+
 def _scaled_from_range(samples: NDArray[Any], page: Any) -> NDArray[np.uint16]:
     declared = _declared_range(page)
     if declared is None:  # the page was found with one: the tags do not say the same twice
@@ -208,7 +257,9 @@ def _scaled_from_bits(samples: NDArray[Any], bits: int) -> Any:
     return table[np.minimum(samples, top)]
 
 
-def _split(samples: NDArray[Any], num_colours: int) -> tuple[Any, Any]:
+def _split(samples: NDArray[Any], page: Any) -> tuple[Any, Any]:
+    """Colours and alpha."""
+    num_colours = _COLOURS[page.photometric]
     if samples.ndim == 2:
         return samples, None
     alpha = samples[..., num_colours] if samples.shape[2] > num_colours else None

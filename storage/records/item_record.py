@@ -48,7 +48,9 @@ class OutputFacts:
     lost: Sequence[str] = field(default_factory=list)
     """Metadata that could not be read or kept."""
     notes: Sequence[str] = ()
-    """What people should know of the photo itself: pages that are missing, …"""
+    """What people should know of the photo itself: pages that are missing, a range, …"""
+    range: str = "declared"
+    """Of its samples: `declared`, or `auto`, which stretched them where they use a small part of it."""
     max_dL: float | None = None
     """Largest |ΔL*| before encoding."""
     seconds: float | None = None

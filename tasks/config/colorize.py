@@ -28,6 +28,7 @@ from tasks.config.types import (
 )
 
 TONINGS = ("neutral", "keep")
+RANGES = ("declared", "auto")
 LABELS = ("corner", "border")
 _ACCEPTABLE = tuple(code for code, reason in REASONS.items() if reason.acceptable)
 _MERGE = MergeOptions()
@@ -75,6 +76,9 @@ class ColorizeConfig:
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
     """What is coloured instead of skipped: ALREADY_COLOR, BILEVEL, ANIMATED."""
+    range: Annotated[str, one_of(*RANGES)] = "declared"
+    """Which samples are black and white: declared as the file says, else by their bits; auto stretches
+    those that all lie under 1/8 of it and of which it says nothing."""
     salvage: bool = False
     """Whether of a TIFF that is cut the pages that can be read are coloured; else it is TRUNCATED."""
     format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True)] = ""
@@ -122,7 +126,16 @@ class ColorizeConfig:
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""
-        names = ("toning", "accept", "salvage", "format", "label", "sidecar", "uncertainty")
+        names = (
+            "toning",
+            "accept",
+            "range",
+            "salvage",
+            "format",
+            "label",
+            "sidecar",
+            "uncertainty",
+        )
         of_report = {"thumbnails": self.thumbnails, "signing": self.signing}
         return {name: getattr(self, name) for name in names} | of_report
 

@@ -75,9 +75,13 @@ def check_wanted(photo: Photo, accept: Sequence[str]) -> None:
         raise PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
 
 
+def reading(item: PhotoItem) -> dict[str, bool]:
+    """How the config wants photos to be decoded, for `Decoder.pages`."""
+    return {"salvage": item.config["salvage"], "stretch": item.config["range"] == "auto"}
+
+
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
     content = read_unchanged(item, row)
-    salvage = item.config["salvage"]
-    pages = decoder.pages(content, max_megapixels=float("inf"), salvage=salvage)
+    pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
     first = next(pages)
     return Opened(row, chain([first], pages), first)

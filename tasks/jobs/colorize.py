@@ -57,6 +57,8 @@ class Seen:
     lightness: LightnessWatch = field(default_factory=LightnessWatch)
     lost: list[str] = field(default_factory=list)
     """Metadata that could not be read, or has no place in the output."""
+    notes: list[str] = field(default_factory=list)
+    """What else people should know."""
     seconds: float = 0.0
     """That the networks took before the photo is written."""
 
@@ -129,6 +131,9 @@ def _pages(
             _provenance(item, opened.row),
             size=labelled_shape(shape, config["label"])[::-1],
         )
+        if photo.note:
+            place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
+            seen.notes.append(place + photo.note)
         seen.lost += [*photo.metadata.lost, *cut_to_fit(name, derived)]
         yield ColoredPage(
             photo=photo,
@@ -191,7 +196,8 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
         signed=signing is not None,
         said=described(opened.first.metadata),
         lost=list(dict.fromkeys(seen.lost)),
-        notes=_notes(header),
+        notes=[*_missing(header), *seen.notes],
+        range=item.config["range"],
         max_dL=round(seen.lightness.most, 2),
         **_measured(seen.appearance),
         seconds=round(seen.seconds + time.monotonic() - started, 3),
@@ -199,7 +205,7 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
     return Written(files, facts, pictures)
 
 
-def _notes(header: Header) -> list[str]:
+def _missing(header: Header) -> list[str]:
     return [f"TRUNCATED: {header.cut}; coloured is what can be read"] if header.cut else []
 
 

@@ -19,6 +19,7 @@ from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
+from tasks.jobs.archive_photos import reading
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem
@@ -39,9 +40,10 @@ def draw_sheet(item: SheetItem) -> ItemResult:
     rows = []
     for photo in item.photos:
         try:
-            content, salvage = read_photo(item, photo), item.config["salvage"]
-            pages = shared_decoder().pages(content, max_megapixels=float("inf"), salvage=salvage)
-            page = next(pages)
+            content = read_photo(item, photo)
+            page = next(
+                shared_decoder().pages(content, max_megapixels=float("inf"), **reading(item))
+            )
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:

@@ -167,7 +167,9 @@ class _Checker:
         if hash_bytes(content) != facts.sha256:
             raise PhotoError("UNREADABLE", "the original is not the one that was colorized")
         decoder: Decoder = self._own.originals
-        return decoder.pages(content, max_megapixels=float("inf"), salvage=True)
+        return decoder.pages(
+            content, max_megapixels=float("inf"), salvage=True, stretch=facts.range == "auto"
+        )
 
 
 def _check_page(

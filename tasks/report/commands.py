@@ -7,7 +7,7 @@ import shlex
 from tasks.config.request import ColorizeRequest
 
 _FLAGS = ("salvage", "sidecar", "uncertainty")
-_OPTIONS = ("segmenter", "merge", "toning", "format", "label", "hints", "abstain")
+_OPTIONS = ("segmenter", "merge", "toning", "range", "format", "label", "hints", "abstain")
 
 
 def reproduce_command(request: ColorizeRequest | None, output: str | None) -> str:

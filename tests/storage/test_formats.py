@@ -613,6 +613,16 @@ def test_the_pages_of_a_cut_tiff_that_are_whole_are_coloured_on_request(tmp_path
     assert facts["notes"][0].startswith("TRUNCATED: page 3 has strips that lie past the end")
 
 
+@pytest.mark.parametrize("asked", ["declared", "auto"])
+def test_a_narrow_range_is_in_the_record(asked, tmp_path):
+    content = tiff(gray(np.uint16) >> 4, photometric="minisblack")
+    outcome = Outcome(tmp_path, {"dark.tif": content}, range=asked)
+    (pixels,) = output_pages(outcome.path("dark.tif"))
+    assert (pixels.mean() > 10_000) == (asked == "auto")
+    facts = outcome.facts["dark.tif"]
+    assert facts["range"] == asked and "range" in facts["notes"][0]
+
+
 def test_sepia_is_neutral_unless_its_toning_is_kept(coloured, tmp_path):
     kept = Outcome(tmp_path, {"sepia.jpg": ROWS["sepia.jpg"].content}, toning="keep")
     warm = by_opencv(kept.path("sepia.jpg").read_bytes()).astype(float)

@@ -272,6 +272,92 @@ def test_a_chain_of_pages_that_leaves_the_file_is_taken_for_a_cut(big):
         decode(bytes(content) + b"\xff" * 16)
 
 
+TWELVE = gray_pixels(np.uint16) >> 4
+FIVE = gray_pixels(np.uint8) >> 3
+DECLARED = {
+    "SMax": (TWELVE, [(340, "H", 1, 0, True), (341, "H", 1, 4095, True)]),
+    "SMax alone": (TWELVE, [(341, "H", 1, 4095, True)]),
+    "Max": (TWELVE, [(280, "H", 1, 0, True), (281, "H", 1, 4095, True)]),
+    "SMin above 0": (TWELVE + 1000, [(340, "H", 1, 1000, True), (341, "H", 1, 5095, True)]),
+    "8 bit, SMax": (FIVE, [(340, "B", 1, 0, True), (341, "B", 1, 31, True)]),
+    "8 bit, Max": (FIVE, [(281, "H", 1, 31, True)]),
+}
+
+
+def whole_range(pixels: np.ndarray) -> np.ndarray:
+    return np.rint(pixels * (np.iinfo(pixels.dtype).max / pixels.max())).astype(pixels.dtype)
+
+
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_declared_range_says_what_is_black_and_white(name, white):
+    pixels, tags = DECLARED[name]
+    shown = whole_range(pixels - pixels.min())
+    photometric = "miniswhite" if white else "minisblack"
+    photo = decode(as_tiff(pixels, photometric=photometric, extratags=tags))
+    wanted = np.iinfo(pixels.dtype).max - shown if white else shown
+    np.testing.assert_array_equal(photo.pixels, wanted)
+    assert photo.note == "" and photo.pixels.dtype == pixels.dtype
+
+
+def test_a_declared_range_is_of_the_colours_and_alpha_is_by_its_bits():
+    pixels = np.dstack([TWELVE, gray_pixels(np.uint16)])
+    tags = [(341, "H", 2, (4095, 65535), True)]
+    photo = decode(as_tiff(pixels, photometric="minisblack", extrasamples=[2], extratags=tags))
+    np.testing.assert_array_equal(photo.pixels, whole_range(TWELVE))
+    np.testing.assert_array_equal(photo.alpha, pixels[..., 1])
+
+
+@pytest.mark.parametrize(
+    ("tags", "noted"),
+    [
+        ([(280, "H", 1, 3, True), (281, "H", 1, 60_000, True)], ""),
+        ([(340, "H", 1, 9, True), (341, "H", 1, 9, True)], ""),
+        ([(341, "f", 1, float("nan"), True)], ""),
+        ([(341, "H", 1, 255, True)], "0..255 is declared, but many samples lie above"),
+    ],
+    ids=["statistics", "nothing between", "no number", "not meant"],
+)
+def test_what_cannot_be_a_range_changes_no_sample(tags, noted):
+    pixels = gray_pixels(np.uint16)
+    photo = decode(as_tiff(pixels, photometric="minisblack", extratags=tags))
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert noted in photo.note and bool(noted) == bool(photo.note)
+
+
+NARROW = {
+    "12 bits in a TIFF": (TWELVE, lambda p: as_tiff(p, photometric="minisblack")),
+    "12 bits, white is 0": (TWELVE, lambda p: as_tiff(p, photometric="miniswhite")),
+    "12 bits in a PNG": (TWELVE, lambda p: saved(Image.fromarray(p), "PNG")),
+    "5 bits": (FIVE, lambda p: as_tiff(p, photometric="minisblack")),
+    "5 bits of RGB": (np.dstack([FIVE] * 3), lambda p: as_tiff(p, photometric="rgb")),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_an_undeclared_narrow_range_is_noted_and_stretched_on_request(name):
+    pixels, write = NARROW[name]
+    content, top = write(pixels), np.iinfo(pixels.dtype).max
+    white = "white" in name
+    photo = decode(content)
+    np.testing.assert_array_equal(photo.pixels, top - pixels if white else pixels)
+    assert f"under 1/8 of 0..{top}, at most {pixels.max()}" in photo.note
+    assert "--range auto" in photo.note
+    stretched = next(decode_pages(content, stretch=True))
+    shown = whole_range(pixels)
+    np.testing.assert_array_equal(stretched.pixels, top - shown if white else shown)
+    assert stretched.note.startswith(f"range: read as 0..{pixels.max()}")
+
+
+def test_what_uses_its_range_and_what_is_black_are_not_stretched():
+    half, black = gray_pixels(np.uint8) >> 2, np.zeros((20, 30), np.uint8)
+    for pixels, noted in ((half, False), (black, True)):
+        content = saved(Image.fromarray(pixels), "PNG")
+        photo = next(decode_pages(content, stretch=True))
+        np.testing.assert_array_equal(photo.pixels, pixels)
+        assert bool(photo.note) == noted
+
+
 def test_sizes_and_modes_without_a_meaning_here_are_refused():
     large = saved(Image.new("L", (1001, 1000)), "PNG")
     large_page = as_tiff(np.zeros((1000, 1001), np.uint8))
