@@ -216,6 +216,13 @@ REASONS = {
             acceptable=True,
         ),
         Reason(
+            "MASK",
+            "The TIFF holds only a mask or an infrared scan (NewSubfileType, bit 2), no picture.",
+            "Nothing to do; or `--accept MASK` to colour such pages all the same.",
+            policy=True,
+            acceptable=True,
+        ),
+        Reason(
             "ANIMATED",
             "The file holds several frames, and one would be kept.",
             "Nothing to do; or `--accept ANIMATED` to colour its first frame.",

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests")]
 
 import archives  # noqa: E402
+import samples  # noqa: E402
 import surroundings  # noqa: E402
 import workspaces  # noqa: E402
 from case import Case, Clause, Verdict, judge  # noqa: E402
@@ -37,8 +38,8 @@ CASES = (
     Case(number=2, name="system-folders", reason=_LATER),
     Case(number=3, name="motion-photo", reason=_LATER),
     Case(number=4, name="zip-names", reason=_LATER),
-    Case(number=5, name="declared-range", reason=_LATER),
-    Case(number=6, name="mixed-pages", reason=_LATER),
+    Case(number=5, name="declared-range", check=samples.check_ranges),
+    Case(number=6, name="mixed-pages", check=samples.check_pages),
     Case(number=7, name="captions", reason=_LATER),
     Case(number=8, name="face-regions", reason=_LATER),
     Case(number=9, name="jpeg-kinds", reason=_LATER),

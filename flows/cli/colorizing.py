@@ -55,7 +55,7 @@ def colorize(
     ] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="Colour ALREADY_COLOR, BILEVEL or ANIMATED too; repeatable."),
+        typer.Option(help="Colour ALREADY_COLOR, BILEVEL, MASK or ANIMATED too; repeatable."),
     ] = None,
     sample_range: Annotated[
         str | None,

@@ -104,7 +104,7 @@ class Decoder:
                 raise
             answer = self._ask(request, content, SECONDS)  # it may have died idle, of another photo
         with self._trusting_nothing():
-            return Header(**answer["header"])
+            return _header(answer["header"])
 
     def _ask(self, request: dict[str, Any], content: bytes, seconds: float) -> dict[str, Any]:
         pipes = self._pipes or self._start()
@@ -134,7 +134,7 @@ class Decoder:
             metadata["lost"] = tuple(metadata["lost"])
             metadata["dpi"] = tuple(metadata["dpi"]) if metadata["dpi"] else None
             return Photo(
-                header=Header(**facts.pop("header")),
+                header=_header(facts.pop("header")),
                 metadata=Metadata(**metadata),
                 pixels=arrays["pixels"],
                 alpha=arrays.get("alpha"),
@@ -192,6 +192,10 @@ class Decoder:
             self._process.communicate()
         self._process = self._pipes = None
         self._held = 0
+
+
+def _header(facts: dict[str, Any]) -> Header:
+    return Header(**facts | {"thumbnails": tuple(facts["thumbnails"])})
 
 
 @cache

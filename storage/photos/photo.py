@@ -119,7 +119,7 @@ def _decode_page(codec: Codec, page: Page, content: bytes, stretch: bool) -> Pho
     if not (samples.ranged or samples.associated) and _has_plain_range(page.header):
         colours, narrow = checked(colours, inverted=samples.inverted, stretch=stretch)
         notes.append(narrow)
-    metadata = read_metadata(codec.name, content, page.index)
+    metadata = read_metadata(codec.name, content, page.header.page)
     pixels = to_srgb(colours, metadata.profile, metadata.gamma)
     if why := why_ignored(metadata.profile, 1 if colours.ndim == 2 else colours.shape[2]):
         metadata = replace(metadata, lost=(*metadata.lost, f"ICC profile: {why}"))

@@ -17,11 +17,12 @@ from storage.errors import PhotoError
 from storage.photos.codec import Codec, Header, Page, Samples, shown
 from storage.photos.ranges import by_declared
 
-_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
     0,
     1,
     2,
     3,
+    4,
     5,
     6,
     8,
@@ -32,6 +33,7 @@ _COLOURS = {
     _MIN_IS_BLACK: 1,
     _RGB: 3,
     _PALETTE: 1,
+    _MASK: 1,
     _CMYK: 4,
     _YCBCR: 3,
     _CIELAB: 3,
@@ -41,7 +43,8 @@ _COLOURS = {
 _MODES = {_RGB: "RGB", _PALETTE: "P", _CMYK: "CMYK", _YCBCR: "RGB", _CIELAB: "LAB", _ICCLAB: "LAB"}
 _JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
 _OLD_JPEG = 6
-_REDUCED_IMAGE = 1
+_REDUCED_IMAGE, _TRANSPARENCY_MASK = 1, 4
+"""Bits of NewSubfileType; SilverFast's infrared pages have the second too."""
 _PIXEL_TAGS = frozenset(
     (258, 273, 279, 280, 281, 320, 324, 325, 338, 339, 340, 341, 347, 513, 519, 520, 521)
 )
@@ -64,13 +67,15 @@ class Tiff(Codec):
         """
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag
         num_whole, cut = _whole_directories(content)
-        found: dict[int, Any] = {}
+        found, thumbnails = dict[int, Any](), list[int]()
         directories: Any = tifffile.TiffFile(io.BytesIO(content)).pages if num_whole else ()
         for i in range(num_whole):
             page = directories[i]
-            if not _full_size(page):
-                continue
-            if _leaves_file(page, len(content)):
+            if not (page.imagewidth and page.imagelength):
+                continue  # no picture at all, but a C2PA manifest
+            if _kind(page) & _REDUCED_IMAGE:
+                thumbnails.append(i + 1)
+            elif _leaves_file(page, len(content)):
                 cut = cut or f"page {i + 1} has strips that lie past the end of the file"
             else:
                 _check_readable(page)
@@ -78,25 +83,28 @@ class Tiff(Codec):
         if not found:
             code, problem = ("TRUNCATED", cut) if cut else ("DAMAGED", "got none")
             raise PhotoError(code, f"expected a page of full size, {problem}")
-        largest = max(page.imagelength * page.imagewidth for page in found.values())
+        shared = {
+            "num_pages": len(found),
+            "largest_page": max(page.imagelength * page.imagewidth for page in found.values()),
+            "thumbnails": tuple(thumbnails),
+            "byteorder": ">" if len(found) > 1 and content.startswith(b"MM") else "<",
+            "cut": cut,
+        }
         return [
-            Page(
-                header=self._header(page, num_pages=len(found), largest_page=largest, cut=cut),
-                pixels=partial(_pixels, page, i),
-                index=i,
-            )
+            Page(header=self._header(page, page=i, **shared), pixels=partial(_pixels, page, i))
             for i, page in found.items()
         ]
 
-    def _header(self, page: Any, **facts: Any) -> Header:
-        orientation = page.tags.valueof(274, default=1)
+    def _header(self, directory: Any, **facts: Any) -> Header:
+        orientation = directory.tags.valueof(274, default=1)
         return shown(
             self.name,
-            width=page.imagewidth,
-            height=page.imagelength,
+            width=directory.imagewidth,
+            height=directory.imagelength,
             orientation=orientation if orientation in range(1, 9) else 1,
-            mode=_mode(page),
-            bits=_bits(page),
+            mode=_mode(directory),
+            bits=_bits(directory),
+            mask=bool(_kind(directory) & _TRANSPARENCY_MASK),
             **facts,
         )
 
@@ -216,8 +224,7 @@ def _declared_of_integers(page: Any) -> tuple[float, float] | None:
     """
     top, num_colours = float((1 << _bits(page)) - 1), _COLOURS[page.photometric]
     for low, high, most in ((340, 341, top), (280, 281, top / 2)):
-        values = (np.atleast_1d(page.tags.valueof(tag, default=None)) for tag in (low, high))
-        black, white = (_number(list(value)[:num_colours]) for value in values)
+        black, white = (_extremes(page, tag, num_colours) for tag in (low, high))
         if white is not None:
             black = (0, 0) if black is None else black
             found = black[0], white[1]
@@ -225,10 +232,12 @@ def _declared_of_integers(page: Any) -> tuple[float, float] | None:
     return None
 
 
-def _number(values: list[Any]) -> tuple[float, float] | None:
-    """The least and the largest; None where they are no numbers."""
+def _extremes(page: Any, tag: int, num_colours: int) -> tuple[float, float] | None:
+    """The least and the largest value of a tag among the colours; None where they are no numbers."""
+    value = page.tags.valueof(tag, default=None)  # tifffile gives bytes for those of type BYTE
+    values = np.atleast_1d(list(value) if isinstance(value, bytes) else value)
     try:
-        numbers = [float(value) for value in values]
+        numbers = [float(number) for number in values[:num_colours]]
     except (TypeError, ValueError):
         return None
     return (min(numbers), max(numbers)) if numbers and np.isfinite(numbers).all() else None
@@ -303,10 +312,9 @@ def _lab_to_srgb(stored: NDArray[Any], *, signed: bool) -> NDArray[np.uint16]:
     return rgb
 
 
-def _full_size(page: Any) -> bool:
-    """A directory may hold no picture at all, but a C2PA manifest."""
-    holds_a_picture = page.imagewidth > 0 and page.imagelength > 0
-    return holds_a_picture and not int(page.tags.valueof(254, default=0)) & _REDUCED_IMAGE
+def _kind(page: Any) -> int:
+    """NewSubfileType."""
+    return int(page.tags.valueof(254, default=0))
 
 
 def _bits(page: Any) -> int:
@@ -317,7 +325,7 @@ def _bits(page: Any) -> int:
 
 def _mode(page: Any) -> str:
     bits = _bits(page)
-    if page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK) and bits == 1:
+    if page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK, _MASK) and bits == 1:
         return "1"
     name = _MODES.get(page.photometric, "L") + (
         "A" if page.samplesperpixel > _COLOURS[page.photometric] else ""

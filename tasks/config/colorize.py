@@ -75,7 +75,7 @@ class ColorizeConfig:
     toning: Annotated[str, one_of(*TONINGS)] = "neutral"
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
-    """What is coloured instead of skipped: ALREADY_COLOR, BILEVEL, ANIMATED."""
+    """What is coloured instead of skipped or copied: ALREADY_COLOR, BILEVEL, MASK, ANIMATED."""
     range: Annotated[str, one_of(*RANGES)] = "declared"
     """Which samples are black and white: declared as the file says, else by their bits; auto stretches
     those that all lie under 1/8 of it and of which it says nothing."""

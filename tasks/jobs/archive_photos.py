@@ -30,6 +30,8 @@ class Opened:
     pages: Iterator[Photo]
     """All pages, the first included."""
     first: Photo
+    content: bytes = b""
+    """The file, where it has several pages: those that are not coloured are copied."""
 
     @property
     def alone(self) -> bool:
@@ -60,19 +62,22 @@ def open_ahead(
                 upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
 
 
-def check_wanted(photo: Photo, accept: Sequence[str]) -> None:
-    """Raise PhotoError ANIMATED, BILEVEL or ALREADY_COLOR for what is not to be coloured.
+def unwanted(photo: Photo, accept: Sequence[str]) -> PhotoError | None:
+    """Why a page is not to be coloured: ANIMATED, MASK, BILEVEL or ALREADY_COLOR.
 
     accept: of these codes those that are coloured all the same.
     """
     if photo.header.animated and "ANIMATED" not in accept:
-        raise PhotoError("ANIMATED", "expected one frame, got several")
+        return PhotoError("ANIMATED", "expected one frame, got several")
+    if photo.header.mask and "MASK" not in accept:
+        return PhotoError("MASK", "expected a picture, got a mask or an infrared scan")
     if photo.header.bits == 1 and "BILEVEL" not in accept:
-        raise PhotoError("BILEVEL", "expected grays, got black and white only")
+        return PhotoError("BILEVEL", "expected grays, got black and white only")
     if photo.pixels.ndim == 2 or "ALREADY_COLOR" in accept:
-        return
+        return None
     if tone_of(rgb_to_lab(thumbnail(photo.pixels, _LOOK_SIDE))) == COLOUR:
-        raise PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
+        return PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
+    return None
 
 
 def reading(item: PhotoItem) -> dict[str, bool]:
@@ -81,7 +86,15 @@ def reading(item: PhotoItem) -> dict[str, bool]:
 
 
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
-    content = read_unchanged(item, row)
+    """Raises PhotoError, of several pages also where none is to be coloured."""
+    content, accept = read_unchanged(item, row), item.config["accept"]
     pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
     first = next(pages)
-    return Opened(row, chain([first], pages), first)
+    if first.header.num_pages == 1:
+        return Opened(row, chain([first], pages), first)
+    if error := unwanted(first, accept):
+        if all(unwanted(page, accept) for page in pages):
+            raise error
+        pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
+        first = next(pages)
+    return Opened(row, chain([first], pages), first, content)
