@@ -90,7 +90,8 @@ REASONS = {
         Reason(
             "TRUNCATED",
             "The file ends before its picture does.",
-            "Copy it again from where it came; scan it again if that copy is short too.",
+            "Copy it again from where it came; scan it again if that copy is short too. `--salvage` "
+            "colours the pages of a TIFF that can be read.",
         ),
         Reason(
             "DAMAGED", "The decoder refused the content.", "Open and save it again in an editor."
@@ -180,8 +181,9 @@ REASONS = {
         ),
         Reason(
             "TOO_LARGE",
-            "The photo has more pixels than the limit.",
-            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows.",
+            "The photo has more pixels, or pages, than the limit.",
+            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows; split what has "
+            "too many pages, e.g. with `tiffsplit`.",
         ),
         Reason(
             "MULTI_PAGE",
@@ -214,6 +216,13 @@ REASONS = {
             "BILEVEL",
             "The picture has one bit a pixel: black and white without grays.",
             "Nothing to do; or `--accept BILEVEL` to colour it all the same.",
+            policy=True,
+            acceptable=True,
+        ),
+        Reason(
+            "MASK",
+            "The TIFF holds only a mask or an infrared scan (NewSubfileType, bit 2), no picture.",
+            "Nothing to do; or `--accept MASK` to colour such pages all the same.",
             policy=True,
             acceptable=True,
         ),

@@ -55,11 +55,12 @@ _FORMATS = (
         name="TIFF",
         suffixes=(".tif", ".tiff", ".btf"),
         signatures=(b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
-        reads="1 to 16 bit gray, either polarity, RGB, palette, CMYK, YCbCr, Lab, alpha; float and "
-        "32 bit with a declared range; strips, tiles, planes, BigTIFF, all pages; none, PackBits, "
+        reads="1 to 16 bit gray, either polarity, RGB, palette, CMYK, YCbCr, Lab, alpha; 8 to "
+        "16 bit with or without a declared range, float and 32 bit with one; strips, tiles, planes, BigTIFF, all pages but thumbnails; none, PackBits, "
         "LZW, Deflate, JPEG, fax, ZSTD, LERC, LZMA, JPEG 2000, JPEG XL",
         output="TIFF",
-        writes="8 or 16 bit as the original (over 16: 16), Deflate; every page in its order; "
+        writes="8 or 16 bit as the original (over 16: 16), Deflate; every page in its order, "
+        "those that are bilevel, colour, mask or infrared as they are; "
         "BigTIFF over 4 GB",
     ),
     Format(

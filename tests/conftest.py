@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from prefect_server import prefect_server
 
@@ -31,6 +34,16 @@ def draw_photo(seed: int, width: int = 96, height: int = 80) -> np.ndarray:
     side = (x * np.cos(seed) + y * np.sin(seed) > 0.4)[..., None]
     shade = 20 * np.sin(12 * x + seed)[..., None]
     return np.clip(np.where(side, colour[0], colour[1]) + shade, 0, 255).astype(np.uint8)
+
+
+def with_masks(tiff: bytes) -> bytes:
+    """Its pages of NewSubfileType 2 as 4, which tifffile writes for pages of one bit only."""
+    edited, file = bytearray(tiff), tifffile.TiffFile(io.BytesIO(tiff))
+    for page in file.pages:
+        if page.tags.valueof(254) == 2:
+            place = page.tags[254].valueoffset
+            edited[place : place + 4] = struct.pack(f"{file.byteorder}I", 4)
+    return bytes(edited)
 
 
 @pytest.fixture

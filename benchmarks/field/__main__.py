@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 import archives  # noqa: E402
 import descriptions  # noqa: E402
 import leftovers  # noqa: E402
+import samples  # noqa: E402
 import surroundings  # noqa: E402
 import workspaces  # noqa: E402
 from case import Case, Clause, Verdict, judge  # noqa: E402
@@ -39,8 +40,8 @@ CASES = (
     Case(number=2, name="system-folders", check=leftovers.check_system_folders),
     Case(number=3, name="motion-photo", check=descriptions.check_motion_photos),
     Case(number=4, name="zip-names", check=leftovers.check_zip_names),
-    Case(number=5, name="declared-range", reason=_LATER),
-    Case(number=6, name="mixed-pages", reason=_LATER),
+    Case(number=5, name="declared-range", check=samples.check_ranges),
+    Case(number=6, name="mixed-pages", check=samples.check_pages),
     Case(number=7, name="captions", check=descriptions.check_captions),
     Case(number=8, name="face-regions", check=descriptions.check_regions),
     Case(number=9, name="jpeg-kinds", reason=_LATER),

@@ -58,7 +58,17 @@ def colorize(
     ] = None,
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="Colour ALREADY_COLOR, BILEVEL or ANIMATED too; repeatable."),
+        typer.Option(help="Colour ALREADY_COLOR, BILEVEL, MASK or ANIMATED too; repeatable."),
+    ] = None,
+    sample_range: Annotated[
+        str | None,
+        typer.Option(
+            "--range", help="Of samples: declared; auto stretches those that use 1/8 of it."
+        ),
+    ] = None,
+    salvage: Annotated[
+        bool | None,
+        typer.Option("--salvage/--no-salvage", help="Colour what pages a cut TIFF still has."),
     ] = None,
     format_name: Annotated[
         str | None, typer.Option("--format", help="jpeg, png, tiff or webp; else as the original.")
@@ -110,6 +120,8 @@ def colorize(
                 "merge": merge,
                 "toning": toning,
                 "accept": accept,
+                "range": sample_range,
+                "salvage": salvage,
                 "format": format_name,
                 "label": label,
                 "sidecar": sidecar,

@@ -2,7 +2,7 @@
 
 Reading is bounded, for the files are not ours: it never goes past the end, follows no loop, and
 stops after a number of entries that no honest photo has. What does not parse raises PhotoError
-DAMAGED. Standards: TIFF 6.0 with Adobe's BigTIFF; CIPA DC-008 (EXIF, a TIFF without pixels).
+DAMAGED, what lies past the end TRUNCATED. Standards: TIFF 6.0 with Adobe's BigTIFF; CIPA DC-008 (EXIF, a TIFF without pixels).
 """
 
 from __future__ import annotations
@@ -126,23 +126,32 @@ class TiffReader:
             raise PhotoError("DAMAGED", f"expected a TIFF's header, got {self._read(0, 4).hex()}")
         self.layout = Layout(order, big=version == 43)
 
-    def pages(self, *, strict: bool = True) -> Iterator[int]:
-        """The offsets of the chained directories. Raises PhotoError on a loop, or past the end.
+    def pages(self) -> Iterator[int]:
+        """The offsets of the chained directories.
 
-        strict: else the chain ends, as other readers take it, where it leaves the file, and at a
-        directory of more entries than can be.
+        Raises PhotoError: DAMAGED on a loop, TRUNCATED where the chain leaves the file, TOO_LARGE.
         """
         place, seen = self.layout.first, set[int]()
-        while (strict or self._holds(place, self.layout.pointer)) and (
-            offset := self.pointer(place)
-        ):
-            if offset in seen or len(seen) >= _MOST_PAGES:
+        while offset := self.pointer(place):
+            if offset in seen:
                 raise PhotoError("DAMAGED", "expected a chain of pages with an end, got a loop")
+            if len(seen) >= _MOST_PAGES:
+                raise PhotoError("TOO_LARGE", f"expected at most {_MOST_PAGES} pages, got more")
             seen.add(offset)
             yield offset
-            if not strict and not self._can_be(offset):
-                return
             place = self.end(offset)
+
+    def check_whole(self, offset: int, needed: Container[int]) -> None:
+        """Raise PhotoError TRUNCATED where a directory, or a value of the tags in `needed`, leaves the
+        file; DAMAGED where it has no entries, or more than can be.
+        """
+        start, num_entries = offset + self.layout.count.size, self._count(offset)
+        if not num_entries:
+            raise PhotoError("DAMAGED", f"expected entries in the directory at {offset}, got none")
+        self._check_inside(start, num_entries * self.layout.entry.size)
+        for tag, entry in self.entries(offset).items():
+            if tag in needed:
+                self._check_inside(self.place(entry), _SIZES.get(entry.type, 0) * entry.count)
 
     def pointer(self, place: int) -> int:
         """The offset that stands at a place of the file."""
@@ -180,7 +189,7 @@ class TiffReader:
         return entries
 
     def value(self, entry: Entry) -> Value:
-        """The value of an entry. Raises PhotoError for an unknown type, or one past the end."""
+        """The value of an entry. Raises PhotoError: DAMAGED of an unknown type, TRUNCATED past the end."""
         size = _SIZES.get(entry.type, 0) * entry.count
         if not size:
             raise PhotoError("DAMAGED", f"expected a value, got type {entry.type} × {entry.count}")
@@ -228,15 +237,14 @@ class TiffReader:
             raise PhotoError("DAMAGED", f"expected at most {_MOST_ENTRIES} entries, got {count}")
         return count
 
-    def _can_be(self, offset: int) -> bool:
-        return self._holds(offset, self.layout.count) and self._told(offset) <= _MOST_ENTRIES
-
-    def _holds(self, place: int, form: struct.Struct) -> bool:
-        return place + form.size <= self._size
+    def _check_inside(self, place: int, size: int) -> None:
+        if place + size > self._size:
+            raise PhotoError(
+                "TRUNCATED", f"expected {size} bytes at {place}, but the file ends at {self._size}"
+            )
 
     def _read(self, place: int, size: int) -> bytes:
-        if place + size > self._size:
-            raise PhotoError("DAMAGED", f"expected {size} bytes at {place}, got the end")
+        self._check_inside(place, size)
         self._budget.spend(size)
         self._file.seek(place)
         return self._file.read(size)

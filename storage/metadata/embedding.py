@@ -35,6 +35,7 @@ from storage.containers.segments import (
     riff_chunk,
     riff_chunks,
 )
+from storage.containers.tiff_copying import TiffPage, copy_page
 from storage.containers.tiff_directories import (
     BYTE,
     UNDEFINED,
@@ -93,25 +94,29 @@ def _has_photo(exif: bytes) -> bool:
     return bool(parsed and parsed.photo)
 
 
-def embed_tiff(file: BinaryIO, pages: Sequence[Metadata]) -> None:
+def embed_tiff(file: BinaryIO, pages: Sequence[Metadata | TiffPage]) -> None:
     """Put metadata into the pages of a written TIFF or BigTIFF, in place, at its end.
 
     file: open for reading and writing, seekable. pages: by the chain of directories; the rest stay
     as they are. Each page gets a new directory with its old entries and the tags of IPTC (33723),
     XMP (700), Exif, GPS and the descriptive ones of TIFF 6.0; the file is whole after each page.
+    A `TiffPage` is put in between, copied from a TIFF of the same byte order.
     Raises PhotoError DAMAGED where the file is no TIFF, UsageError for more metadata than pages,
-    ValueError where a classic TIFF would pass 4 GiB.
+    ValueError where a classic TIFF would pass 4 GiB, and as `copy_page` does.
     """
     reader = TiffReader(file)
     offsets = list(reader.pages())
-    if len(pages) > len(offsets):
-        raise UsageError(f"expected metadata of at most {len(offsets)} pages, got {len(pages)}")
+    num_own = sum(isinstance(page, Metadata) for page in pages)
+    if num_own > len(offsets):
+        raise UsageError(f"expected metadata of at most {len(offsets)} pages, got {num_own}")
     writer, place = TiffWriter(file, reader.layout), reader.layout.first
-    for offset, metadata in zip(offsets, pages, strict=False):
-        entries: dict[int, Entry | Value] = {**reader.entries(offset)}
-        entries |= _tiff_entries(writer, metadata)
-        following = reader.pointer(reader.end(offset))
-        new = writer.directory(entries, following=following)
+    for page in pages:
+        entries: dict[int, Entry | Value]
+        if isinstance(page, TiffPage):
+            entries = {**copy_page(page, writer)}
+        else:
+            entries = {**reader.entries(offsets.pop(0)), **_tiff_entries(writer, page)}
+        new = writer.directory(entries, following=offsets[0] if offsets else 0)
         writer.pointer(place, new)
         place = reader.layout.end(new, len(entries))
     file.flush()

@@ -39,6 +39,16 @@ class Header:
     """Whether it has further frames, which are not read."""
     largest_page: int = 0
     """Pixels of the largest page."""
+    page: int = 0
+    """Among all pages of the file, from 0, reduced ones too."""
+    mask: bool = False
+    """Whether the page is a mask or an infrared scan (TIFF's NewSubfileType, bit 2), no picture."""
+    thumbnails: tuple[int, ...] = ()
+    """Numbers from 1 of the file's reduced pages, which are not read."""
+    byteorder: str = "<"
+    """Of a TIFF of several pages, as struct's: pages that are copied need it."""
+    cut: str = ""
+    """What says that pages are missing, of a file that ends before they do; empty where none is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,6 +61,12 @@ class Samples:
     """uint8 or uint16, (H, W), or None."""
     associated: bool = False
     """Whether the colours are multiplied by alpha already."""
+    ranged: bool = False
+    """Whether the file says which samples are black and white, by more than their number of bits."""
+    inverted: bool = False
+    """Whether the file stores the complements of these colours."""
+    note: str = ""
+    """What people should know of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +75,6 @@ class Page:
 
     header: Header
     pixels: Callable[[], Samples]
-    index: int = 0
-    """Among all pages of the file, reduced ones too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

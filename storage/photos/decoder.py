@@ -53,18 +53,31 @@ class Decoder:
         self._lock = threading.Lock()
         self._opened = self._held = 0
 
-    def inspect(self, content: bytes, *, max_megapixels: float = 500.0) -> Header:
+    def inspect(
+        self, content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False
+    ) -> Header:
         """`storage.photos.photo.inspect`. Raises PhotoError, TOO_SLOW, OUT_OF_MEMORY and CRASHED too."""
         with self._lock:
-            return self._open(content, max_megapixels)
+            return self._open(
+                content, max_megapixels=max_megapixels, salvage=salvage, stretch=False
+            )
 
-    def pages(self, content: bytes, *, max_megapixels: float = 500.0) -> Iterator[Photo]:
+    def pages(
+        self,
+        content: bytes,
+        *,
+        max_megapixels: float = 500.0,
+        salvage: bool = False,
+        stretch: bool = False,
+    ) -> Iterator[Photo]:
         """`storage.photos.photo.decode_pages`, one page at a time.
 
         Another call ends the pages of this one: ValueError. Raises PhotoError as `inspect` does.
         """
         with self._lock:
-            header = self._open(content, max_megapixels)
+            header = self._open(
+                content, max_megapixels=max_megapixels, salvage=salvage, stretch=stretch
+            )
             number = self._opened
         seconds = SECONDS + SECONDS_A_MEGAPIXEL * header.largest_page / 1e6
         for _ in range(header.num_pages):
@@ -79,11 +92,11 @@ class Decoder:
         with self._lock:
             self._stop()
 
-    def _open(self, content: bytes, max_megapixels: float) -> Header:
+    def _open(self, content: bytes, *, stretch: bool, **options: float) -> Header:
         self._opened += 1
         if self._held > MOST_HELD_MB * 1e6:
             self._stop()
-        request = {"op": "open", "bytes": len(content), "max_megapixels": max_megapixels}
+        request = {"op": "open", "bytes": len(content), "options": options, "stretch": stretch}
         try:
             answer = self._ask(request, content, SECONDS)
         except PhotoError as error:
@@ -91,7 +104,7 @@ class Decoder:
                 raise
             answer = self._ask(request, content, SECONDS)  # it may have died idle, of another photo
         with self._trusting_nothing():
-            return Header(**answer["header"])
+            return _header(answer["header"])
 
     def _ask(self, request: dict[str, Any], content: bytes, seconds: float) -> dict[str, Any]:
         pipes = self._pipes or self._start()
@@ -121,7 +134,7 @@ class Decoder:
             metadata["lost"] = tuple(metadata["lost"])
             metadata["dpi"] = tuple(metadata["dpi"]) if metadata["dpi"] else None
             return Photo(
-                header=Header(**facts.pop("header")),
+                header=_header(facts.pop("header")),
                 metadata=Metadata(**metadata),
                 pixels=arrays["pixels"],
                 alpha=arrays.get("alpha"),
@@ -179,6 +192,10 @@ class Decoder:
             self._process.communicate()
         self._process = self._pipes = None
         self._held = 0
+
+
+def _header(facts: dict[str, Any]) -> Header:
+    return Header(**facts | {"thumbnails": tuple(facts["thumbnails"])})
 
 
 @cache

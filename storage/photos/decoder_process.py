@@ -47,8 +47,8 @@ def main() -> None:
                 content = sys.stdin.buffer.read(request["bytes"])
                 pages, header = iter(()), None
                 _limit(idle + len(content), header)
-                header = inspect(content, max_megapixels=request["max_megapixels"])
-                pages = decode_pages(content, max_megapixels=request["max_megapixels"])
+                header = inspect(content, **request["options"])
+                pages = decode_pages(content, **request["options"], stretch=request["stretch"])
                 _answer(answers, {"header": asdict(header), "held": _data_bytes() - idle})
             else:
                 _limit(idle + len(content), header)
@@ -82,6 +82,7 @@ def _answer_photo(answers: BinaryIO, photo: Photo, idle: int) -> None:
         "associated": photo.associated,
         "quality": photo.quality,
         "lossless": photo.lossless,
+        "note": photo.note,
     }
     forms = {name: {"shape": a.shape, "dtype": a.dtype.name} for name, a in arrays.items()}
     _answer(answers, {"photo": facts, "arrays": forms, "held": _data_bytes() - idle})

@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import ImageCms
 
+from storage.containers.tiff_copying import TiffPage
 from storage.errors import PhotoError
 from storage.formats import FORMATS
 from storage.metadata.embedding import embed, embed_tiff
@@ -84,16 +85,18 @@ def check_encodable(photo: Photo, format_name: str) -> None:
         raise PhotoError("UNSUPPORTED_MODE", f"expected no alpha for {format_name}, got one")
 
 
-def encode(file: BinaryIO, pages: Iterable[ColoredPage], format_name: str) -> None:
+def encode(file: BinaryIO, pages: Iterable[ColoredPage | TiffPage], format_name: str) -> None:
     """Write pages to a file that is open for reading and writing.
 
-    A TIFF is written strip by strip; other formats hold one page, which is put together first.
+    A TIFF is written strip by strip, and gets copies of pages that are not coloured; other formats
+    hold one page, which is put together first. Raises PhotoError as `copy_page` does.
     """
     codec = CODECS[format_name]
     if codec.writes_pages:
         _write_tiff(file, pages)
         return
     (page,) = pages
+    assert isinstance(page, ColoredPage)
     rgb = _with_alpha(_straight(np.concatenate(list(page.strips)), page), page)
     photo, dpi = page.photo, page.metadata.dpi
     encoded = codec.encode(rgb, Like(quality=photo.quality, lossless=photo.lossless, dpi=dpi))
@@ -139,12 +142,19 @@ def _other_depth(alpha: NDArray[Any], dtype: Any) -> NDArray[Any]:
     return np.rint(alpha * share).astype(dtype)
 
 
-def _write_tiff(file: BinaryIO, pages: Iterable[ColoredPage]) -> None:
-    written: list[Metadata] = []
+def _write_tiff(file: BinaryIO, pages: Iterable[ColoredPage | TiffPage]) -> None:
+    written: list[Metadata | TiffPage] = []
     writer: tifffile.TiffWriter | None = None
     for page in pages:
+        if isinstance(page, TiffPage):
+            written.append(page)
+            continue
         if writer is None:
-            writer = tifffile.TiffWriter(file, bigtiff=_num_bytes(page) > _CLASSIC_TIFF)
+            writer = tifffile.TiffWriter(
+                file,
+                bigtiff=_num_bytes(page) > _CLASSIC_TIFF,
+                byteorder=page.photo.header.byteorder,
+            )
         _write_tiff_page(writer, page)
         written.append(page.metadata)
     if writer is None:
@@ -154,9 +164,10 @@ def _write_tiff(file: BinaryIO, pages: Iterable[ColoredPage]) -> None:
 
 
 def _num_bytes(page: ColoredPage) -> int:
-    """Of the whole file before compression, taking all pages to be as large as this one."""
+    """Of the whole file before compression, taking all pages to be as large as the largest one."""
     height, width = page.shape
-    return page.photo.header.num_pages * height * width * 4 * np.dtype(page.photo.dtype).itemsize
+    header, itemsize = page.photo.header, np.dtype(page.photo.dtype).itemsize
+    return header.num_pages * max(height * width, header.largest_page) * 4 * itemsize
 
 
 def _write_tiff_page(writer: tifffile.TiffWriter, page: ColoredPage) -> None:
@@ -190,4 +201,6 @@ def _tiff_strips(first: Pixels, others: Iterator[Pixels], page: ColoredPage) -> 
         samples = np.ascontiguousarray(_with_alpha(strip, page, top))
         top += len(strip)
         differences: Any = np.ascontiguousarray(imagecodecs.delta_encode(samples, axis=-2))
-        yield bytes(imagecodecs.deflate_encode(differences, level=6))
+        stored = differences.dtype.newbyteorder(page.photo.header.byteorder)
+        packed = differences.astype(stored, copy=False).view(np.uint8)
+        yield bytes(imagecodecs.deflate_encode(packed, level=6))

@@ -24,6 +24,7 @@ from storage.metadata.extraction import Metadata, read_metadata
 from storage.photos.codec import SWAPS_SIDES, Codec, Header, Page
 from storage.photos.codecs import CODECS
 from storage.photos.profiles import Pixels, to_srgb, why_ignored
+from storage.photos.ranges import checked
 
 _MOST_SIDE = 200_000
 
@@ -50,6 +51,8 @@ class Photo:
     """Of a JPEG, 1..100; else 0."""
     lossless: bool = True
     """Whether its own encoding is without loss; decides for WebP."""
+    note: str = ""
+    """What people should know of it."""
     metadata: Metadata = field(default_factory=Metadata)
 
     @property
@@ -58,13 +61,13 @@ class Photo:
         return np.uint16 if self.header.bits > 8 else np.uint8
 
 
-def inspect(content: bytes, *, max_megapixels: float = 500.0) -> Header:
+def inspect(content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False) -> Header:
     """Read the header and check that the file is whole, without decoding its pixels.
 
-    Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
+    salvage: a file that is cut will do, if pages of it can be read. Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
     TOO_LARGE, TOO_SLOW, UNSUPPORTED_MODE, RANGE.
     """
-    _, pages = _opened(content)
+    _, pages = _opened(content, salvage)
     _check_size(pages[0].header, max_megapixels, len(content))
     return pages[0].header
 
@@ -74,30 +77,49 @@ def decode(content: bytes, *, max_megapixels: float = 500.0) -> Photo:
     return next(decode_pages(content, max_megapixels=max_megapixels))
 
 
-def decode_pages(content: bytes, *, max_megapixels: float = 500.0) -> Iterator[Photo]:
-    """Every page at full size and depth, one at a time. Raises PhotoError as `inspect` does."""
-    codec, pages = _opened(content)
+def decode_pages(
+    content: bytes,
+    *,
+    max_megapixels: float = 500.0,
+    salvage: bool = False,
+    stretch: bool = False,
+) -> Iterator[Photo]:
+    """Every page at full size and depth, one at a time. Options and errors as of `inspect`.
+
+    stretch: bring samples that use a small part of their range to all of it.
+    """
+    codec, pages = _opened(content, salvage)
     for page in pages:
         _check_size(page.header, max_megapixels, len(content))
         with decoder_errors():
-            photo = _decode_page(codec, page, content)
+            photo = _decode_page(codec, page, content, stretch)
         yield photo
 
 
-def _opened(content: bytes) -> tuple[Codec, list[Page]]:
-    """The pages of a whole file, none decoded."""
+def _opened(content: bytes, salvage: bool) -> tuple[Codec, list[Page]]:
+    """The pages of a whole file, none decoded. salvage: else one that is cut raises TRUNCATED."""
     name = sniff(content)
     require_codec(name)
     codec = CODECS[name]
     codec.check_whole(content)
     with decoder_errors():
-        return codec, codec.pages(content)
+        pages = codec.pages(content)
+    if (cut := pages[0].header.cut) and not salvage:
+        readable = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
+        raise PhotoError(
+            "TRUNCATED", f"{cut}; {readable} can be read: --salvage colours only these"
+        )
+    return codec, pages
 
 
-def _decode_page(codec: Codec, page: Page, content: bytes) -> Photo:
+def _decode_page(codec: Codec, page: Page, content: bytes, stretch: bool) -> Photo:
     samples, orientation = page.pixels(), page.header.orientation
     colours, alpha = samples.colours, samples.alpha
-    metadata = read_metadata(codec.name, content, page.index)
+    notes = [samples.note]
+    if not (samples.ranged or samples.associated) and _has_plain_range(page.header):
+        colours, narrow = checked(colours, inverted=samples.inverted, stretch=stretch)
+        notes.append(narrow)
+    metadata = read_metadata(codec.name, content, page.header.page)
     pixels = to_srgb(colours, metadata.profile, metadata.gamma)
     if why := why_ignored(metadata.profile, 1 if colours.ndim == 2 else colours.shape[2]):
         metadata = replace(metadata, lost=(*metadata.lost, f"ICC profile: {why}"))
@@ -108,8 +130,14 @@ def _decode_page(codec: Codec, page: Page, content: bytes) -> Photo:
         associated=samples.associated,
         quality=codec.quality(content),
         lossless=codec.lossless(content),
+        note="; ".join(filter(None, notes)),
         metadata=metadata,
     )
+
+
+def _has_plain_range(header: Header) -> bool:
+    """Whether 0 is black and the largest code value white."""
+    return header.bits > 1 and not header.mode.startswith(("P", "CMYK", "LAB"))
 
 
 def _check_size(header: Header, max_megapixels: float, num_bytes: int) -> None:

@@ -15,12 +15,14 @@ from PIL import Image
 from storage.containers.tiff_directories import TiffReader
 from storage.errors import PhotoError
 from storage.photos.codec import Codec, Header, Page, Samples, shown
+from storage.photos.ranges import by_declared
 
-_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _MASK, _CMYK, _YCBCR, _CIELAB, _ICCLAB = (
     0,
     1,
     2,
     3,
+    4,
     5,
     6,
     8,
@@ -31,6 +33,7 @@ _COLOURS = {
     _MIN_IS_BLACK: 1,
     _RGB: 3,
     _PALETTE: 1,
+    _MASK: 1,
     _CMYK: 4,
     _YCBCR: 3,
     _CIELAB: 3,
@@ -40,7 +43,12 @@ _COLOURS = {
 _MODES = {_RGB: "RGB", _PALETTE: "P", _CMYK: "CMYK", _YCBCR: "RGB", _CIELAB: "LAB", _ICCLAB: "LAB"}
 _JPEG_COMPRESSIONS = {6, 7, 34892, 33007}
 _OLD_JPEG = 6
-_REDUCED_IMAGE = 1
+_REDUCED_IMAGE, _TRANSPARENCY_MASK = 1, 4
+"""Bits of NewSubfileType; SilverFast's infrared pages have the second too."""
+_PIXEL_TAGS = frozenset(
+    (258, 273, 279, 280, 281, 320, 324, 325, 338, 339, 340, 341, 347, 513, 519, 520, 521)
+)
+"""Without which a page's pixels are not what they were; the others say something beside them."""
 _UNSPECIFIED, _ASSOCIATED = 0, 1
 """TIFF 6.0, ExtraSamples."""
 
@@ -54,37 +62,49 @@ class Tiff(Codec):
     def pages(self, content: bytes) -> list[Page]:
         """The full-size pages in their order; thumbnails are left out.
 
-        Raises PhotoError: TRUNCATED, UNSUPPORTED_MODE, RANGE, DAMAGED.
+        Of a file that is cut those that are whole, and the header's `cut` says what is missing.
+        Raises PhotoError: TRUNCATED where none is, UNSUPPORTED_MODE, RANGE, DAMAGED, TOO_LARGE.
         """
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it logs each odd tag
-        for _ in TiffReader(io.BytesIO(content)).pages(strict=False):
-            pass  # raises on a loop, which tifffile goes round for ever
-        found: dict[int, Any] = {}
-        for i, page in enumerate(tifffile.TiffFile(io.BytesIO(content)).pages):
-            if _full_size(page):
-                _check_readable(page, len(content))
+        num_whole, cut = _whole_directories(content)
+        found, thumbnails = dict[int, Any](), list[int]()
+        directories: Any = tifffile.TiffFile(io.BytesIO(content)).pages if num_whole else ()
+        for i in range(num_whole):
+            page = directories[i]
+            if not (page.imagewidth and page.imagelength):
+                continue  # no picture at all, but a C2PA manifest
+            if _kind(page) & _REDUCED_IMAGE:
+                thumbnails.append(i + 1)
+            elif _leaves_file(page, len(content)):
+                cut = cut or f"page {i + 1} has strips that lie past the end of the file"
+            else:
+                _check_readable(page)
                 found[i] = page
         if not found:
-            raise PhotoError("DAMAGED", "expected a page of full size, got none")
-        largest = max(page.imagelength * page.imagewidth for page in found.values())
+            code, problem = ("TRUNCATED", cut) if cut else ("DAMAGED", "got none")
+            raise PhotoError(code, f"expected a page of full size, {problem}")
+        shared = {
+            "num_pages": len(found),
+            "largest_page": max(page.imagelength * page.imagewidth for page in found.values()),
+            "thumbnails": tuple(thumbnails),
+            "byteorder": ">" if len(found) > 1 and content.startswith(b"MM") else "<",
+            "cut": cut,
+        }
         return [
-            Page(
-                header=self._header(page, num_pages=len(found), largest_page=largest),
-                pixels=partial(_pixels, page, i),
-                index=i,
-            )
+            Page(header=self._header(page, page=i, **shared), pixels=partial(_pixels, page, i))
             for i, page in found.items()
         ]
 
-    def _header(self, page: Any, **facts: int) -> Header:
-        orientation = page.tags.valueof(274, default=1)
+    def _header(self, directory: Any, **facts: Any) -> Header:
+        orientation = directory.tags.valueof(274, default=1)
         return shown(
             self.name,
-            width=page.imagewidth,
-            height=page.imagelength,
+            width=directory.imagewidth,
+            height=directory.imagelength,
             orientation=orientation if orientation in range(1, 9) else 1,
-            mode=_mode(page),
-            bits=_bits(page),
+            mode=_mode(directory),
+            bits=_bits(directory),
+            mask=bool(_kind(directory) & _TRANSPARENCY_MASK),
             **facts,
         )
 
@@ -93,18 +113,28 @@ def _pixels(page: Any, index: int) -> Samples:
     """Decode one page. index: among all pages of the file."""
     if int(page.compression) == _OLD_JPEG:
         return Samples(colours=_by_libtiff(page, index))
-    samples = page.asarray()
+    samples, ranged, note = page.asarray(), True, ""
     if page.axes.startswith("S") and samples.ndim == 3:  # planes stored one after the other
         samples = np.moveaxis(samples, 0, -1)
     if samples.dtype.kind == "f" or _bits(page) > 16 or samples.dtype.kind == "i":
-        samples = _scaled_from_range(samples, page)
-    elif page.photometric not in (_PALETTE, _CIELAB, _ICCLAB):
-        samples = _scaled_from_bits(samples, _bits(page))
-    colours, alpha = _split(samples, _COLOURS[page.photometric])
+        colours, alpha = _split(_scaled_from_range(samples, page), page)
+    elif page.photometric in (_PALETTE, _CIELAB, _ICCLAB):
+        colours, alpha = _split(samples, page)
+    else:
+        colours, alpha = _split(samples, page)
+        colours, ranged, note = _scaled(colours, page)
+        alpha = None if alpha is None else _scaled_from_bits(alpha, _bits(page))
     kind = int(page.extrasamples[0]) if page.extrasamples else _UNSPECIFIED
     if kind == _UNSPECIFIED:
         alpha = None  # it may be anything: taken for alpha, it would hide the photo
-    return Samples(colours=_plain(colours, page), alpha=alpha, associated=kind == _ASSOCIATED)
+    return Samples(
+        colours=_plain(colours, page),
+        alpha=alpha,
+        associated=kind == _ASSOCIATED,
+        ranged=ranged,
+        inverted=page.photometric == _MIN_IS_WHITE,
+        note=note,
+    )
 
 
 def _by_libtiff(page: Any, index: int) -> Any:
@@ -116,11 +146,30 @@ def _by_libtiff(page: Any, index: int) -> Any:
         return np.asarray(image if image.mode in ("L", "CMYK") else image.convert("RGB"))
 
 
-def _check_readable(page: Any, num_bytes: int) -> None:
+def _whole_directories(content: bytes) -> tuple[int, str]:
+    """How many directories are whole, and what is wrong with the next one; empty where none follows.
+
+    Raises PhotoError for what cannot come of a cut: a loop, which tifffile goes round for ever.
+    """
+    num_whole, reader = 0, TiffReader(io.BytesIO(content))
+    try:
+        for offset in reader.pages():
+            reader.check_whole(offset, _PIXEL_TAGS)
+            num_whole += 1
+    except PhotoError as error:
+        if error.code != "TRUNCATED":
+            raise
+        return num_whole, f"the directory of page {num_whole + 1} is cut: {error.detail}"
+    return num_whole, ""
+
+
+def _leaves_file(page: Any, num_bytes: int) -> bool:
     """num_bytes: of the file."""
     spans = zip(page.dataoffsets, page.databytecounts, strict=True)
-    if any(offset + count > num_bytes for offset, count in spans):
-        raise PhotoError("TRUNCATED", "expected all strips inside the file; some lie past its end")
+    return any(offset + count > num_bytes for offset, count in spans)
+
+
+def _check_readable(page: Any) -> None:
     colours = _COLOURS.get(page.photometric)
     spare = page.samplesperpixel - (colours or 0)
     kind = page.dtype.kind if page.dtype is not None else "?"
@@ -155,6 +204,45 @@ def _declared_range(page: Any) -> tuple[float, float] | None:
     return (black, white) if np.isfinite([black, white]).all() and black < white else None
 
 
+def _scaled(colours: NDArray[Any], page: Any) -> tuple[Any, bool, str]:
+    """Unsigned samples of 1..16 bits as whole uint8 or uint16, whether by a declared range, a note."""
+    bits = _bits(page)
+    declared = _declared_of_integers(page) if bits >= 8 and page.photometric != _YCBCR else None
+    scaled = by_declared(colours, bits, declared) if declared else None
+    if declared is None or scaled is not None:
+        found = _scaled_from_bits(colours, bits) if scaled is None else scaled
+        return found, scaled is not None, ""
+    note = f"range: 0..{declared[1]:g} is declared, but many samples lie above: read by their bits"
+    return _scaled_from_bits(colours, bits), False, note
+
+
+def _declared_of_integers(page: Any) -> tuple[float, float] | None:
+    """Which samples are black and white; None for the whole range, or where nothing sensible is said.
+
+    MinSampleValue and MaxSampleValue (TIFF 6.0, section 8) are statistics, and count only where white
+    lies in the lower half: no scan that uses its bits is that dark.
+    """
+    top, num_colours = float((1 << _bits(page)) - 1), _COLOURS[page.photometric]
+    for low, high, most in ((340, 341, top), (280, 281, top / 2)):
+        black, white = (_extremes(page, tag, num_colours) for tag in (low, high))
+        if white is not None:
+            black = (0, 0) if black is None else black
+            found = black[0], white[1]
+            return found if 0 <= found[0] < found[1] <= most and found != (0, top) else None
+    return None
+
+
+def _extremes(page: Any, tag: int, num_colours: int) -> tuple[float, float] | None:
+    """The least and the largest value of a tag among the colours; None where they are no numbers."""
+    value = page.tags.valueof(tag, default=None)  # tifffile gives bytes for those of type BYTE
+    values = np.atleast_1d(list(value) if isinstance(value, bytes) else value)
+    try:
+        numbers = [float(number) for number in values[:num_colours]]
+    except (TypeError, ValueError):
+        return None
+    return (min(numbers), max(numbers)) if numbers and np.isfinite(numbers).all() else None
+
+
 def _scaled_from_range(samples: NDArray[Any], page: Any) -> NDArray[np.uint16]:
     declared = _declared_range(page)
     if declared is None:  # the page was found with one: the tags do not say the same twice
@@ -178,7 +266,9 @@ def _scaled_from_bits(samples: NDArray[Any], bits: int) -> Any:
     return table[np.minimum(samples, top)]
 
 
-def _split(samples: NDArray[Any], num_colours: int) -> tuple[Any, Any]:
+def _split(samples: NDArray[Any], page: Any) -> tuple[Any, Any]:
+    """Colours and alpha."""
+    num_colours = _COLOURS[page.photometric]
     if samples.ndim == 2:
         return samples, None
     alpha = samples[..., num_colours] if samples.shape[2] > num_colours else None
@@ -222,10 +312,9 @@ def _lab_to_srgb(stored: NDArray[Any], *, signed: bool) -> NDArray[np.uint16]:
     return rgb
 
 
-def _full_size(page: Any) -> bool:
-    """A directory may hold no picture at all, but a C2PA manifest."""
-    holds_a_picture = page.imagewidth > 0 and page.imagelength > 0
-    return holds_a_picture and not int(page.tags.valueof(254, default=0)) & _REDUCED_IMAGE
+def _kind(page: Any) -> int:
+    """NewSubfileType."""
+    return int(page.tags.valueof(254, default=0))
 
 
 def _bits(page: Any) -> int:
@@ -236,7 +325,7 @@ def _bits(page: Any) -> int:
 
 def _mode(page: Any) -> str:
     bits = _bits(page)
-    if page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK) and bits == 1:
+    if page.photometric in (_MIN_IS_WHITE, _MIN_IS_BLACK, _MASK) and bits == 1:
         return "1"
     name = _MODES.get(page.photometric, "L") + (
         "A" if page.samplesperpixel > _COLOURS[page.photometric] else ""

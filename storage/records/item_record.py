@@ -47,6 +47,13 @@ class OutputFacts:
     """What the metadata says, by name: description, date, …"""
     lost: Sequence[str] = field(default_factory=list)
     """Metadata that could not be read or kept."""
+    notes: Sequence[str] = ()
+    """What people should know of the photo itself: pages that are missing, a range, …"""
+    pages: Sequence[Mapping[str, Any]] = ()
+    """Of those that were not coloured: `page` of the original and `output`, its number there, from 1,
+    0 where it was left out; `reason` (THUMBNAIL, or a code) and `detail`."""
+    range: str = "declared"
+    """Of its samples: `declared`, or `auto`, which stretched them where they use a small part of it."""
     max_dL: float | None = None
     """Largest |ΔL*| before encoding."""
     seconds: float | None = None
@@ -55,6 +62,11 @@ class OutputFacts:
     colourfulness: float | None = None
     uncertainty: float | None = None
     """Mean, Lab units."""
+
+    @property
+    def copied(self) -> set[int]:
+        """Numbers in the output, from 1, of the pages that are as they were."""
+        return {page["output"] for page in self.pages if page["output"]}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any], place: Path | None = None) -> Self:

@@ -28,6 +28,7 @@ from tasks.config.types import (
 )
 
 TONINGS = ("neutral", "keep")
+RANGES = ("declared", "auto")
 LABELS = ("corner", "border")
 _ACCEPTABLE = tuple(code for code, reason in REASONS.items() if reason.acceptable)
 _MERGE = MergeOptions()
@@ -74,7 +75,12 @@ class ColorizeConfig:
     toning: Annotated[str, one_of(*TONINGS)] = "neutral"
     """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
     accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
-    """What is coloured instead of skipped: ALREADY_COLOR, BILEVEL, ANIMATED."""
+    """What is coloured instead of skipped or copied: ALREADY_COLOR, BILEVEL, MASK, ANIMATED."""
+    range: Annotated[str, one_of(*RANGES)] = "declared"
+    """Which samples are black and white: declared as the file says, else by their bits; auto stretches
+    those that all lie under 1/8 of it and of which it says nothing."""
+    salvage: bool = False
+    """Whether of a TIFF that is cut the pages that can be read are coloured; else it is TRUNCATED."""
     format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True)] = ""
     """Format of all outputs: jpeg, png, tiff or webp; empty for each photo's own."""
     label: Annotated[str, one_of(*LABELS, empty=True)] = ""
@@ -120,8 +126,18 @@ class ColorizeConfig:
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""
-        names = ("toning", "accept", "format", "label", "sidecar", "uncertainty", "thumbnails")
-        return {name: getattr(self, name) for name in names} | {"signing": self.signing}
+        names = (
+            "toning",
+            "accept",
+            "range",
+            "salvage",
+            "format",
+            "label",
+            "sidecar",
+            "uncertainty",
+        )
+        of_report = {"thumbnails": self.thumbnails, "signing": self.signing}
+        return {name: getattr(self, name) for name in names} | of_report
 
     @property
     def merge_options(self) -> MergeOptions:

@@ -32,6 +32,8 @@ class Opened:
     first: Photo
     sidecar: bytes = b""
     """The XMP file beside it."""
+    content: bytes = b""
+    """The file, where it has several pages: those that are not coloured are copied."""
 
     @property
     def alone(self) -> bool:
@@ -62,25 +64,41 @@ def open_ahead(
                 upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
 
 
-def check_wanted(photo: Photo, accept: Sequence[str]) -> None:
-    """Raise PhotoError ANIMATED, BILEVEL or ALREADY_COLOR for what is not to be coloured.
+def unwanted(photo: Photo, accept: Sequence[str]) -> PhotoError | None:
+    """Why a page is not to be coloured: ANIMATED, MASK, BILEVEL or ALREADY_COLOR.
 
     accept: of these codes those that are coloured all the same.
     """
     if photo.header.animated and "ANIMATED" not in accept:
-        raise PhotoError("ANIMATED", "expected one frame, got several")
+        return PhotoError("ANIMATED", "expected one frame, got several")
+    if photo.header.mask and "MASK" not in accept:
+        return PhotoError("MASK", "expected a picture, got a mask or an infrared scan")
     if photo.header.bits == 1 and "BILEVEL" not in accept:
-        raise PhotoError("BILEVEL", "expected grays, got black and white only")
+        return PhotoError("BILEVEL", "expected grays, got black and white only")
     if photo.pixels.ndim == 2 or "ALREADY_COLOR" in accept:
-        return
+        return None
     if tone_of(rgb_to_lab(thumbnail(photo.pixels, _LOOK_SIDE))) == COLOUR:
-        raise PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
+        return PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
+    return None
+
+
+def reading(item: PhotoItem) -> dict[str, bool]:
+    """How the config wants photos to be decoded, for `Decoder.pages`."""
+    return {"salvage": item.config["salvage"], "stretch": item.config["range"] == "auto"}
 
 
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
-    content = read_unchanged(item, row)
-    pages = decoder.pages(content, max_megapixels=float("inf"))
+    """Raises PhotoError, of several pages also where none is to be coloured."""
+    content, accept = read_unchanged(item, row), item.config["accept"]
+    pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
     first = next(pages)
     beside = row.get("sidecar")
     sidecar = read_unchanged(item, beside) if beside else b""
-    return Opened(row, chain([first], pages), first, sidecar)
+    if first.header.num_pages == 1:
+        return Opened(row, chain([first], pages), first, sidecar=sidecar)
+    if error := unwanted(first, accept):
+        if all(unwanted(page, accept) for page in pages):
+            raise error
+        pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
+        first = next(pages)
+    return Opened(row, chain([first], pages), first, sidecar=sidecar, content=content)

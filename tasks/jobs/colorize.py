@@ -17,6 +17,8 @@ from colorization.colour.lab import Float, rgb_to_lab
 from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer
 from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
+from storage.containers.tiff_copying import TiffPage
+from storage.errors import PhotoError
 from storage.metadata.content_credentials import sign, signable
 from storage.metadata.derivative import (
     Metadata,
@@ -27,6 +29,7 @@ from storage.metadata.derivative import (
     xmp_sidecar,
 )
 from storage.metadata.descriptions import described
+from storage.photos.codec import Header
 from storage.photos.encoding import (
     ColoredPage,
     check_encodable,
@@ -45,7 +48,7 @@ from storage.records.ledger import write_recorded
 from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.records.outputs import output_suffix, write_output
-from tasks.jobs.archive_photos import Opened, check_wanted, open_ahead
+from tasks.jobs.archive_photos import Opened, open_ahead, unwanted
 from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged
 from tasks.jobs.ready import Written, commit_chunk, rows_left
@@ -60,10 +63,14 @@ class Seen:
     maps: list[Float] = field(default_factory=list)
     """The uncertainty of each page, where it is wanted."""
     appearance: Appearance | None = None
-    """Of the first page."""
+    """Of the first page that is coloured."""
     lightness: LightnessWatch = field(default_factory=LightnessWatch)
     lost: list[str] = field(default_factory=list)
     """Metadata that could not be read, or has no place in the output."""
+    notes: list[str] = field(default_factory=list)
+    """What else people should know."""
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    """Those that are not coloured, as of `OutputFacts`."""
     seconds: float = 0.0
     """That the networks took before the photo is written."""
 
@@ -108,23 +115,30 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
 
 def _pages(
     item: ColorizeItem, colorizer: MergedColorizer, opened: Opened, seen: Seen
-) -> Iterator[ColoredPage]:
+) -> Iterator[ColoredPage | TiffPage]:
     """Every page of a photo with what the networks say of it; strips are computed as they are read.
 
-    seen: gets what is noted. Hints are for the first page.
+    Of several pages those that are not to be coloured are copied. seen: gets what is noted. Hints are
+    for the first page.
     """
     config = item.config
     for number, photo in enumerate(opened.pages):
         name = output_format(photo.header, config["format"])
         check_encodable(photo, name)
-        check_wanted(photo, config["accept"])
         shape = (photo.header.height, photo.header.width)
         hints = _hints(opened.row, shape) if number == 0 else ()
+        if error := unwanted(photo, config["accept"]):
+            if photo.header.num_pages == 1:
+                raise error
+            seen.pages.append(_uncoloured(photo.header.page + 1, number + 1, error))
+            seen.notes += ["hints: they are for page 1, which is not coloured"] if hints else []
+            yield TiffPage(content=opened.content, number=photo.header.page)
+            continue
         found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints)
         if config["uncertainty"] and found.uncertainty is not None:
             seen.maps.append(found.uncertainty[0, 0].cpu().numpy())
         keep_toning = config["toning"] == "keep"
-        if number == 0 and config["thumbnails"]:
+        if seen.appearance is None and config["thumbnails"]:
             small = reduce_to(photo.pixels, config["thumbnails"])
             seen.appearance = appearance_of(small, found, keep_toning=keep_toning)
         strips = colour_strips(
@@ -132,6 +146,9 @@ def _pages(
         )
         strips = seen.lightness.passing(photo.pixels, strips)
         derived = _derived(item, opened, photo)
+        if photo.note:
+            place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
+            seen.notes.append(place + photo.note)
         seen.lost += [*photo.metadata.lost, *derived.lost, *cut_to_fit(name, derived)]
         yield ColoredPage(
             photo=photo,
@@ -151,7 +168,9 @@ def _hints(row: dict[str, Any], shape: tuple[int, int]) -> tuple[Hint, ...]:
     return tuple(hints)
 
 
-def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], seen: Seen) -> Written:
+def _write(
+    item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage | TiffPage], seen: Seen
+) -> Written:
     """Encode a photo and write it, with a sidecar where the format holds no metadata, and its map."""
     started = time.monotonic()
     row, header = opened.row, opened.first.header
@@ -194,11 +213,27 @@ def _write(item: ColorizeItem, opened: Opened, pages: Iterable[ColoredPage], see
         signed=signing is not None,
         said=described(opened.first.metadata),
         lost=list(dict.fromkeys(seen.lost)),
+        notes=[*_missing(header), *seen.notes],
+        pages=[*seen.pages, *map(_left_out, header.thumbnails)],
+        range=item.config["range"],
         max_dL=round(seen.lightness.most, 2),
         **_measured(seen.appearance),
         seconds=round(seen.seconds + time.monotonic() - started, 3),
     )
     return Written(files, facts, pictures)
+
+
+def _uncoloured(page: int, output: int, why: PhotoError) -> dict[str, Any]:
+    return {"page": page, "output": output, "reason": why.code, "detail": why.detail}
+
+
+def _left_out(page: int) -> dict[str, Any]:
+    detail = "a reduced picture (NewSubfileType, bit 0)"
+    return {"page": page, "output": 0, "reason": "THUMBNAIL", "detail": detail}
+
+
+def _missing(header: Header) -> list[str]:
+    return [f"TRUNCATED: {header.cut}; coloured is what can be read"] if header.cut else []
 
 
 def _measured(appearance: Appearance | None) -> dict[str, Any]:

@@ -113,10 +113,13 @@ def _see(
 
 
 def _inspect(content: bytes, config: dict[str, Any]) -> Header:
-    """The header; of an archive's photo in a process with limits, since no one chose these files."""
+    """The header; of an archive's photo in a process with limits, since no one chose these files.
+
+    Whether the whole pages of a cut file are coloured is for colorize to say.
+    """
     max_megapixels = _max_megapixels(config)
     if not config["training"]:
-        return shared_decoder().inspect(content, max_megapixels=max_megapixels)
+        return shared_decoder().inspect(content, max_megapixels=max_megapixels, salvage=True)
     header = inspect(content, max_megapixels=max_megapixels)
     if header.num_pages > 1 or header.animated:
         code, what = ("ANIMATED", "frames") if header.animated else ("MULTI_PAGE", "pages")

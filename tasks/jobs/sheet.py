@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
+from tasks.jobs.archive_photos import reading, unwanted
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem
@@ -39,9 +41,11 @@ def draw_sheet(item: SheetItem) -> ItemResult:
     rows = []
     for photo in item.photos:
         try:
-            page = next(
-                shared_decoder().pages(read_photo(item, photo), max_megapixels=float("inf"))
-            )
+            content = read_photo(item, photo)
+            pages = shared_decoder().pages(content, max_megapixels=float("inf"), **reading(item))
+            first, accept = next(pages), item.config["accept"]
+            wanted = (page for page in chain([first], pages) if not unwanted(page, accept))
+            page = next(wanted, first)
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:

@@ -166,16 +166,19 @@ class _Checker:
             content = self._source.read(facts.photo, facts.offset, facts.bytes)
         if hash_bytes(content) != facts.sha256:
             raise PhotoError("UNREADABLE", "the original is not the one that was colorized")
-        pages: Iterator[Photo] = self._own.originals.pages(content, max_megapixels=float("inf"))
-        return pages
+        decoder: Decoder = self._own.originals
+        return decoder.pages(
+            content, max_megapixels=float("inf"), salvage=True, stretch=facts.range == "auto"
+        )
 
 
 def _check_page(
     finding: _Finding, facts: OutputFacts, number: int, page: Photo, before: Photo | None
 ) -> None:
     height, width = page.pixels.shape[:2]
+    label = "" if number in facts.copied else facts.label
     if number == 1:
-        size = labelled_shape((facts.height, facts.width), facts.label)
+        size = labelled_shape((facts.height, facts.width), label)
         if (height, width) != size:
             wanted = f"{size[1]}×{size[0]}"
             finding.problems.append(f"expected {wanted} pixels, got {width}×{height}")
@@ -183,18 +186,20 @@ def _check_page(
     if before is None:
         return
     shape = (before.header.height, before.header.width)
-    if labelled_shape(shape, facts.label) != (height, width):
+    if labelled_shape(shape, label) != (height, width):
         finding.problems.append(f"page {number} is not of its original's size")
         return
-    _compare_page(finding, facts, page, before)
+    _compare_page(finding, facts, label, page, before)
 
 
-def _compare_page(finding: _Finding, facts: OutputFacts, page: Photo, before: Photo) -> None:
+def _compare_page(
+    finding: _Finding, facts: OutputFacts, label: str, page: Photo, before: Photo
+) -> None:
     change = compare_lightness(
         before.pixels,
         page.pixels,
         dtype=np.uint16 if facts.bits > 8 else np.uint8,
-        ignored=label_box(before.pixels.shape[:2], facts.label),
+        ignored=label_box(before.pixels.shape[:2], label),
     )
     if facts.lossless:
         finding.max_codes = max(finding.max_codes, change.max_codes)
@@ -222,7 +227,8 @@ def _signature_problems(facts: OutputFacts, content: bytes) -> list[str]:
 def _label_problems(root: Path, facts: OutputFacts, content: bytes) -> list[str]:
     """Whether it says that an AI coloured it, and what it was made from."""
     if holds_metadata(facts.format):
-        xmp = read_metadata(facts.format, content).xmp
+        first = next((n for n in range(facts.num_pages) if n + 1 not in facts.copied), 0)
+        xmp = read_metadata(facts.format, content, first).xmp
     else:
         xmp = (root / (facts.output + SIDECAR_SUFFIX)).read_bytes()
     wanted = {"DigitalSourceType": _LABEL, "OriginalSHA256": facts.sha256.encode()}

@@ -6,8 +6,8 @@ import shlex
 
 from tasks.config.request import ColorizeRequest
 
-_FLAGS = ("sidecar", "uncertainty")
-_OPTIONS = ("segmenter", "merge", "toning", "format", "label", "hints", "abstain")
+_FLAGS = ("salvage", "sidecar", "uncertainty")
+_OPTIONS = ("segmenter", "merge", "toning", "range", "format", "label", "hints", "abstain")
 
 
 def reproduce_command(request: ColorizeRequest | None, output: str | None) -> str:

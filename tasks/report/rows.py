@@ -5,7 +5,7 @@ Nothing is measured here: what a run did not record stays empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,13 @@ COLUMNS = {
     "uncertainty_map": TEXT,
     **dict.fromkeys(SAID, TEXT),
     "lost": TEXT,
+    "notes": TEXT,
     "pack": TEXT,
     "picture": WHOLE,
 }
 """Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
-lost: metadata that could not be read or kept; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
+lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
+missing or not coloured; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
 
 Row = dict[str, Any]
 
@@ -143,6 +145,11 @@ def _outputs(archive: Archive) -> Iterator[Row]:
             yield _coloured(facts, files, pack, picture)
 
 
+def _page_note(page: Mapping[str, Any]) -> str:
+    became = "passes through as it is" if page["output"] else "is left out"
+    return f"page {page['page']} {became}: {page['reason']}, {page['detail']}"
+
+
 def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, picture: int) -> Row:
     written = files[facts.output]
     map_name = facts.output.rpartition(".")[0] + MAP_SUFFIX
@@ -162,4 +169,5 @@ def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, pictu
     }
     row |= {name: getattr(facts, name) for name in MEASURES}
     row["lost"] = "; ".join(facts.lost) or None
+    row["notes"] = "; ".join([*facts.notes, *map(_page_note, facts.pages)]) or None
     return row | ({"pack": pack, "picture": picture} if pack else {})

@@ -386,7 +386,8 @@ def test_an_output_inside_the_folder_of_listed_photos_is_refused_and_not_made(
 
 WRONG = {
     ("--toning", "sepia"): ("neutral", "keep"),
-    ("--accept", "TRUNCATED"): ("ALREADY_COLOR", "BILEVEL", "ANIMATED"),
+    ("--accept", "TRUNCATED"): ("ALREADY_COLOR", "BILEVEL", "MASK", "ANIMATED"),
+    ("--range", "all"): ("declared", "auto"),
     ("--format", "gif"): ("jpeg", "png", "tiff", "webp"),
     ("--label", "top"): ("corner", "border"),
     ("--merge", "mean"): ("soft", "hard"),

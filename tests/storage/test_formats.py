@@ -22,11 +22,14 @@ import numpy as np
 import pi_heif
 import pytest
 import tifffile
+from conftest import with_masks
 from PIL import Image, ImageCms, ImageOps, ImageSequence, IptcImagePlugin
 
 from colorization.colour.lab import linear_to_srgb
 from colorization.colour.lightness import compare_lightness
 from colorization.merging.options import MergeOptions
+from storage.containers.tiff_copying import TiffPage, copy_page
+from storage.containers.tiff_directories import Layout, TiffWriter
 from storage.errors import PhotoError
 from storage.formats import sniff
 from storage.metadata.derivative import CAPTION
@@ -598,6 +601,162 @@ def test_what_is_not_accepted_has_its_code(tmp_path):
     refused = {name: row for name, row in ROWS.items() if row.code}
     outcome = Outcome(tmp_path, {name: row.content for name, row in refused.items()})
     assert outcome.codes == {name: row.code for name, row in refused.items()}
+
+
+def test_the_pages_of_a_cut_tiff_that_are_whole_are_coloured_on_request(tmp_path):
+    content = tiff(*[gray()] * 3, photometric="minisblack", compression="lzw")
+    cut = {"cut.tif": content[: len(content) * 5 // 6]}
+    refused = Outcome(tmp_path / "refused", cut)
+    assert refused.codes == {"cut.tif": "TRUNCATED"}
+    assert "2 pages can be read: --salvage" in refused.details["cut.tif"]
+    outcome = Outcome(tmp_path / "salvaged", cut, salvage=True)
+    assert len(output_pages(outcome.path("cut.tif"))) == 2
+    facts = outcome.facts["cut.tif"]
+    assert facts["num_pages"] == 2
+    assert facts["notes"][0].startswith("TRUNCATED: page 3 has strips that lie past the end")
+
+
+@pytest.mark.parametrize("asked", ["declared", "auto"])
+def test_a_narrow_range_is_in_the_record(asked, tmp_path):
+    content = tiff(gray(np.uint16) >> 4, photometric="minisblack")
+    outcome = Outcome(tmp_path, {"dark.tif": content}, range=asked)
+    (pixels,) = output_pages(outcome.path("dark.tif"))
+    assert (pixels.mean() > 10_000) == (asked == "auto")
+    facts = outcome.facts["dark.tif"]
+    assert facts["range"] == asked and "range" in facts["notes"][0]
+
+
+INFRARED = {"subfiletype": 2, "photometric": "minisblack"}
+PAGED = {
+    "gray": (gray(np.uint16), {"photometric": "minisblack"}),
+    "BILEVEL": (gray() > 128, {"photometric": "miniswhite", "compression": "packbits"}),
+    "ALREADY_COLOR": (colourful(), {"photometric": "rgb", "compression": "lzw", "predictor": 2}),
+    "MASK": (gray(np.uint16)[::-1], {**INFRARED, "rowsperstrip": 7, "compression": "zlib"}),
+    "THUMBNAIL": (gray()[::4, ::4], {"subfiletype": 1, "photometric": "minisblack"}),
+}
+
+
+def paged(*names: str, **options: Any) -> bytes:
+    pages, own = zip(*(PAGED[name] for name in names), strict=True)
+    return with_masks(tiff(*pages, options=own, **options))
+
+
+@pytest.mark.parametrize("form", [{}, {"byteorder": ">"}, {"bigtiff": True}], ids=str)
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("gray", "BILEVEL", "ALREADY_COLOR", "gray", "MASK", "THUMBNAIL"),
+        ("BILEVEL", "THUMBNAIL", "MASK", "gray", "ALREADY_COLOR"),
+        ("ALREADY_COLOR", "gray"),
+    ],
+    ids="-".join,
+)
+def test_each_page_is_on_its_own(names, form, tmp_path):
+    content = paged(*names, **form)
+    outcome = Outcome(tmp_path, {"mixed.tif": content})
+    assert outcome.codes == {}
+    facts, kept = outcome.facts["mixed.tif"], [name for name in names if name != "THUMBNAIL"]
+    assert facts["num_pages"] == len(kept)
+    told = {page["page"]: (page["output"], page["reason"]) for page in facts["pages"]}
+    assert told == {
+        number: (0 if name == "THUMBNAIL" else kept.index(name) + 1, name)
+        for number, name in enumerate(names, 1)
+        if name != "gray"
+    }
+    before = [page for page, name in zip(pages_of(content), names, strict=True) if name in kept]
+    after = pages_of(outcome.path("mixed.tif").read_bytes())
+    for name, old, new in zip(kept, before, after, strict=True):
+        if name == "gray":
+            assert new.photometric == 2 and new.asarray().shape == (HEIGHT, WIDTH, 3)
+            codes = compare_lightness(old.asarray(), native(new), dtype=np.uint16).max_codes
+            assert codes <= 1 and np.ptp(native(new).astype(int), axis=2).max() > 100
+            continue
+        assert strips(new) == strips(old), name
+        for tag in (254, 256, 257, 258, 259, 262, 277, 278, 317):
+            assert new.tags.valueof(tag) == old.tags.valueof(tag), (name, tag)
+    photos = list(decode_pages(outcome.path("mixed.tif").read_bytes()))
+    for photo, original in zip(photos, decode_pages(content), strict=True):
+        assert photo.header.mask == original.header.mask
+        if photo.header.mask or photo.header.bits == 1:
+            np.testing.assert_array_equal(photo.pixels, original.pixels)
+
+
+def pages_of(content: bytes) -> list[Any]:
+    return list(tifffile.TiffFile(io.BytesIO(content)).pages)
+
+
+def native(page: Any) -> np.ndarray:
+    pixels = page.asarray()
+    return pixels.astype(pixels.dtype.newbyteorder("="))
+
+
+def strips(page: Any) -> list[bytes]:
+    file = page.parent.filehandle
+    spans = zip(page.dataoffsets, page.databytecounts, strict=True)
+    return [file.read_array("u1", count, offset=place).tobytes() for place, count in spans]
+
+
+def test_copied_pages_keep_what_is_said_of_them(tmp_path):
+    said = [(270, "s", 0, "the back", True), (315, "s", 0, "E. Smith", True)]
+    options = ({"photometric": "minisblack"}, {"photometric": "miniswhite", "extratags": said})
+    content = tiff(gray(), gray() > 99, options=options, resolution=(600, 600))
+    outcome = Outcome(tmp_path, {"a.tif": content})
+    front, back = pages_of(outcome.path("a.tif").read_bytes())
+    assert back.tags.valueof(315) == "E. Smith" and back.tags.valueof(270) == "the back"
+    assert back.tags.valueof(282) == (600, 1) and back.tags.get(700) is None
+    assert CAPTION in front.tags.valueof(270) if front.tags.get(270) else front.tags.get(700)
+
+
+def test_a_file_of_which_no_page_is_to_be_coloured_is_skipped_by_its_first_reason(tmp_path):
+    contents = {
+        "a.tif": paged("BILEVEL", "MASK"),
+        "b.tif": paged("ALREADY_COLOR", "BILEVEL"),
+        "c.tif": paged("MASK"),
+    }
+    outcome = Outcome(tmp_path / "a", contents)
+    assert outcome.codes == {"a.tif": "BILEVEL", "b.tif": "ALREADY_COLOR", "c.tif": "MASK"}
+    accepted = Outcome(tmp_path / "b", contents, accept=("MASK", "BILEVEL"))
+    assert not accepted.codes
+    assert [page["reason"] for page in accepted.facts["b.tif"]["pages"]] == ["ALREADY_COLOR"]
+    assert not accepted.facts["a.tif"]["pages"] and not accepted.facts["c.tif"]["pages"]
+
+
+def test_a_mask_by_its_photometric_interpretation_is_copied(tmp_path):
+    content = tiff(gray(), gray() > 128, photometric="minisblack")
+    second = pages_of(content)[1]
+    place = second.tags[262].valueoffset
+    content = content[:place] + struct.pack("<H", 4) + content[place + 2 :]
+    outcome = Outcome(tmp_path, {"a.tif": content})
+    assert [page["reason"] for page in outcome.facts["a.tif"]["pages"]] == ["BILEVEL"]
+    assert pages_of(outcome.path("a.tif").read_bytes())[1].photometric == 4
+
+
+def test_pages_that_cannot_be_copied_are_refused_by_name(tmp_path):
+    content = paged("gray", "MASK")
+    mask = pages_of(content)[1]
+    overlapping = bytearray(content)
+    (places, counts) = (mask.tags[tag].valueoffset for tag in (273, 279))
+    num = len(mask.dataoffsets)
+    struct.pack_into(f"<{num}I", overlapping, places, *[8] * num)
+    struct.pack_into(
+        f"<{num}{'I' if mask.tags[279].dtype == 4 else 'H'}",
+        overlapping,
+        counts,
+        *[len(content) // 2] * num,
+    )
+    with pytest.raises(PhotoError, match="they overlap") as caught:
+        copy_page(
+            TiffPage(content=bytes(overlapping), number=1),
+            TiffWriter(io.BytesIO(), Layout("<", big=False), end=8),
+        )
+    assert caught.value.code == "DAMAGED"
+    old = retagged(paged("gray"), {259: 6})
+    with pytest.raises(PhotoError, match="page 1 passes through .* JPEG of TIFF 6.0") as caught:
+        copy_page(
+            TiffPage(content=old, number=0),
+            TiffWriter(io.BytesIO(), Layout("<", big=False), end=8),
+        )
+    assert caught.value.code == "UNSUPPORTED_MODE"
 
 
 def test_sepia_is_neutral_unless_its_toning_is_kept(coloured, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -12,7 +14,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from storage.errors import PhotoError
-from storage.photos.photo import decode, inspect
+from storage.photos.photo import decode, decode_pages, inspect
 from storage.photos.samples import sample
 
 
@@ -175,20 +177,185 @@ def test_a_loop_of_pages_is_damage():
     assert code_of(bytes(content)) == "DAMAGED"
 
 
+FOUR = [np.roll(gray_pixels(np.uint8, 24, 32), step) for step in range(4)]
+
+
+def by_pillow() -> bytes:
+    """As libtiff writes: each directory behind its page's data."""
+    first, *others = map(Image.fromarray, FOUR)
+    return saved(first, "TIFF", save_all=True, append_images=others, compression="tiff_lzw")
+
+
+def by_tifffile(**options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, bigtiff=options.pop("bigtiff", False)) as writer:
+        for page in FOUR:
+            writer.write(page, compression="lzw", photometric="minisblack", **options)
+    return buffer.getvalue()
+
+
+WRITERS = {
+    "Pillow": by_pillow,
+    "tifffile": by_tifffile,
+    "tifffile, strips": lambda: by_tifffile(rowsperstrip=5, metadata=None),
+    "tifffile, big": lambda: by_tifffile(bigtiff=True),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_pages_cut_anywhere_are_never_fewer_without_a_word(writer):
+    content = WRITERS[writer]()
+    assert len(list(decode_pages(content))) == 4
+    salvaged = set()
+    for end in range(8, len(content), 7):
+        cut = content[:end]
+        try:
+            assert len(list(decode_pages(cut))) == 4, "what is missing are spare bytes at the end"
+            continue
+        except PhotoError as error:
+            assert error.code == "TRUNCATED"
+            told = re.search(r"; (\d) pages? can be read: --salvage", error.detail)
+        try:
+            pages = list(decode_pages(cut, salvage=True))
+        except PhotoError as error:
+            assert (error.code, told) == ("TRUNCATED", None), end
+            continue
+        assert told and int(told[1]) == len(pages) and inspect(cut, salvage=True).cut
+        for page, whole in zip(pages, FOUR, strict=False):
+            np.testing.assert_array_equal(page.pixels, whole)
+        salvaged.add(len(pages))
+    assert salvaged - {4} == {1, 2, 3}, "4: all but the last pointer"
+
+
+def test_a_tiff_cut_in_its_first_directory_is_truncated():
+    content = saved(Image.fromarray(FOUR[0]), "TIFF", compression="tiff_lzw")
+    (start,) = struct.unpack_from("<I", content, 4)
+    for end in range(start, len(content) - 12):
+        assert code_of(content[:end]) == "TRUNCATED"
+
+
+def test_a_tiff_of_20000_directories_is_no_loop():
+    pointers = struct.Struct("<HHHIIHHIII")
+    content = bytearray(b"II*\0" + struct.pack("<I", 8))
+    for number in range(20_000):
+        following = 8 + (number + 1) * pointers.size if number < 19_999 else 0
+        content += pointers.pack(2, 256, 3, 1, 1, 257, 3, 1, 1, following)
+    with pytest.raises(PhotoError, match="at most 10000 pages") as caught:
+        inspect(bytes(content))
+    assert caught.value.code == "TOO_LARGE"
+
+
+def test_a_directory_of_nothing_is_damage():
+    content = bytearray(by_tifffile())
+    place = 4
+    for _ in range(2):
+        (start,) = struct.unpack_from("<I", content, place)
+        place = start + 2 + 12 * struct.unpack_from("<H", content, start)[0]
+    struct.pack_into("<I", content, place, len(content))
+    assert code_of(bytes(content) + bytes(64)) == "DAMAGED"
+
+
 @pytest.mark.parametrize("big", [False, True])
-def test_a_chain_of_pages_that_leaves_the_file_ends_there(big):
+def test_a_chain_of_pages_that_leaves_the_file_is_taken_for_a_cut(big):
     content = bytearray(as_tiff(gray_pixels(np.uint8), bigtiff=big))
     pointer, number, place, entry = ("<Q", "<Q", 8, 20) if big else ("<I", "<H", 4, 12)
     (start,) = struct.unpack_from(pointer, content, place)
     (count,) = struct.unpack_from(number, content, start)
     end = start + struct.calcsize(number) + entry * count
     struct.pack_into(pointer, content, end, len(content) + 99)
-    photo = decode(bytes(content))
+    assert code_of(bytes(content)) == "TRUNCATED"
+    (photo,) = decode_pages(bytes(content), salvage=True)
     assert photo.header.num_pages == 1
     np.testing.assert_array_equal(photo.pixels, gray_pixels(np.uint8))
     struct.pack_into(pointer, content, end, len(content))
-    with pytest.raises(PhotoError, match="DAMAGED: .*number of tags (65535|18446744073709551615)"):
+    with pytest.raises(PhotoError, match="at most 4096 entries, got (65535|18446744073709551615)"):
         decode(bytes(content) + b"\xff" * 16)
+
+
+TWELVE = gray_pixels(np.uint16) >> 4
+FIVE = gray_pixels(np.uint8) >> 3
+DECLARED = {
+    "SMax": (TWELVE, [(340, "H", 1, 0, True), (341, "H", 1, 4095, True)]),
+    "SMax alone": (TWELVE, [(341, "H", 1, 4095, True)]),
+    "Max": (TWELVE, [(280, "H", 1, 0, True), (281, "H", 1, 4095, True)]),
+    "SMin above 0": (TWELVE + 1000, [(340, "H", 1, 1000, True), (341, "H", 1, 5095, True)]),
+    "8 bit, SMax": (FIVE, [(340, "B", 1, 0, True), (341, "B", 1, 31, True)]),
+    "8 bit, Max": (FIVE, [(281, "H", 1, 31, True)]),
+}
+
+
+def whole_range(pixels: np.ndarray) -> np.ndarray:
+    return np.rint(pixels * (np.iinfo(pixels.dtype).max / pixels.max())).astype(pixels.dtype)
+
+
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_declared_range_says_what_is_black_and_white(name, white):
+    pixels, tags = DECLARED[name]
+    shown = whole_range(pixels - pixels.min())
+    photometric = "miniswhite" if white else "minisblack"
+    photo = decode(as_tiff(pixels, photometric=photometric, extratags=tags))
+    wanted = np.iinfo(pixels.dtype).max - shown if white else shown
+    np.testing.assert_array_equal(photo.pixels, wanted)
+    assert photo.note == "" and photo.pixels.dtype == pixels.dtype
+
+
+def test_a_declared_range_is_of_the_colours_and_alpha_is_by_its_bits():
+    pixels = np.dstack([TWELVE, gray_pixels(np.uint16)])
+    tags = [(341, "H", 2, (4095, 65535), True)]
+    photo = decode(as_tiff(pixels, photometric="minisblack", extrasamples=[2], extratags=tags))
+    np.testing.assert_array_equal(photo.pixels, whole_range(TWELVE))
+    np.testing.assert_array_equal(photo.alpha, pixels[..., 1])
+
+
+@pytest.mark.parametrize(
+    ("tags", "noted"),
+    [
+        ([(280, "H", 1, 3, True), (281, "H", 1, 60_000, True)], ""),
+        ([(340, "H", 1, 9, True), (341, "H", 1, 9, True)], ""),
+        ([(341, "f", 1, float("nan"), True)], ""),
+        ([(341, "H", 1, 255, True)], "0..255 is declared, but many samples lie above"),
+    ],
+    ids=["statistics", "nothing between", "no number", "not meant"],
+)
+def test_what_cannot_be_a_range_changes_no_sample(tags, noted):
+    pixels = gray_pixels(np.uint16)
+    photo = decode(as_tiff(pixels, photometric="minisblack", extratags=tags))
+    np.testing.assert_array_equal(photo.pixels, pixels)
+    assert noted in photo.note and bool(noted) == bool(photo.note)
+
+
+NARROW = {
+    "12 bits in a TIFF": (TWELVE, lambda p: as_tiff(p, photometric="minisblack")),
+    "12 bits, white is 0": (TWELVE, lambda p: as_tiff(p, photometric="miniswhite")),
+    "12 bits in a PNG": (TWELVE, lambda p: saved(Image.fromarray(p), "PNG")),
+    "5 bits": (FIVE, lambda p: as_tiff(p, photometric="minisblack")),
+    "5 bits of RGB": (np.dstack([FIVE] * 3), lambda p: as_tiff(p, photometric="rgb")),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_an_undeclared_narrow_range_is_noted_and_stretched_on_request(name):
+    pixels, write = NARROW[name]
+    content, top = write(pixels), np.iinfo(pixels.dtype).max
+    white = "white" in name
+    photo = decode(content)
+    np.testing.assert_array_equal(photo.pixels, top - pixels if white else pixels)
+    assert f"under 1/8 of 0..{top}, at most {pixels.max()}" in photo.note
+    assert "--range auto" in photo.note
+    stretched = next(decode_pages(content, stretch=True))
+    shown = whole_range(pixels)
+    np.testing.assert_array_equal(stretched.pixels, top - shown if white else shown)
+    assert stretched.note.startswith(f"range: read as 0..{pixels.max()}")
+
+
+def test_what_uses_its_range_and_what_is_black_are_not_stretched():
+    half, black = gray_pixels(np.uint8) >> 2, np.zeros((20, 30), np.uint8)
+    for pixels, noted in ((half, False), (black, True)):
+        content = saved(Image.fromarray(pixels), "PNG")
+        photo = next(decode_pages(content, stretch=True))
+        np.testing.assert_array_equal(photo.pixels, pixels)
+        assert bool(photo.note) == noted
 
 
 def test_sizes_and_modes_without_a_meaning_here_are_refused():

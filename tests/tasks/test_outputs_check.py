@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from colorizing import colorize_here
-from conftest import draw_photo
+from conftest import draw_photo, with_masks
 from PIL import Image
 
 from storage.errors import CodecMissingError, UsageError
@@ -42,6 +42,10 @@ def write_originals(folder: Path) -> dict[str, str]:
     (folder / "deep.pgm").write_bytes(b"P5\n96 80\n65535\n" + deep.astype(">u2").tobytes())
     tifffile.imwrite(folder / "deep.tif", deep)
     tifffile.imwrite(folder / "pages.tif", np.stack([gray(4), gray(5)]), photometric="minisblack")
+    with tifffile.TiffWriter(folder / "mixed.tif") as writer:  # the first page is copied
+        for seed, kind in ((14, 2), (15, 0), (16, 2)):
+            writer.write(gray(seed), photometric="minisblack", subfiletype=kind)
+    (folder / "mixed.tif").write_bytes(with_masks((folder / "mixed.tif").read_bytes()))
     Image.fromarray(gray(6)).save(folder / "lossy.jpg")
     Image.fromarray(gray(7)).save(folder / "lossy.webp")
     Image.fromarray(gray(8)).save(folder / "exact.webp", lossless=True)
@@ -137,7 +141,7 @@ def test_a_visible_label_is_left_out_of_the_comparison(
         cluster, originals, tmp_path / "labelled", settings={"label": kind, "toning": "keep"}
     )
     report = verify_outputs(tmp_path / "labelled", originals)
-    assert counts["done"] == report.num_compared == 11
+    assert counts["done"] == report.num_compared == 12
     assert report.damaged == []
     assert report.max_codes <= 1 and 0 < report.mean_L < 1
 
@@ -287,6 +291,7 @@ def test_signed_outputs_verify_and_a_borrowed_manifest_does_not(
     assert set(facts) - signed == {
         "deep.pgm.color.ppm",
         "eight.pgm.color.ppm",
+        "mixed.tif.color.tif",
         "pages.tif.color.tif",
     }
     first, second = out / "eight.png.color.png", out / "alpha.png.color.png"

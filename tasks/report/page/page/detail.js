@@ -20,6 +20,7 @@ function factsOf(row) {
     ["Reason", visible(value(row, "detail"))],
     ...said,
     ["Metadata lost", visible(value(row, "lost"))],
+    ["Notes", visible(value(row, "notes"))],
     [
       "Size",
       value(row, "width") === null

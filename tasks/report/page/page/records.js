@@ -76,6 +76,7 @@ function prepare() {
       value(row, "description"),
       value(row, "artist"),
       value(row, "lost") && `metadata lost: ${value(row, "lost")}`,
+      value(row, "notes"),
     ]
       .filter(Boolean)
       .join("\n")
