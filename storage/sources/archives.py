@@ -14,8 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from storage.errors import PhotoError, UsageError
+from storage.formats import sniff
 from storage.reading import GuardedFile
-from storage.sources.contents import kind_of, remedy_of
 from storage.sources.entries import Listing
 from storage.sources.members import DAMAGE
 from storage.sources.tars import TarArchive, is_tar_header
@@ -31,6 +31,27 @@ _COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     **{bytes([low, 0x2A, 0x4D, 0x18]): open_zstd for low in range(0x50, 0x60)},
 }
 """First bytes → how to read on; zstd's second kind are frames to skip."""
+_STARTS = {
+    b"PK\x03\x04": "a zip",
+    b"PK\x05\x06": "a zip",
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"%PDF": "a PDF",
+    b"%!PS": "PostScript",
+    b"\x89HDF": "an HDF5 file",
+    b"SQLite format 3": "an SQLite database",
+    b"\x7fELF": "a program",
+    b"MZ": "a program",
+    b"version https://git-lfs.github.com/spec/": "a pointer of Git LFS",
+    b"/annex/objects/": "a pointer of git-annex",
+}
+_FETCH = {"a pointer of Git LFS": "`git lfs pull`", "a pointer of git-annex": "`git annex get`"}
+_HTML = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<title")
+_TOLD_BY = 1024
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 _BLOCK, _LOOKED_AT = 512, 4096
 
@@ -121,3 +142,29 @@ def _refused(path: str, got: str, kind: str) -> UsageError:
     return UsageError(
         f"Expected an archive at {path}, but {name} is no {wanted} but {got}; {remedy_of(kind)}."
     )
+
+
+def kind_of(content: bytes) -> str:
+    """What a file is by its first bytes, as `a web page (HTML)`; empty where they say nothing."""
+    if known := next((what for start, what in _STARTS.items() if content.startswith(start)), ""):
+        return known
+    text = content[:_TOLD_BY].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(_HTML) or (text.startswith(b"<") and any(tag in text for tag in _HTML)):
+        return "a web page (HTML)"
+    if text.startswith(b"<?xml"):
+        return "XML"
+    if text.startswith((b"{", b"[")) and _is_text(text):
+        return "JSON"
+    try:
+        return f"a picture ({sniff(content)})"
+    except PhotoError as error:
+        return "a picture" if error.code == "UNSUPPORTED_FORMAT" else ""
+
+
+def remedy_of(kind: str) -> str:
+    """How to get what was meant."""
+    return f"get the file itself with {_FETCH[kind]}" if kind in _FETCH else "download it again"
+
+
+def _is_text(content: bytes) -> bool:
+    return all(byte >= 32 or byte in b"\t\r\n" for byte in content)
