@@ -252,3 +252,31 @@ def test_an_xmp_file_in_an_archive_follows_its_photo(cluster: str, tmp_path: Pat
             archive.addfile(member, io.BytesIO(content))
     assert colorize_here(cluster, packed, tmp_path / "out")["done"] == 2
     assert sorted(said(tmp_path / "out").values()) == [("2", "Opa"), ("4", "Oma")]
+
+
+REGION = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:r="http://www.metadataworkinggroup.com/schemas/regions/"
+ xmlns:a="http://ns.adobe.com/xmp/sType/Area#"
+ xmlns:d="http://ns.adobe.com/xap/1.0/sType/Dimensions#"><r:Regions rdf:parseType="Resource">
+ <r:AppliedToDimensions d:w="64" d:h="48"/><r:RegionList><rdf:Bag><rdf:li rdf:parseType="Resource">
+ <r:Area a:x="0.25" a:y="0.5" a:w="0.25" a:h="0.5"/></rdf:li></rdf:Bag></r:RegionList></r:Regions>
+ </rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def test_a_region_is_turned_and_makes_room_for_a_border(cluster: str, tmp_path: Path) -> None:
+    photos, out = tmp_path / "in", tmp_path / "out"
+    photos.mkdir()
+    exif = Image.Exif()
+    exif[274] = 8
+    (photos / "a.jpg").write_bytes(gray_jpeg(1, exif=exif, xmp=REGION.encode()))
+    assert colorize_here(cluster, photos, out, settings={"label": "border"})["done"] == 1
+    with Image.open(out / "a.jpg.color.jpg") as image:
+        size, root = image.size, ElementTree.fromstring(image.info["xmp"])
+    assert size[0] == 48 and size[1] > 64
+    (area,) = [e for e in root.iter() if e.tag.endswith("}Area")]
+    (sides,) = [e for e in root.iter() if e.tag.endswith("}AppliedToDimensions")]
+    assert list(map(float, sides.attrib.values())) == list(size)
+    told = {name.partition("}")[2]: float(text) for name, text in area.attrib.items()}
+    assert (told["x"] * 48, told["w"] * 48) == pytest.approx((24, 24), abs=0.01)
+    assert (told["y"] * size[1], told["h"] * size[1]) == pytest.approx((48, 16), abs=0.01)
