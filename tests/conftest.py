@@ -150,13 +150,19 @@ short_side = 64
 
 LONG_FILES = (
     "test_training.py",
-    "test_smallest_forms.py",
     "test_evaluation.py",
     "test_train_job.py",
     "test_cli.py",
-    "test_deploy.py",
     "test_colorize.py",
+    "test_smallest_forms.py",
+    "test_deploy.py",
+    "test_clusters.py",
+    "test_report_page.py",
+    "test_preprocess.py",
     "test_guided_colours.py",
+    "test_hostile.py",
+    "test_what_is_read.py",
+    "test_outputs_are_kept.py",
 )
 """Begun first: a file goes to one worker whole, and a long one begun last is waited for."""
 

@@ -15,7 +15,7 @@ from storage.records.names import PACKS_FOLDER
 VERSION = 1
 """Of a record. Those without one are of version 1."""
 _KEYS = {"key", "files", "extras", "num_photos", "quarantined"}
-_ADDED = ("notes", "pages")
+_ADDED = {"notes": [], "pages": [], "range": "declared"}
 """Of few photos, and later than version 1's first records: said only where there is something to say."""
 _MEASURED = ("shares", "colourfulness", "uncertainty")
 
@@ -81,7 +81,7 @@ class OutputFacts:
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         left_out = {*(_MEASURED if self.shares is None else ())}
-        left_out |= {name for name in _ADDED if not getattr(self, name)}
+        left_out |= {name for name, usual in _ADDED.items() if getattr(self, name) in (usual, ())}
         return {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
 
 

@@ -30,8 +30,11 @@ LIBRARIES = {"photo_pool.py", "published_out.py", "segmenter_training.py"}
 """Imported by programs, run by none."""
 OF_THE_POOL = {"scenes.py", "scene_weights.py", "travel.py"}
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
-SLOW = {"overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"}
-"""Several commands or Dask clusters each."""
+SLOW = {
+    *("overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"),
+    *("colorize.py", "hints.py", "lightness.py", "training.py"),
+}
+"""Several commands or Dask clusters each, or half a minute and more of networks on two busy cores."""
 RESEARCH = {"recipes.py", "starter_segmenter.py"}
 """Start from weights of the research data."""
 
