@@ -70,7 +70,13 @@ OWN = {
 """What some networks are trained with; the others take the starter's rate and loss."""
 
 
-@pytest.mark.parametrize("network", NETWORK_NAMES)
+LARGE = {"eccv16", "iizuka16", "siggraph17"}
+"""20 to 60 s each."""
+
+
+@pytest.mark.parametrize(
+    "network", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in NETWORK_NAMES]
+)
 def test_every_network_learns_in_twenty_steps(network):
     losses = losses_of(
         trainer(network, **OWN.get(network, {})),

@@ -110,6 +110,7 @@ crop = 32
 """
 
 
+@pytest.mark.slow
 def test_a_network_pretrained_on_all_categories_is_the_start_of_each(project: Path) -> None:
     text = project.read_text().replace('init = "starter"', 'init = "pretrained"')
     project.write_text(text + PRETRAINING)
