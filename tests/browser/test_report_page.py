@@ -157,7 +157,7 @@ def test_counts_exit_code_and_failures_with_remedies_come_first(page: Page) -> N
     sections = [s.get_attribute("id") for s in page.locator("main > section").all()]
     assert sections == ["failures", "changes", "photos", "review", "run"]
     group = page.locator(".reason", has_text="NOT_A_PHOTO")
-    assert "leave it out with `--exclude NAME`" in group.inner_text()
+    assert "leave it out with --exclude NAME" in group.inner_text()
     assert "--reason NOT_A_PHOTO" in group.locator("code").last.inner_text()
     remedy = page.locator(".reason", has_text="UNREADABLE").locator(".remedy")
     assert remedy.locator("code").inner_text() == "chromaflow retry"

@@ -223,11 +223,13 @@ class Machine(RuleBasedStateMachine):
             return
         at = int(place * len(content))
         content[at] ^= 1
-        if "colour" in path.parts:
-            self.changed.add(path.name)
+        damaged = bytes(content if how == "flip" else content[:at])
+        if "colour" in path.parts:  # it stays under its name, or beside the one that is made anew
+            mark = hashlib.sha256(damaged).hexdigest()[:8]
+            self.changed |= {path.name, path.name.replace(".color", f"~{mark}.color")}
         self._forget(path)
         path.unlink()  # another step may hold the same file by a hard link: one is damaged at a time
-        path.write_bytes(content if how == "flip" else content[:at])
+        path.write_bytes(damaged)
 
     @rule(which=SHARES)
     def lose_a_step(self, which: float) -> None:
