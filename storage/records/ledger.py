@@ -88,6 +88,7 @@ def link_or_copy(source: Path, target: Path, *, over: bool = False) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not over and _linked(source, target):
+            sync_folder(target.parent)
             return
         with atomic_path(target) as temporary:
             if not _linked(source, temporary):
@@ -111,7 +112,6 @@ def _linked(source: Path, target: Path) -> bool:
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         return False
-    sync_folder(target.parent)
     return True
 
 
