@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COMMAND = [sys.executable, "-c", "from flows.cli.app import main; main()"]
+COMMAND = [sys.executable, "-P", "-c", "from flows.cli.app import main; main()"]
 
 
 def start(

@@ -35,6 +35,7 @@ from storage.formats import sniff
 from storage.metadata.derivative import CAPTION
 from storage.photos.photo import decode, decode_pages, inspect
 from storage.photos.samples import sample
+from storage.records.item_record import OutputFacts
 from storage.pictures.labels import label_box, labelled_shape
 from tasks.config.model import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk
@@ -622,8 +623,8 @@ def test_a_narrow_range_is_in_the_record(asked, tmp_path):
     outcome = Outcome(tmp_path, {"dark.tif": content}, range=asked)
     (pixels,) = output_pages(outcome.path("dark.tif"))
     assert (pixels.mean() > 10_000) == (asked == "auto")
-    facts = outcome.facts["dark.tif"]
-    assert facts["range"] == asked and "range" in facts["notes"][0]
+    facts = OutputFacts.from_dict(outcome.facts["dark.tif"])
+    assert facts.range == asked and "range" in facts.notes[0]
 
 
 INFRARED = {"subfiletype": 2, "photometric": "minisblack"}
@@ -718,7 +719,7 @@ def test_a_file_of_which_no_page_is_to_be_coloured_is_skipped_by_its_first_reaso
     accepted = Outcome(tmp_path / "b", contents, accept=("MASK", "BILEVEL"))
     assert not accepted.codes
     assert [page["reason"] for page in accepted.facts["b.tif"]["pages"]] == ["ALREADY_COLOR"]
-    assert not accepted.facts["a.tif"]["pages"] and not accepted.facts["c.tif"]["pages"]
+    assert not any("pages" in accepted.facts[photo] for photo in ("a.tif", "c.tif"))
 
 
 def test_a_mask_by_its_photometric_interpretation_is_copied(tmp_path):

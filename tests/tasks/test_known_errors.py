@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chromaflow.errors import ChromaflowError
 from storage.errors import UsageError
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 
@@ -45,8 +46,15 @@ def log_as_prefect(error: Exception) -> None:
         engine.error("Execution of flow run exited with unexpected exception", exc_info=True)
 
 
-def test_a_known_error_is_said_once_in_one_line(said: io.StringIO) -> None:
-    log_as_prefect(UsageError("Expected a folder at 100%,\n got none. Make it."))
+@pytest.mark.parametrize(
+    "error",
+    [
+        ChromaflowError("Expected a folder at 100%,\n got none. Make it."),
+        UsageError("Expected a folder at 100%, got none. Make it."),
+    ],
+)
+def test_a_known_error_is_said_once_in_one_line(said: io.StringIO, error: Exception) -> None:
+    log_as_prefect(error)
     assert said.getvalue().splitlines() == [
         "Expected a folder at 100%, got none. Make it.",
         "Finished in state Failed",
