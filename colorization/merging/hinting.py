@@ -11,15 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from colorization.colour.lab import Float
+
+if TYPE_CHECKING:
+    import scipy.sparse as sparse
 
 _EDGE = 6.0
 """Difference of L between neighbours at which a change is let through at 1/e, Lab units."""
@@ -57,6 +59,9 @@ def spread_hints(ab_12hw: Tensor, L_11hw: Tensor, hints: Sequence[Hint]) -> Tens
     """
     if not hints:
         return ab_12hw
+    import scipy.sparse as sparse  # late: it takes 0.3 s in every process, and few photos have hints
+    from scipy.sparse.linalg import spsolve
+
     height, width = ab_12hw.shape[-2:]
     own = ab_12hw[0].float().cpu().numpy()
     held = {hint.pixel(height, width): hint.ab for hint in hints}
@@ -85,6 +90,8 @@ def hint_channels(hints: Sequence[Hint], height: int, width: int) -> Tensor:
 
 def _laplacian(L: Float) -> sparse.csr_array:
     """Of the grid of pixels; neighbours hold together the more the closer their L."""
+    import scipy.sparse as sparse
+
     height, width = L.shape
     index = np.arange(height * width).reshape(height, width)
     across = (index[:, :-1].ravel(), index[:, 1:].ravel(), np.diff(L, axis=1).ravel())

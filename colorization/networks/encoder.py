@@ -1,6 +1,6 @@
 """The ResNet-18 encoder that the house's colorizers and the starter segmenter share.
 
-He et al. 2016 (paper reference [2]), as torchvision builds it, with conv1 for one channel.
+He et al. 2016 (paper reference [2]), with conv1 for one channel.
 """
 
 from __future__ import annotations
@@ -9,33 +9,24 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from colorization.colour.lab import L_CENTRE, L_SPREAD
 from colorization.errors import WeightsMismatchError
+from colorization.networks.residual import ResNetStem
 
 IMAGENET_GRAY_MEAN, IMAGENET_GRAY_STD = 0.449, 0.226
 """Mean of ImageNet's three channel means and standard deviations, for gray input 0..1."""
-STAGE_CHANNELS = (64, 64, 128, 256, 512)
-"""Channels after conv1 (stride 2), layer1 (4), layer2 (8), layer3 (16), layer4 (32)."""
 
 
-class ResNet18Encoder(nn.Module):
+class ResNet18Encoder(ResNetStem):
     """ResNet-18 without pooling head, on one channel, giving the features of every stage.
 
     depth: how many of layer1..layer4 are kept, 1..4.
     """
 
     def __init__(self, depth: int = 4) -> None:
-        super().__init__()
-        backbone = resnet18(weights=None)
-        self.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = backbone.bn1
-        self.relu = backbone.relu
-        self.maxpool = backbone.maxpool
+        super().__init__(depth)
         self.depth = depth
-        for i in range(1, depth + 1):
-            self.add_module(f"layer{i}", getattr(backbone, f"layer{i}"))
 
     def forward(self, L_norm_N1HW: Tensor) -> list[Tensor]:
         """L_norm: float32 (N, 1, H, W), −0.5..0.5. Returns features at strides 2, 4, … ."""

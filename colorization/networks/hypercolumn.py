@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from colorization.colour.bins import bin_centres
 from colorization.networks.contract import Colorizer, Outputs
-from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+from colorization.networks.encoder import ResNet18Encoder
+from colorization.networks.residual import STAGE_CHANNELS
 
 _HIDDEN = 384
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.networks.encoder import STAGE_CHANNELS
+from colorization.networks.residual import STAGE_CHANNELS
 from colorization.networks.unet_scene import PALETTE_SIZE
 
 _AB_SCALE = 30.0

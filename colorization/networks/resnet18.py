@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.networks.contract import Colorizer
-from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+from colorization.networks.encoder import ResNet18Encoder
+from colorization.networks.residual import STAGE_CHANNELS
 
 
 class ResNet18Colorizer(Colorizer):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import resnet18
 
 from colorization.colour.lab import KAPPA, L_CENTRE, L_SPREAD
 from colorization.networks.contract import Colorizer
 from colorization.networks.encoder import load_backbone
+from colorization.networks.residual import ResNetStem
 
 _AB_SCALE, _AB_OFFSET = 255.0, 128.0
 """Its output is (ab + 128) / 255."""
@@ -29,9 +29,7 @@ class ResNet18TrunkColorizer(Colorizer):
 
     def __init__(self) -> None:
         super().__init__()
-        backbone = resnet18(weights=None)
-        backbone.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        self.midlevel_resnet = nn.Sequential(*list(backbone.children())[:6])
+        self.midlevel_resnet = nn.Sequential(*ResNetStem(depth=2).children())
         self.upsample = nn.Sequential(
             *_block(128, 128),
             nn.Upsample(scale_factor=2),

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.networks.contract import EncodedColorizer
-from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+from colorization.networks.encoder import ResNet18Encoder
+from colorization.networks.residual import STAGE_CHANNELS
 
 HEAD_GAIN = 20.0
 """Lab units for each unit of the head: about the spread of ab, so that Adam's first steps stay small."""

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.networks.contract import EncodedColorizer
-from colorization.networks.encoder import STAGE_CHANNELS, ResNet18Encoder
+from colorization.networks.encoder import ResNet18Encoder
+from colorization.networks.residual import STAGE_CHANNELS
 from colorization.networks.unet18 import HEAD_GAIN
 
 PALETTE_SIZE = 8

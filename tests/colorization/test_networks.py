@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import torch
 from torchvision.models import resnet18
 
 from colorization.colour.bins import bin_centres, rebalancing, soft_codes
-from colorization.colour.lab import gray_to_L, rgb_to_lab
+from colorization.colour.lab import L_CENTRE, L_SPREAD, gray_to_L, rgb_to_lab
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.networks import (
     BINS,
@@ -23,7 +26,11 @@ from colorization.networks import (
     networks_that,
 )
 from colorization.networks.cost import network_cost
-from colorization.networks.encoder import ResNet18Encoder
+from colorization.networks.encoder import (
+    IMAGENET_GRAY_MEAN,
+    IMAGENET_GRAY_STD,
+    ResNet18Encoder,
+)
 from colorization.networks.resnet18_trunk import gray_luma
 from colorization.training.optimization import scheduled_rate
 from colorization.training.recipes import build_recipe
@@ -41,6 +48,39 @@ COSTS = {
     "iizuka16": (42.17, 29.1),
     "hypercolumn": (11.68, 6.7),
 }
+
+
+def test_the_encoder_is_torchvisions_resnet18_without_its_head():
+    theirs, ours = resnet18(weights=None).eval(), ResNet18Encoder().eval()
+    theirs.conv1 = torch.nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    state = {key: value for key, value in theirs.state_dict().items() if "fc" not in key}
+    drawn = ours.state_dict()
+    assert [(k, v.shape) for k, v in drawn.items()] == [(k, v.shape) for k, v in state.items()]
+    for key in ("layer1.0.conv1.weight", "layer4.1.conv2.weight", "layer3.0.downsample.0.weight"):
+        assert drawn[key].std().item() == pytest.approx(state[key].std().item(), rel=0.05)
+    ours.load_state_dict(state)
+    L_norm = torch.rand(2, 1, 64, 96) - 0.5
+    x = (L_norm + L_CENTRE / L_SPREAD - IMAGENET_GRAY_MEAN) / IMAGENET_GRAY_STD
+    x = theirs.relu(theirs.bn1(theirs.conv1(x)))
+    expected = [x]
+    x = theirs.maxpool(x)
+    for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
+        x = layer(x)
+        expected.append(x)
+    found = ours(L_norm)
+    assert len(found) == len(expected)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_colouring_starts_without_torchvision_and_scipy():
+    code = (
+        "import sys, tasks.jobs.colorize; from colorization.networks import build_network\n"
+        "build_network('unet18'); print([m for m in ('torchvision', 'scipy') if m in sys.modules])"
+    )
+    command = [sys.executable, "-P", "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == "[]\n"
 
 
 def test_every_network_has_a_known_cost():

@@ -35,8 +35,8 @@ from storage.formats import sniff
 from storage.metadata.derivative import CAPTION
 from storage.photos.photo import decode, decode_pages, inspect
 from storage.photos.samples import sample
-from storage.records.item_record import OutputFacts
 from storage.pictures.labels import label_box, labelled_shape
+from storage.records.item_record import OutputFacts
 from tasks.config.model import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
