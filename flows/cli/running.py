@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: b
         check_server()
         if server is not None:
             server.use()
-        result = flow_result(flow, parameters)
+        with server.without_heartbeats() if server is not None else nullcontext():
+            result = flow_result(flow, parameters)
     except KeyboardInterrupt:
         say("Interrupted. What is done is kept; run the same command to go on.")
         raise typer.Exit(130) from None

@@ -202,7 +202,7 @@ def record_file(root: Path, path: Path) -> FileRecord:
 
 
 def damage(
-    root: Path, record: FileRecord, hash_of: Callable[[Path], str] = hash_file
+    root: Path, record: FileRecord, hash_of: Callable[[Path], str | None] = hash_file
 ) -> str | None:
     """What is wrong with a recorded file: None, or 'PATH is missing' or 'PATH has changed'.
 

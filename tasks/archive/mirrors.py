@@ -42,6 +42,8 @@ class Mirrors:
 
         Raises RemoteError, LockedError.
         """
+        if not self._mirrors:
+            return
         folder = Path(ref.folder)
         outputs = _output_files(folder, step.output_root) if step.output_root else set()
         for mirror in self._mirrors:

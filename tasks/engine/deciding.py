@@ -75,7 +75,7 @@ def same_but_for(step: Step, folder: Path, name: str) -> bool:
     recorded, success = ledger.read_json(folder / "stage.json"), read_success(folder)
     if recorded is None or success is None:
         return False
-    if find_damage(folder, success, folder, step.hashes.hash):
+    if find_damage(folder, success, folder, step.hashes):
         return False
     before, now = recorded["parts"], as_json(step.parts({}))
     return _without(before, name) == _without(now, name)
@@ -118,7 +118,7 @@ def _known_parts(folder: Path, waiting: set[str]) -> dict[str, Any] | None:
 
 def _damage(step: Step, folder: Path, success: SuccessRecord) -> tuple[str, ...]:
     """Why a published step is not whole; of one whose output tree lies elsewhere now, in one line."""
-    found = find_damage(folder, success, step.output_root or folder, step.hashes.hash)
+    found = find_damage(folder, success, step.output_root or folder, step.hashes)
     if found and step.output_root is not None and success.root != step.places()["root"]:
         place = os.path.normpath(step.workspace.root / success.root)
         return (f"its output was at {place}; {len(found)} items are not in {step.output_root}",)

@@ -121,12 +121,13 @@ def outputs_of(
     """The outputs of an item's record. folder: of its step. root: of the output tree."""
     by_name = {file.path: file for file in record.files}
     pack, step = record.pack, _relative(folder, workspace)
+    place_of_tree = _relative(root, workspace)
     for place, facts in enumerate(record.outputs):
         if facts.output in by_name:
             yield Output(
                 facts=facts,
                 files=tuple(by_name[name] for name in files_of(facts.output, by_name)),
-                root=_relative(root, workspace),
+                root=place_of_tree,
                 step=step,
                 pack=f"{step}/{pack}" if pack else "",
                 picture=place,

@@ -40,7 +40,7 @@ def prepare(decision: Decision) -> set[str]:
     success = read_success(folder)
     if success is not None:
         outputs = {output.path for output in success.outputs}
-        for name in find_damage(folder, success, step.output_root or folder, step.hashes.hash):
+        for name in find_damage(folder, success, step.output_root or folder, step.hashes):
             if name in outputs:
                 (folder / name).unlink(missing_ok=True)
             else:

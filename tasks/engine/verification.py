@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.records import ledger
-from storage.records.fingerprint import hash_file, hash_value
+from storage.records.fingerprint import hash_value
 from storage.records.item_record import require_item
+from storage.records.known_hashes import KnownHashes
 from storage.records.names import SUCCESS_NAME
 from storage.records.success_record import SuccessRecord
 from storage.records.workspace import Workspace
@@ -44,20 +45,27 @@ def find_damage(
     folder: Path,
     success: SuccessRecord,
     root: Path,
-    hash_of: Callable[[Path], str] = hash_file,
+    known: KnownHashes | None = None,
 ) -> dict[str, list[str]]:
     """Verify a published step. Returns what is damaged: item or output name → all that is wrong.
 
-    root: where the items' files lie. hash_of: how a file's SHA-256 is found; by default it is read.
+    root: where the items' files lie. known: hashes that need not be found again; by default every
+    file is read.
     """
+    known = known or KnownHashes()
     problems: dict[str, list[str]] = {}
     for output in success.outputs:
-        if problem := ledger.damage(folder, output, hash_of):
+        if problem := ledger.damage(folder, output, known.hash):
             problems[output.path] = [problem]
+    # one after another: threads that only look files up wait for each other's interpreter
+    unknown = [
+        (name, digest)
+        for name, digest in success.items.items()
+        if _item_damage(folder, root, name, digest, known.recall)[1]
+    ]
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         checks = pool.map(
-            lambda pair: _item_damage(folder, root, pair[0], pair[1], hash_of),
-            list(success.items.items()),
+            lambda pair: _item_damage(folder, root, pair[0], pair[1], known.hash), unknown
         )
         problems |= {name: found for name, found in checks if found}
     return problems
@@ -154,7 +162,7 @@ def _at_here(workspace: Workspace, beside: str) -> str:
 
 
 def _item_damage(
-    folder: Path, root: Path, name: str, digest: str, hash_of: Callable[[Path], str]
+    folder: Path, root: Path, name: str, digest: str, hash_of: Callable[[Path], str | None]
 ) -> tuple[str, list[str]]:
     """The item's name, and all that is wrong with its record and files."""
     path = ledger.record_path(folder, name)

@@ -12,7 +12,10 @@ import os
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -37,12 +40,12 @@ class EphemeralServer:
     """The process of a server on loopback; it ends with this one, however that ends."""
 
     def __init__(self) -> None:
-        port = _free_port()
-        self._api = f"http://{_HOST}:{port}/api"
+        self._port = _free_port()
+        self._api = f"http://{_HOST}:{self._port}/api"
         self._said = TemporaryFile()  # noqa: SIM115 - as long as the process
         environment = child_environment() | _ENVIRONMENT
         self._process = subprocess.Popen(
-            _command(port), env=environment, stdout=self._said, stderr=self._said
+            _command(self._port), env=environment, stdout=self._said, stderr=self._said
         )
         self._is_used = False
         atexit.register(self._end)
@@ -64,6 +67,19 @@ class EphemeralServer:
         os.environ["PREFECT_API_URL"] = self._api
         refresh_global_settings_context()
 
+    @contextmanager
+    def without_heartbeats(self) -> Iterator[None]:
+        """Runs within send it none: nobody waits for one, and the thread that sends them is waited for
+        at the end of each run, up to a second. Another server that settings name gets them.
+        """
+        if not self._is_used:
+            yield
+            return
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield
+
     def _await_answer(self, limit: float) -> None:
         deadline = time.monotonic() + limit
         while not self._answers():
@@ -76,13 +92,14 @@ class EphemeralServer:
             time.sleep(_POLL_SECONDS)
 
     def _answers(self) -> bool:
-        import httpx  # slow, and Prefect needs it by then
-
+        connection = HTTPConnection(_HOST, self._port, timeout=_ANSWER_SECONDS)
         try:
-            found = httpx.get(f"{self._api}/health", timeout=_ANSWER_SECONDS, trust_env=False)
-        except httpx.HTTPError:
+            connection.request("GET", "/api/health")
+            return connection.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
             return False
-        return found.is_success
+        finally:
+            connection.close()
 
     def _end(self) -> None:
         self._process.terminate()
