@@ -9,8 +9,9 @@ import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from storage.camera_raw import camera_raw
 from storage.containers.parsing import part
-from storage.containers.segments import iso_boxes
+from storage.containers.segments import iso_boxes, jpeg_frame
 from storage.containers.tiff_directories import TiffReader
 from storage.errors import REASONS, PhotoError
 
@@ -131,6 +132,30 @@ _FORMATS = (
         package="pi-heif",
     ),
     Format(
+        name="JPEGLS",
+        suffixes=(".jls",),
+        signatures=(),
+        reads="JPEG-LS, 2 to 16 bit gray, RGB",
+        output="PNG",
+        writes="as PNG, 8 or 16 bit",
+    ),
+    Format(
+        name="LJPEG",
+        suffixes=(".ljpg", ".ljpeg"),
+        signatures=(),
+        reads="lossless JPEG (Huffman), 2 to 16 bit gray, RGB",
+        output="PNG",
+        writes="as PNG, 8 or 16 bit",
+    ),
+    Format(
+        name="JPEG12",
+        suffixes=(),
+        signatures=(),
+        reads="JPEG of 12 bit, gray, RGB",
+        output="PNG",
+        writes="as 16 bit PNG",
+    ),
+    Format(
         name="DNG",
         suffixes=(".dng",),
         signatures=(),
@@ -139,10 +164,29 @@ _FORMATS = (
         writes="as 16 bit TIFF",
         package="rawpy",
     ),
+    Format(
+        name="RAW",
+        suffixes=(
+            *(".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf", ".raf", ".rw2"),
+            *(".orf", ".pef", ".dcr", ".kdc", ".mrw", ".x3f", ".3fr", ".iiq", ".mos", ".mef"),
+            *(".erf", ".srw", ".rwl"),
+        ),
+        signatures=(),
+        reads="raw pictures of other cameras that LibRaw knows, developed like DNG; never their previews",
+        output="TIFF",
+        writes="as 16 bit TIFF",
+        package="rawpy",
+    ),
 )
 FORMATS = {format.name: format for format in _FORMATS}
 OUTPUT_FORMATS = ("jpeg", "png", "tiff", "webp")
 """What `--format` allows beside the original's own."""
+_JPEG_KINDS = {0xC3: "LJPEG", 0xF7: "JPEGLS"}
+"""By the marker of the frame (ITU-T T.81, table B.1; T.87); the rest is plain or of 12 bit."""
+_STRANGE_JPEGS = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical JPEG"),
+    0xCB: "lossless JPEG with arithmetic coding",
+}
 _DNG_VERSION = 50706
 """A tag of TIFF directories."""
 _OTHER_PICTURES = {
@@ -167,7 +211,7 @@ def sniff(content: bytes) -> str:
     """The format by content. Raises PhotoError EMPTY, NOT_A_PHOTO or UNSUPPORTED_FORMAT."""
     if not content:
         raise PhotoError("EMPTY", "expected a photo, got 0 bytes")
-    name = _by_signature(content) or _by_brand(content)
+    name = "RAW" if camera_raw(content) else _by_signature(content) or _by_brand(content)
     if name is not None:
         return name
     other = next((o for start, o in _OTHER_PICTURES.items() if content.startswith(start)), None)
@@ -182,11 +226,17 @@ def sniff(content: bytes) -> str:
     )
 
 
-def require_codec(name: str) -> None:
-    """Raise PhotoError CODEC_MISSING, with the command that installs it, where it is missing."""
+def require_codec(name: str, content: bytes = b"") -> None:
+    """Raise PhotoError CODEC_MISSING, with the command that installs it, where it is missing.
+
+    content: the file, to say of which camera it is.
+    """
     package = FORMATS[name].package
     if package and find_spec(package.replace("-", "_")) is None:
-        raise PhotoError("CODEC_MISSING", f"expected the package {package}: pip install {package}")
+        kind = f" for camera raw ({camera_raw(content)})" if name == "RAW" else ""
+        raise PhotoError(
+            "CODEC_MISSING", f"expected the package {package}{kind}: pip install {package}"
+        )
 
 
 def formats_page() -> str:
@@ -224,9 +274,23 @@ def _by_signature(content: bytes) -> str | None:
         return "WEBP" if content[8:12] == b"WEBP" else None
     for format in _FORMATS:
         if content.startswith(format.signatures):
+            if format.name == "JPEG":
+                return _jpeg_kind(content)
             is_dng = format.name == "TIFF" and part(False, _is_dng, content)
             return "DNG" if is_dng else format.name
     return None
+
+
+def _jpeg_kind(content: bytes) -> str:
+    frame = jpeg_frame(content)
+    if frame is None:
+        return "JPEG"
+    if frame.kind in _STRANGE_JPEGS:
+        raise PhotoError(
+            "UNSUPPORTED_FORMAT",
+            f"expected a JPEG of another kind, got {_STRANGE_JPEGS[frame.kind]}",
+        )
+    return _JPEG_KINDS.get(frame.kind, "JPEG12" if frame.bits == 12 else "JPEG")
 
 
 def _by_brand(content: bytes) -> str | None:

@@ -27,6 +27,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 import archives  # noqa: E402
 import descriptions  # noqa: E402
 import leftovers  # noqa: E402
+import pictures  # noqa: E402
 import samples  # noqa: E402
 import surroundings  # noqa: E402
 import workspaces  # noqa: E402
@@ -34,7 +35,6 @@ from case import Case, Clause, Verdict, judge  # noqa: E402
 from place import Place  # noqa: E402
 from prefect_server import prefect_server  # noqa: E402
 
-_LATER = "issue 22"
 CASES = (
     Case(number=1, name="text-beside", check=leftovers.check_text_beside),
     Case(number=2, name="system-folders", check=leftovers.check_system_folders),
@@ -44,11 +44,11 @@ CASES = (
     Case(number=6, name="mixed-pages", check=samples.check_pages),
     Case(number=7, name="captions", check=descriptions.check_captions),
     Case(number=8, name="face-regions", check=descriptions.check_regions),
-    Case(number=9, name="jpeg-kinds", reason=_LATER),
-    Case(number=10, name="camera-raw", reason=_LATER),
+    Case(number=9, name="jpeg-kinds", check=pictures.check_jpegs),
+    Case(number=10, name="camera-raw", check=pictures.check_raw),
     Case(number=11, name="links", check=archives.check_links),
-    Case(number=12, name="blank-frames", reason=_LATER),
-    Case(number=13, name="local-colour", reason=_LATER),
+    Case(number=12, name="blank-frames", check=pictures.check_blank),
+    Case(number=13, name="local-colour", check=pictures.check_local_colour),
     Case(number=14, name="moved-workspace", check=workspaces.check_moved),
     Case(number=15, name="prefect-environment", check=surroundings.check_settings),
     Case(number=16, name="unmounted-share", check=workspaces.check_unmounted),

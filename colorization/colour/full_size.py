@@ -7,6 +7,8 @@ is never resampled on its way to the output.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from colorization.colour.lab import (
     rgb_to_L,
     rgb_to_lab,
 )
+from colorization.colour.own_colour import OwnColour
 
 STRIP_PIXELS = 1 << 16
 """Of a strip, about: its temporaries then stay in the processor's cache."""
@@ -74,34 +77,47 @@ def _block_means(L: Float, down: int, across: int) -> Float:
     return columns
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What stays of a photo's own colour; by default nothing."""
+
+    toning: bool = False
+    """Whether colours are added to its toning instead of replacing it."""
+    own: OwnColour | None = None
+    """What is no toning: it stays, and gets no other colour."""
+
+
 def colour_strips(
     pixels: Pixels,
     ab_12hw: Tensor,
     dtype: type[np.uint8] | type[np.uint16],
-    *,
-    keep_toning: bool = False,
+    kept: Kept = Kept(),  # noqa: B008 - frozen
 ) -> Iterator[Pixels]:
     """Colour a photo with ab at network size. Yields (rows, W, 3) of `dtype`, top to bottom.
 
-    pixels: (H, W) or (H, W, 3), sRGB-encoded. ab: float32 (1, 2, h, w), Lab units. keep_toning: add
-    ab to that of the pixels instead of replacing it.
+    pixels: (H, W) or (H, W, 3), sRGB-encoded. ab: float32 (1, 2, h, w), Lab units. kept: of the pixels'
+    own colour.
     """
-    for rows, ab in full_size_strips(ab_12hw, pixels.shape[:2]):
+    own, shape = kept.own, pixels.shape[:2]
+    near = (part for _, part in full_size_strips(own.near, shape)) if own else repeat(None)
+    for (rows, ab), around in zip(full_size_strips(ab_12hw, shape), near, strict=False):
         strip = pixels[rows]
-        if keep_toning and strip.ndim == 3:
-            ab = ab + rgb_to_lab(strip)[1:]
+        if strip.ndim == 3 and (own or kept.toning):
+            lab = rgb_to_lab(strip)
+            shares = own.kept(lab, around) if own and around is not None else 0
+            ab = ab * (1 - shares) + lab[1:] * (1 if kept.toning else shares)
         yield lab_to_rgb(pixels_to_L(strip), ab, dtype, fit=True)
 
 
-def full_size_strips(ab_12hw: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[slice, Float]]:
+def full_size_strips(small_1chw: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[slice, Float]]:
     """Bring ab to full size bicubically (34.7 dB, against nearest's 33.5), strip by strip.
 
-    ab: float32 (1, 2, h, w). shape: (H, W). Yields row slices and float32 (2, rows, W).
+    small: float32 (1, C, h, w). shape: (H, W). Yields row slices and float32 (C, rows, W).
     """
     height, width = shape
-    small = ab_12hw.float().cpu()
+    small = small_1chw.float().cpu()
     across = F.interpolate(small, size=(small.shape[2], width), mode="bicubic", align_corners=False)
-    wide = across[0]  # (2, h, W)
+    wide = across[0]  # (C, h, W)
     for rows in strips(height, width):
         places, shares = _cubic_rows(rows, height, wide.shape[1])
         first, last = int(places[0, 0]), int(places[-1, -1])

@@ -10,11 +10,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORY_NAMES, REST
+from colorization.colour.evidence import evidence
 from colorization.colour.full_size import reduced_L
 from colorization.colour.lab import Float, Pixels, normalize_L
 from colorization.compute import autocast, place, resolve_precision
@@ -49,6 +51,8 @@ class Prediction:
     uncertainty: Tensor | None = None
     """float32 (1, 1, h, w), Lab units, where it was asked for: how far the experts that a pixel mixes,
     and the photo and its mirror image, are apart."""
+    blank: bool = False
+    """Whether nothing is to be seen, so that it stays gray but for hints."""
 
 
 class MergedColorizer:
@@ -120,6 +124,7 @@ class MergedColorizer:
             found = replace(
                 found, ab=found.ab * certain_share(found.uncertainty, self.merge.abstain)
             )
+        found = _by_evidence(found, L_11hw)
         return replace(found, ab=spread_hints(found.ab, L_11hw, hints))
 
     def _merged(self, L_11hw: Tensor, hints: Sequence[Hint]) -> Prediction:
@@ -183,6 +188,20 @@ class MergedColorizer:
         height, width = pixels.shape[:2]
         size = network_size(height, width, self.short_side)
         return self.predict(reduced_L(pixels, alpha, size), hints)
+
+
+def _by_evidence(found: Prediction, L_11hw: Tensor) -> Prediction:
+    """No colour where nothing is to be seen."""
+    shares = evidence(np.ascontiguousarray(L_11hw[0, 0].float().cpu().numpy()))
+    if shares.min() >= 1:
+        return found
+    spread = F.interpolate(
+        torch.from_numpy(shares)[None, None].to(found.ab.device),
+        size=found.ab.shape[-2:],
+        mode="bilinear",
+        align_corners=False,
+    )
+    return replace(found, ab=found.ab * spread, blank=not shares.any())
 
 
 def share_encoders(networks: Sequence[nn.Module]) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from colorization.colour.full_size import colour_strips, strips
+from colorization.colour.full_size import Kept, colour_strips, strips
 from colorization.colour.lab import L_MAX, Float, Pixels, gray_to_L, rgb_to_luminance
 from colorization.merging.inference import Prediction
 from colorization.metrics.distances import colourfulness
@@ -41,14 +41,12 @@ class Appearance:
     """Lab units."""
 
 
-def appearance_of(small: Pixels, found: Prediction, *, keep_toning: bool = False) -> Appearance:
+def appearance_of(small: Pixels, found: Prediction, kept: Kept = Kept()) -> Appearance:  # noqa: B008
     """What a photo looks like with the colours that the networks gave it.
 
-    small: the photo reduced, uint8 or uint16, (h, w) or (h, w, 3). keep_toning: see `colour_strips`.
+    small: the photo reduced, uint8 or uint16, (h, w) or (h, w, 3). kept: of its own colour.
     """
-    after = np.concatenate(
-        list(colour_strips(small, found.ab, np.uint8, keep_toning=keep_toning))
-    ).astype(np.uint8)
+    after = np.concatenate(list(colour_strips(small, found.ab, np.uint8, kept))).astype(np.uint8)
     levels, mean = None, None
     if found.uncertainty is not None:
         uncertainty = found.uncertainty[0, 0].cpu().numpy()

@@ -26,6 +26,8 @@ PNG_METADATA = {*PNG_TEXTS, b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs"
 PNG_XMP, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
 """Keywords of PNG texts: XMP's, and the start of ImageMagick's and ExifTool's for the rest."""
 
+_NO_FRAMES, _JPEGLS = (0xC4, 0xC8, 0xCC), 0xF7
+"""Markers among the frames' that are none: tables and a reserved one; and JPEG-LS's frame."""
 _MOST_PIECES = 200_000
 
 
@@ -58,6 +60,28 @@ def jpeg_segments(content: bytes) -> Iterator[Piece]:
         if marker == 0xDA:
             return
         place = end
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """What a JPEG's frame header says (ITU-T T.81, B.2.2; ITU-T T.87 for JPEG-LS)."""
+
+    kind: int
+    """Its marker's second byte: C0 baseline, C1 extended, C2 progressive, C3 lossless, F7 JPEG-LS, …"""
+    bits: int
+    height: int
+    width: int
+    channels: int
+
+
+def jpeg_frame(content: bytes) -> JpegFrame | None:
+    """The first frame before the first scan; None where there is none."""
+    for piece in jpeg_segments(content):
+        kind = piece.name[0]
+        if (0xC0 <= kind <= 0xCF and kind not in _NO_FRAMES) or kind == _JPEGLS:
+            data = content[piece.data]
+            return JpegFrame(kind, *struct.unpack_from(">BHHB", data)) if len(data) >= 6 else None
+    return None
 
 
 def png_chunks(content: bytes) -> Iterator[Piece]:

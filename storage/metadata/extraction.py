@@ -105,12 +105,13 @@ def read_metadata(format_name: str, content: bytes, page: int = 0) -> Metadata:
     """
     losses = Losses()
     readers: dict[str, Callable[[bytes, Losses], Metadata]] = {
-        "JPEG": _read_jpeg,
+        **dict.fromkeys(("JPEG", "JPEGLS", "LJPEG", "JPEG12"), _read_jpeg),
         "PNG": _read_png,
         "WEBP": _read_webp,
         "JXL": _read_jpegxl,
         "TIFF": partial(_read_tiff, page=page),
-        "DNG": _read_dng,
+        "DNG": _read_raw,
+        "RAW": _read_raw,
     }
     reader = readers.get(format_name) or partial(_read_pillow, format_name)
     found = losses.part("metadata", Metadata(), reader, content, losses)
@@ -299,8 +300,11 @@ def _read_jpegxl(content: bytes, losses: Losses) -> Metadata:
     )
 
 
-def _read_dng(content: bytes, losses: Losses) -> Metadata:
-    """Without the profile: its pixels are developed, and come in sRGB."""
+def _read_raw(content: bytes, losses: Losses) -> Metadata:
+    """Of a camera's raw file that is a TIFF. Without the profile: its pixels come in sRGB."""
+    if not content.startswith((b"II*\0", b"MM\0*")):
+        losses.note("metadata", "of camera raw that is no TIFF it is not read")
+        return Metadata()
     return replace(_read_tiff(content, losses), profile=b"")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from storage.photos.by_pillow import Bmp, Heif, Jpeg2000, Pillow, Png, Pnm, WebP
 from storage.photos.codec import Codec
 from storage.photos.jpeg import Jpeg
+from storage.photos.jpeg_kinds import RareJpeg
 from storage.photos.jpegxl import JpegXl
-from storage.photos.raw import Dng
+from storage.photos.raw import Raw
 from storage.photos.tiff import Tiff
 
 _KINDS: dict[str, type[Codec]] = {
@@ -21,7 +22,11 @@ _KINDS: dict[str, type[Codec]] = {
     "JXL": JpegXl,
     "AVIF": Pillow,
     "HEIF": Heif,
-    "DNG": Dng,
+    "JPEGLS": RareJpeg,
+    "LJPEG": RareJpeg,
+    "JPEG12": RareJpeg,
+    "DNG": Raw,
+    "RAW": Raw,
 }
 CODECS = {name: kind(name) for name, kind in _KINDS.items()}
 """By the keys of `storage.formats.FORMATS`."""

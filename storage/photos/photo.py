@@ -99,7 +99,7 @@ def decode_pages(
 def _opened(content: bytes, salvage: bool) -> tuple[Codec, list[Page]]:
     """The pages of a whole file, none decoded. salvage: else one that is cut raises TRUNCATED."""
     name = sniff(content)
-    require_codec(name)
+    require_codec(name, content)
     codec = CODECS[name]
     codec.check_whole(content)
     with decoder_errors():

@@ -78,6 +78,26 @@ _SAMPLES = {
         "$3fh}i%n-9Y!nQ3WhnK`L?1(giW8AbWIiD^0c<p_BO95k`=xG)U7V7|b<gL?sghj4*-gtUXahO&VA53L7!Cy"
         "X|j&9G{)%Ww*Cv+z>z;|Tf?dL!~c?25z*sTG+CxgLcEr4p5+`bYJT>L1lVs()1fsQ#g+9{?YJ^#l"
     ),
+    "JPEGLS": (
+        "c-s4a<Npf=h2Q{BH#Y_*1_nk31_l8T=Hg%jvKe(i7^s2+D8~5z#{cgO+#Em!0*s7;4F7L2a4>>2Ftp1q-kSOM?"
+        "(W?ZX_~S#XXkFX?WwYARcdHx=<5Hq^8ai9*U$f72_mZh*Vq5g2MO%|U;e-D|4je{tTB2"
+    ),
+    "LJPEG": (
+        "c-s4a<Npx`aRx>pU_b&~Jlq2R4>NEJFaRMVgCN8ITMQgP6>JO)ub4DA7AQ4zVN%Kk<s1)Xlv@h=1P@ub!<l(}S"
+        "OhJ658lBPbm!b*jVZ|S(3~BMpp4pscbJ08Eq7$G2o}t4-hnCDCp?&)-0=S<0NVMGu>"
+    ),
+    "JPEG12": (
+        "c-s4a<NpH&0WUXCHwH#V1_nkTWcYuZ!I^=VlZ%^+gO{6&n~#r|Usyp@SV%}%T}Dn^K~K}rKu=Rw$Jolt&e+V&T"
+        "u0X-+|kX)FDN+3$Sx`|Dj>ltFv$P^K?ZIf1_1^EMn*w~|3?@^!R8|aE_R@>lmG(*JE}Mbr>dz_(EnQu93UO`49"
+        "c88d>%_1JItN@VdgQjw5EjlE$0k3n{eK==bV$AmSO+@CIGvHD~<"
+    ),
+    "RAW": (
+        "c-pm)F;2rk5JhKq9mfzS144iVjU}2<Dz1QlA`POTpruTMQOE&MdN>yqhu{R1l+2FSksGv@;OptzU)JuI^%jdcR"
+        "YbH$<O*`y&NVLeM&n(ut|us@9#f`%_CmzY(}DJncuxCF-=CWOv=bkPy}L)f{p0RTO?2W$*1t5TsefyvclUJ@$j"
+        "ARu-ZqX3+jsF3-Cp0^UEDX9?dqvrJ*=1Q<M!Kp`MhqfwkuuUJDlN-U=+qEQ5s{TGIosJ#KfqLsWCJ9>%Z@pnf="
+        "M2eV^GMXZGts`ysPmW%j3o_W#E|gY7feK7;Ku*gk{pGuS?Z?K9XugY7feK7;Ku*gj+J3)sGZ?F-nxfb9#|zJTo"
+        "u*uH@63)sGZ?F-nxfbD1Z|7c&p_Qn4IvuxXH"
+    ),
 }
 """By format, of 16 to 64 pixels a side: zlib, then base 85."""
 

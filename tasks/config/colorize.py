@@ -27,7 +27,7 @@ from tasks.config.types import (
     whole,
 )
 
-TONINGS = ("neutral", "keep")
+TONINGS = ("neutral", "keep", "replace")
 RANGES = ("declared", "auto")
 LABELS = ("corner", "border")
 _ACCEPTABLE = tuple(code for code, reason in REASONS.items() if reason.acceptable)
@@ -73,7 +73,8 @@ class ColorizeConfig:
     """Long side of each photo's pictures in the run report, pixels; 0 for none, and then its mix of
     categories and its colourfulness are not measured."""
     toning: Annotated[str, one_of(*TONINGS)] = "neutral"
-    """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it."""
+    """Of toned photos (sepia): neutral replaces the toning, keep adds the colours to it. Both keep what is
+    coloured far beyond it: strips, stamps, ink. replace replaces that as well."""
     accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
     """What is coloured instead of skipped or copied: ALREADY_COLOR, BILEVEL, MASK, ANIMATED."""
     range: Annotated[str, one_of(*RANGES)] = "declared"

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from colorization.colour.lab import rgb_to_lab
+import numpy as np
+from numpy.typing import NDArray
+
+from colorization.colour.lab import Float, rgb_to_lab
 from colorization.colour.toning import COLOUR, tone_of
 from storage.errors import PhotoError
 from storage.photos.decoder import Decoder, shared_decoder
@@ -77,9 +80,24 @@ def unwanted(photo: Photo, accept: Sequence[str]) -> PhotoError | None:
         return PhotoError("BILEVEL", "expected grays, got black and white only")
     if photo.pixels.ndim == 2 or "ALREADY_COLOR" in accept:
         return None
-    if tone_of(rgb_to_lab(thumbnail(photo.pixels, _LOOK_SIDE))) == COLOUR:
+    lab, opaque = lab_of(photo, _LOOK_SIDE)
+    if opaque.any() and tone_of(lab[:, None, opaque]) == COLOUR:
         return PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
     return None
+
+
+def lab_of(photo: Photo, short_side: int) -> tuple[Float, NDArray[np.bool_]]:
+    """A photo in colour, reduced, white where it is transparent, and where it is not.
+
+    Returns float32 (3, h, w) and bool (h, w).
+    """
+    small: Any = thumbnail(photo.pixels, short_side)
+    if photo.alpha is None:
+        return rgb_to_lab(small), np.ones(small.shape[:2], bool)
+    alpha: Any = np.repeat(photo.alpha[..., None], 3, axis=2)
+    opacity: Any = thumbnail(alpha, short_side)[..., 0]
+    opaque = opacity >= np.iinfo(opacity.dtype).max // 2
+    return rgb_to_lab(np.where(opaque[..., None], small, np.iinfo(small.dtype).max)), opaque
 
 
 def reading(item: PhotoItem) -> dict[str, bool]:

@@ -12,10 +12,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from colorization.colour.full_size import colour_strips
+from colorization.colour.full_size import Kept, colour_strips
 from colorization.colour.lab import Float, rgb_to_lab
+from colorization.colour.own_colour import LOOK_SIDE, OwnColour, own_colour
 from colorization.merging.hinting import Hint
-from colorization.merging.inference import MergedColorizer
+from colorization.merging.inference import MergedColorizer, Prediction
 from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
 from storage.containers.tiff_copying import TiffPage
 from storage.errors import PhotoError
@@ -48,7 +49,7 @@ from storage.records.ledger import write_recorded
 from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.records.outputs import output_suffix, write_output
-from tasks.jobs.archive_photos import Opened, open_ahead, unwanted
+from tasks.jobs.archive_photos import Opened, lab_of, open_ahead, unwanted
 from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged
 from tasks.jobs.ready import Written, commit_chunk, rows_left
@@ -137,24 +138,42 @@ def _pages(
         found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints)
         if config["uncertainty"] and found.uncertainty is not None:
             seen.maps.append(found.uncertainty[0, 0].cpu().numpy())
-        keep_toning = config["toning"] == "keep"
+        own = _own_colour(photo) if config["toning"] != "replace" else None
+        kept = Kept(toning=config["toning"] == "keep", own=own)
         if seen.appearance is None and config["thumbnails"]:
             small = reduce_to(photo.pixels, config["thumbnails"])
-            seen.appearance = appearance_of(small, found, keep_toning=keep_toning)
-        strips = colour_strips(
-            photo.pixels, found.ab, output_dtype(photo, name), keep_toning=keep_toning
-        )
+            seen.appearance = appearance_of(small, found, kept)
+        strips = colour_strips(photo.pixels, found.ab, output_dtype(photo, name), kept)
         strips = seen.lightness.passing(photo.pixels, strips)
         derived = _derived(item, opened, photo)
-        if photo.note:
-            place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
-            seen.notes.append(place + photo.note)
+        place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
+        seen.notes += [place + note for note in _noted(photo, found, own)]
         seen.lost += [*photo.metadata.lost, *derived.lost, *cut_to_fit(name, derived)]
         yield ColoredPage(
             photo=photo,
             strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
             shape=labelled_shape(shape, config["label"]),
             metadata=derived,
+        )
+
+
+def _own_colour(photo: Photo) -> OwnColour | None:
+    """What of the photo's colour is no toning; transparent pixels count for nothing."""
+    if photo.pixels.ndim == 2:
+        return None
+    return own_colour(lab_of(photo, LOOK_SIDE)[0])
+
+
+def _noted(photo: Photo, found: Prediction, own: OwnColour | None) -> Iterator[str]:
+    """What people should know of a page."""
+    if photo.note:
+        yield photo.note
+    if found.blank:
+        yield "BLANK: nothing is to be seen, so no colour is invented"
+    if own:
+        yield (
+            f"real colour in {100 * own.share:.1f}% of its area is kept; "
+            "--toning replace colours that as well"
         )
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import draw_photo
 
-from colorization.colour.full_size import colour_strips, strips
+from colorization.colour.full_size import Kept, colour_strips, strips
 from colorization.colour.lab import rgb_to_L, rgb_to_lab
 from colorization.merging.inference import Prediction
 from colorization.metrics.appearance import LightnessWatch, appearance_of
@@ -51,7 +51,7 @@ def test_a_toning_that_is_kept_is_on_the_small_picture() -> None:
     sepia = draw_photo(2)[..., :1] * np.array([1.0, 0.85, 0.65])
     sepia = sepia.astype(np.uint8)
     kept, replaced = (
-        appearance_of(sepia, prediction(), keep_toning=keep).after for keep in (True, False)
+        appearance_of(sepia, prediction(), Kept(toning=keep)).after for keep in (True, False)
     )
     assert rgb_to_lab(kept)[2].mean() > rgb_to_lab(replaced)[2].mean() + 5
     assert kept.shape == sepia.shape

@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colorization.colour import full_size
-from colorization.colour.full_size import colour_strips, full_size_strips, pixels_to_L, reduced_L
+from colorization.colour.full_size import (
+    Kept,
+    colour_strips,
+    full_size_strips,
+    pixels_to_L,
+    reduced_L,
+)
 from colorization.colour.lab import gray_to_L, rgb_to_lab
 from colorization.colour.lightness import compare_lightness, gray_codes
 
@@ -48,7 +54,7 @@ def test_lightness_of_toned_photos_stays_too(dtype, keep_toning, seed):
     sepia = random_gray(30, 40, dtype, seed)[..., None] * np.array([1.0, 0.9, 0.7])
     sepia = (sepia * rng.uniform(0.5, 1)).astype(dtype)
     rgb = np.concatenate(
-        list(colour_strips(sepia, random_ab(8, 8, seed), dtype, keep_toning=keep_toning))
+        list(colour_strips(sepia, random_ab(8, 8, seed), dtype, Kept(toning=keep_toning)))
     )
     assert compare_lightness(sepia, rgb, dtype=dtype).max_codes <= 1
 
@@ -64,7 +70,7 @@ def test_every_code_value_keeps_its_lightness(dtype):
 def test_toning_is_kept_or_replaced():
     sepia = np.full((20, 30, 3), (180, 150, 110), np.uint8)
     none = torch.zeros(1, 2, 8, 8)
-    kept = np.concatenate(list(colour_strips(sepia, none, np.uint8, keep_toning=True)))
+    kept = np.concatenate(list(colour_strips(sepia, none, np.uint8, Kept(toning=True))))
     replaced = np.concatenate(list(colour_strips(sepia, none, np.uint8)))
     assert np.abs(kept.astype(int) - sepia).max() <= 1
     assert np.abs(rgb_to_lab(replaced)[1:]).max() < 0.5

@@ -15,7 +15,7 @@ from storage.photos.codecs import CODECS
 from storage.photos.samples import sample
 
 WRITTEN = sorted({format.output for format in FORMATS.values()})
-CUT = {"JPEG", "PNG", "WEBP", "JPEG2000"}
+CUT = {"JPEG", "PNG", "WEBP", "JPEG2000", "JPEGLS", "LJPEG", "JPEG12"}
 """Formats whose end can be told from their bytes without decoding."""
 
 
