@@ -227,6 +227,18 @@ REASONS = {
             acceptable=True,
         ),
         Reason(
+            "NOT_CHOSEN",
+            "`--pages` names no page of the file.",
+            "Nothing to do; or name another page, or leave `--pages` away.",
+            policy=True,
+        ),
+        Reason(
+            "BLANK",
+            "Nothing is to be seen: a card, fog, empty paper. It is written gray, and noted.",
+            "Nothing to do; a colour hint (`--hints`) gives it one.",
+            policy=True,
+        ),
+        Reason(
             "ANIMATED",
             "The file holds several frames, and one would be kept.",
             "Nothing to do; or `--accept ANIMATED` to colour its first frame.",

@@ -23,6 +23,7 @@ from storage.records.outputs import output_names
 from storage.records.tables import read_rows
 from storage.sources.bags import write_bag
 from storage.sources.no_photo import CLUTTER, HIDDEN
+from storage.sources.selecting import fits_any
 from storage.sources.sidecars import with_sidecars
 from storage.visible import escaped, visible
 from tasks.archive.ownership import place_of
@@ -95,6 +96,11 @@ class _Photos:
             refused = read_rows(self._ingested / QUARANTINE_NAME)
             unusable = [row["path"] for row in refused]
             manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
+        if config.accept_photos:
+            manifest = [
+                row | {"accepted": True} if fits_any(row["path"], config.accept_photos) else row
+                for row in manifest
+            ]
         manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
         number = self._place.number
         self._tree.keep_changed(folder, {row["output"] for row in manifest}, self._step.hashes.hash)
@@ -278,6 +284,7 @@ def _identity(item: ColorizeItem) -> list[Any]:
         [
             *(photo["path"], photo["sha256"], photo["output"], photo.get("hints")),
             *([photo["sidecar"]["sha256"]] if "sidecar" in photo else []),
+            *(["accepted"] if photo.get("accepted") else []),
         ]
         for photo in item.photos
     ]

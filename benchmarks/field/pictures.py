@@ -172,7 +172,8 @@ def _facts(place: Place) -> dict[str, dict[str, Any]]:
 def _refused(place: Place) -> dict[str, tuple[str, str]]:
     table = pd.read_parquet(place.folder / "out/.chromaflow/report/photos.parquet")
     rows = table[table["status"] != "coloured"]
-    return {row.path: (row.reason, row.detail) for row in rows.itertuples()}
+    told = zip(rows["path"], rows["reason"], rows["detail"], strict=True)
+    return {str(path): (str(code), str(detail)) for path, code, detail in told}
 
 
 def _plain(words: str, refused: dict[str, tuple[str, str]]) -> Clause:
@@ -183,6 +184,6 @@ def _plain(words: str, refused: dict[str, tuple[str, str]]) -> Clause:
 
 
 def _ab(path: Path) -> NDArray[np.float32]:
-    pixels = decode(path.read_bytes()).pixels
+    pixels: Any = decode(path.read_bytes()).pixels
     rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     return rgb_to_lab(rgb)[1:]

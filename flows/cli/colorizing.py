@@ -54,11 +54,19 @@ def colorize(
     segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
     merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
     toning: Annotated[
-        str | None, typer.Option(help="Of sepia: neutral replaces it, keep adds to it.")
+        str | None,
+        typer.Option(help="Of sepia: neutral replaces it, keep adds to it; replace: all colour."),
     ] = None,
     accept: Annotated[
         list[str] | None,
         typer.Option(help="Colour ALREADY_COLOR, BILEVEL, MASK or ANIMATED too; repeatable."),
+    ] = None,
+    accept_photo: Annotated[
+        list[str] | None,
+        typer.Option(help="Colour these whatever they are, as in .gitignore; repeatable."),
+    ] = None,
+    pages: Annotated[
+        str | None, typer.Option(help="Of several pages colour these, as 1,3-5; copy the others.")
     ] = None,
     sample_range: Annotated[
         str | None,
@@ -78,6 +86,10 @@ def colorize(
     ] = None,
     sidecar: Annotated[
         bool | None, typer.Option("--sidecar/--no-sidecar", help="Write an XMP beside each.")
+    ] = None,
+    keep_times: Annotated[
+        bool | None,
+        typer.Option("--keep-times/--no-keep-times", help="Give outputs their originals' times."),
     ] = None,
     hints: Annotated[
         Path | None, typer.Option(help="CSV of path,x,y,colour: colours at points of photos.")
@@ -120,6 +132,9 @@ def colorize(
                 "merge": merge,
                 "toning": toning,
                 "accept": accept,
+                "accept_photos": accept_photo,
+                "pages": pages,
+                "keep_times": keep_times,
                 "range": sample_range,
                 "salvage": salvage,
                 "format": format_name,

@@ -46,6 +46,12 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
     return replace(listing, files=files, problems=problems, left_out=left_out)
 
 
+def fits_any(path: str, patterns: Sequence[str]) -> bool:
+    """Whether any of these patterns, as of `select_files`, fits a path."""
+    parts = folded(path).split("/")
+    return any(_fitter(pattern)(parts) for pattern in patterns)
+
+
 def _fitter(pattern: str) -> Callable[[Sequence[str]], bool]:
     """Whether the parts of a folded path, or of a folder that it lies in, fit a pattern."""
     globs, least_left = globs_of(pattern), 1 if pattern.endswith("/") else 0

@@ -21,20 +21,21 @@ from tasks.engine.kept import Output, renamed
 from tasks.jobs.ready import commit_ready, rows_left
 from tasks.jobs.stage_items import ColorizeItem, ReadyPhoto, SheetItem
 
-_NOT_OF_PHOTOS = ("bag", "chunk", "output", "sheet")
+_NOT_OF_PHOTOS = ("accept_photos", "bag", "chunk", "output", "sheet")
 """Settings of the step that change no photo."""
 
 
 def photo_key(parts: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """A hash of all that decides one photo's output, wherever it lies.
 
-    parts: of the step's fingerprint. row: of the manifest, with its hints and sidecar.
+    parts: of the step's fingerprint. row: of the manifest, with its hints, sidecar and acceptance.
     """
     config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
     inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, "truth")}
     upstream = {k: v for k, v in parts["upstream"].items() if not k.startswith("ingest/")}
     own = [parts["schema"], config, inputs, upstream, parts["modules"]]
     beside = [row["sidecar"]["sha256"]] if "sidecar" in row else []
+    beside += ["accepted"] if row.get("accepted") else []
     return hash_value([own, row["sha256"], row.get("hints"), *beside])
 
 

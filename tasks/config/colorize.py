@@ -15,6 +15,8 @@ from storage.formats import OUTPUT_FORMATS
 from storage.metadata.signing import Signing
 from tasks.config.problems import Rule
 from tasks.config.types import (
+    PAGES,
+    PATTERNS,
     Accepts,
     TriedBy,
     canonical,
@@ -24,6 +26,7 @@ from tasks.config.types import (
     number,
     one_of,
     over,
+    parse_pages,
     whole,
 )
 
@@ -77,6 +80,10 @@ class ColorizeConfig:
     coloured far beyond it: strips, stamps, ink. replace replaces that as well."""
     accept: Annotated[tuple[str, ...], list_of("codes", *_ACCEPTABLE)] = ()
     """What is coloured instead of skipped or copied: ALREADY_COLOR, BILEVEL, MASK, ANIMATED."""
+    accept_photos: Annotated[tuple[str, ...], PATTERNS] = ()
+    """Patterns as in .gitignore of photos that are coloured whatever they are: all that accept takes."""
+    pages: Annotated[str, PAGES] = ""
+    """Of files with several, the pages to colour, as 1,3-5; others are copied. Empty for all."""
     range: Annotated[str, one_of(*RANGES)] = "declared"
     """Which samples are black and white: declared as the file says, else by their bits; auto stretches
     those that all lie under 1/8 of it and of which it says nothing."""
@@ -88,6 +95,8 @@ class ColorizeConfig:
     """A visible "AI colorized": corner or border; empty for none."""
     sidecar: bool = False
     """Whether every output gets an XMP sidecar, not only where the format holds no metadata."""
+    keep_times: bool = False
+    """Whether outputs get the times of their originals, where these are files."""
     uncertainty: bool = False
     """Whether every output gets a map of how certain its colours are beside it."""
     hints: str = ""
@@ -130,6 +139,7 @@ class ColorizeConfig:
         names = (
             "toning",
             "accept",
+            "keep_times",
             "range",
             "salvage",
             "format",
@@ -137,8 +147,9 @@ class ColorizeConfig:
             "sidecar",
             "uncertainty",
         )
-        of_report = {"thumbnails": self.thumbnails, "signing": self.signing}
-        return {name: getattr(self, name) for name in names} | of_report
+        parts = {name: getattr(self, name) for name in names}
+        parts |= {"thumbnails": self.thumbnails, "signing": self.signing}
+        return parts | {"pages": parse_pages(self.pages)}
 
     @property
     def merge_options(self) -> MergeOptions:

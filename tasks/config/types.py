@@ -7,6 +7,7 @@ names all wrong settings at once, a line each, in the words of `tasks.config.pro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, get_origin
@@ -150,7 +151,26 @@ ENCODING = Accepts(
     lambda value: not value or _extends_ascii(value),
     example="cp932",
 )
+PAGES = Accepts(
+    "numbers of pages from 1 and ranges of them, as 1,3-5 or 2-",
+    lambda value: not value or parse_pages(value) is not None,
+    example="1,3-5",
+)
 LOCATION = Accepts("a path or URL", lambda value: value.strip() != "", example="photos")
+
+
+def parse_pages(text: str) -> list[tuple[int, float]] | None:
+    """First and last of each range of `1,3-5,9-`; None for what is none. Empty for all pages."""
+    ranges = []
+    for part in text.split(",") if text else ():
+        found = re.fullmatch(r"\s*(\d+)\s*(-?)\s*(\d*)\s*", part)
+        if found is None or (found[3] and not found[2]) or int(found[1]) < 1:
+            return None
+        last = float(found[3] or "inf") if found[2] else float(found[1])
+        if last < int(found[1]):
+            return None
+        ranges.append((int(found[1]), last))
+    return ranges
 
 
 def _extends_ascii(encoding: str) -> bool:

@@ -17,7 +17,7 @@ from storage.errors import PhotoError
 from storage.photos.decoder import Decoder, shared_decoder
 from storage.photos.photo import Photo
 from storage.photos.reduced import thumbnail
-from tasks.jobs.items import PhotoItem, read_unchanged
+from tasks.jobs.items import PhotoItem, modified_ns, read_unchanged
 
 _LOOK_SIDE = 128
 """Short side at which toning is judged, pixels."""
@@ -35,6 +35,8 @@ class Opened:
     first: Photo
     sidecar: bytes = b""
     """The XMP file beside it."""
+    modified_ns: int | None = None
+    """When the file was written, since 1970; None of what is no file by itself."""
     content: bytes = b""
     """The file, where it has several pages: those that are not coloured are copied."""
 
@@ -67,11 +69,17 @@ def open_ahead(
                 upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
 
 
-def unwanted(photo: Photo, accept: Sequence[str]) -> PhotoError | None:
-    """Why a page is not to be coloured: ANIMATED, MASK, BILEVEL or ALREADY_COLOR.
+def unwanted(item: PhotoItem, row: dict[str, Any], photo: Photo) -> PhotoError | None:
+    """Why a page is not to be coloured: NOT_CHOSEN, ANIMATED, MASK, BILEVEL or ALREADY_COLOR."""
+    number, ranges = photo.header.page + 1, item.config["pages"]
+    if ranges and photo.header.num_pages > 1 and not any(a <= number <= b for a, b in ranges):
+        return PhotoError("NOT_CHOSEN", f"expected a page that --pages names, got page {number}")
+    if row.get("accepted"):
+        return None
+    return _unaccepted(photo, item.config["accept"])
 
-    accept: of these codes those that are coloured all the same.
-    """
+
+def _unaccepted(photo: Photo, accept: Sequence[str]) -> PhotoError | None:
     if photo.header.animated and "ANIMATED" not in accept:
         return PhotoError("ANIMATED", "expected one frame, got several")
     if photo.header.mask and "MASK" not in accept:
@@ -107,16 +115,17 @@ def reading(item: PhotoItem) -> dict[str, bool]:
 
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
     """Raises PhotoError, of several pages also where none is to be coloured."""
-    content, accept = read_unchanged(item, row), item.config["accept"]
+    content = read_unchanged(item, row)
     pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
     first = next(pages)
     beside = row.get("sidecar")
     sidecar = read_unchanged(item, beside) if beside else b""
+    when = modified_ns(item, row)
     if first.header.num_pages == 1:
-        return Opened(row, chain([first], pages), first, sidecar=sidecar)
-    if error := unwanted(first, accept):
-        if all(unwanted(page, accept) for page in pages):
+        return Opened(row, chain([first], pages), first, sidecar, when)
+    if error := unwanted(item, row, first):
+        if all(unwanted(item, row, page) for page in pages):
             raise error
         pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
         first = next(pages)
-    return Opened(row, chain([first], pages), first, sidecar=sidecar, content=content)
+    return Opened(row, chain([first], pages), first, sidecar, when, content)

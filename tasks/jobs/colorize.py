@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +46,7 @@ from storage.pictures.labels import labelled_shape, with_label
 from storage.pictures.thumbnails import reduce_to, small_jpeg
 from storage.pictures.uncertainty import uncertainty_map
 from storage.records.item_record import OutputFacts
-from storage.records.ledger import write_recorded
+from storage.records.ledger import FileRecord, write_recorded
 from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.records.outputs import output_suffix, write_output
@@ -128,7 +129,7 @@ def _pages(
         check_encodable(photo, name)
         shape = (photo.header.height, photo.header.width)
         hints = _hints(opened.row, shape) if number == 0 else ()
-        if error := unwanted(photo, config["accept"]):
+        if error := unwanted(item, opened.row, photo):
             if photo.header.num_pages == 1:
                 raise error
             seen.pages.append(_uncoloured(photo.header.page + 1, number + 1, error))
@@ -213,6 +214,8 @@ def _write(
     if seen.maps:
         map_path = root / (row["output"] + MAP_SUFFIX)
         files.append(write_recorded(root, map_path, uncertainty_map(seen.maps)))
+    if item.config["keep_times"]:
+        seen.notes += _keep_times(item, opened, files)
     pictures = _pictures(seen.appearance, item.config["thumbnails"]) if seen.appearance else {}
     facts = OutputFacts(
         photo=row["path"],
@@ -240,6 +243,15 @@ def _write(
         seconds=round(seen.seconds + time.monotonic() - started, 3),
     )
     return Written(files, facts, pictures)
+
+
+def _keep_times(item: ColorizeItem, opened: Opened, files: Iterable[FileRecord]) -> list[str]:
+    """Give an output's files the time of their original. Returns what is to be said where there is none."""
+    if opened.modified_ns is None:
+        return ["times: only of originals that are files by themselves; this one is in an archive"]
+    for file in files:
+        os.utime(Path(item.output) / file.path, ns=(opened.modified_ns, opened.modified_ns))
+    return []
 
 
 def _uncoloured(page: int, output: int, why: PhotoError) -> dict[str, Any]:

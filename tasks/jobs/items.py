@@ -129,6 +129,15 @@ def read_unchanged(item: PhotoItem, photo: Mapping[str, Any]) -> bytes:
     return content
 
 
+def modified_ns(item: PhotoItem, photo: Mapping[str, Any]) -> int | None:
+    """When a photo's file was written, nanoseconds since 1970; None of a member or at a URL."""
+    path = _source(item.source, item.folder).local(photo["path"])
+    try:
+        return path.stat().st_mtime_ns if path is not None and photo["offset"] < 0 else None
+    except OSError:  # a member
+        return None
+
+
 @lru_cache(maxsize=4)
 def _source(location: str, folder: str) -> Source:
     """Kept open, so that a compressed tar is read once forward; anew for each step's folder."""

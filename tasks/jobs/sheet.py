@@ -43,8 +43,8 @@ def draw_sheet(item: SheetItem) -> ItemResult:
         try:
             content = read_photo(item, photo)
             pages = shared_decoder().pages(content, max_megapixels=float("inf"), **reading(item))
-            first, accept = next(pages), item.config["accept"]
-            wanted = (page for page in chain([first], pages) if not unwanted(page, accept))
+            first = next(pages)
+            wanted = (page for page in chain([first], pages) if not unwanted(item, photo, page))
             page = next(wanted, first)
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))

@@ -6,8 +6,8 @@ import shlex
 
 from tasks.config.request import ColorizeRequest
 
-_FLAGS = ("salvage", "sidecar", "uncertainty")
-_OPTIONS = ("segmenter", "merge", "toning", "range", "format", "label", "hints", "abstain")
+_FLAGS = ("salvage", "sidecar", "keep_times", "uncertainty")
+_OPTIONS = ("segmenter", "merge", "toning", "pages", "range", "format", "label", "hints", "abstain")
 
 
 def reproduce_command(request: ColorizeRequest | None, output: str | None) -> str:
@@ -25,8 +25,10 @@ def reproduce_command(request: ColorizeRequest | None, output: str | None) -> st
         if settings.get(name) is not None:
             words += [f"--{name}", str(settings[name])]
     words += [word for code in settings.get("accept") or () for word in ("--accept", code)]
+    photos = settings.get("accept_photos") or ()
+    words += [word for pattern in photos for word in ("--accept-photo", pattern)]
     given = [name for name in _FLAGS if settings.get(name) is not None]
-    words += [f"--{name}" if settings[name] else f"--no-{name}" for name in given]
+    words += [f"--{'' if settings[n] else 'no-'}{n.replace('_', '-')}" for n in given]
     if settings.get("certificates"):
         words += ["--sign", settings["certificates"], settings["key"]]
     if not request.follow:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -434,14 +435,26 @@ SHOWN = [name for name, row in ROWS.items() if row.pages]
 class Outcome:
     """What became of the files of one item."""
 
-    def __init__(self, folder: Path, contents: dict[str, bytes], **config: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        contents: dict[str, bytes],
+        *,
+        accepted: Sequence[str] = (),
+        modified: float | None = None,
+        **config: Any,
+    ) -> None:
+        """accepted: paths of --accept-photo. modified: time of all originals, seconds since 1970."""
         source, self.root = folder / "in", folder / "out"
         rows = []
         for path, content in contents.items():
             source.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
             source.joinpath(path).write_bytes(content)
+            if modified is not None:
+                os.utime(source.joinpath(path), (modified, modified))
             digest = hashlib.sha256(content).hexdigest()
-            facts = {"sha256": digest, "output": f"{path}.color", "key": ""}
+            facts: dict[str, Any] = {"sha256": digest, "output": f"{path}.color", "key": ""}
+            facts |= {"accepted": True} if path in accepted else {}
             rows.append({"path": path, "offset": -1, "bytes": len(content)} | facts)
         options = ColorizeConfig().output_parts()
         item = ColorizeItem(
