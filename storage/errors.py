@@ -182,8 +182,8 @@ REASONS = {
         Reason(
             "TOO_LARGE",
             "The photo has more pixels, or pages, than the limit.",
-            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows; split what has "
-            "too many pages, e.g. with `tiffsplit`.",
+            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows; give each worker "
+            "more memory with fewer `--workers`, then `chromaflow retry`; split what has too many pages.",
         ),
         Reason(
             "MULTI_PAGE",

@@ -138,6 +138,19 @@ def iso_boxes(content: bytes, place: int = 0) -> Iterator[tuple[bytes, int, int]
         place = end
 
 
+def boxes_are_cut(content: bytes) -> bool:
+    """Whether the last box says that it goes on behind the end of the file."""
+    place = 0
+    while place + 8 <= len(content):
+        size = int.from_bytes(content[place : place + 4], "big")
+        if size == 1:
+            size = int.from_bytes(content[place + 8 : place + 16], "big")
+        if size < 8:  # 0: all that is left; the rest is damage
+            return False
+        place += size
+    return place != len(content)
+
+
 def jpeg_segment(marker: int, data: bytes) -> bytes:
     """A segment. data: at most 65,533 bytes."""
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data

@@ -7,6 +7,7 @@ the pixels.
 from __future__ import annotations
 
 import io
+import zlib
 from typing import Any
 
 import imagecodecs
@@ -14,16 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from storage.containers.segments import png_chunks
+from storage.containers.parsing import part
+from storage.containers.segments import boxes_are_cut, png_chunks, riff_chunks
 from storage.errors import PhotoError
 from storage.photos.codec import Header, Like, OnePicture, shown
 
+Image.MAX_IMAGE_PIXELS = None
+"""The limit is `max_megapixels`, checked by the header before pixels are decoded."""
 _ORIENTATION = 0x0112
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 _JPEG2000_MODES = ("I;16", "LA;16", "RGB;16", "RGBA;16")
 """By components; the next by colour type (ISO/IEC 15948, 11.2.2)."""
 _PNG_MODES = {0: "I;16", 2: "RGB;16", 4: "LA;16", 6: "RGBA;16"}
 _MOST_HEADER = 4096
+_AT_ONCE = 1 << 20
+_OF_SLOW = 4_000_000
+"""Trusted bytes of formats that take a third of a second a megapixel whatever is in it."""
 _WEBP_QUALITY = 95
 _LOOKED_AT = 1 << 16
 """Of a WebP: its picture chunk comes after the profile."""
@@ -89,6 +96,16 @@ class Png(Pillow):
     def has_end(self, content: bytes) -> bool:
         return b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
 
+    def is_cut(self, content: bytes) -> bool:
+        stream = b"".join(content[c.data] for c in png_chunks(content) if c.name == b"IDAT")
+        worker = zlib.decompressobj()
+        while stream and not worker.eof:
+            worker.decompress(stream, _AT_ONCE)
+            if len(worker.unconsumed_tail) == len(stream):
+                break
+            stream = worker.unconsumed_tail
+        return not worker.eof
+
     def exif(self, image: Image.Image, content: bytes) -> Image.Exif:
         """As Pillow does, but its chunk may come after the pixels."""
         for chunk in png_chunks(content):
@@ -117,6 +134,14 @@ class WebP(Pillow):
     most_side = 16_383
     writes_deep = False
     writes_metadata = True
+    working_bytes = 10
+
+    def header(self, content: bytes) -> Header:
+        """By its chunks: Pillow makes room for the pixels as soon as it opens one."""
+        facts = _webp_facts(content)
+        exif = next((content[c.data] for c in riff_chunks(content) if c.name == b"EXIF"), b"")
+        orientation = part(1, _orientation_of, exif) if exif else 1
+        return shown(self.name, orientation=orientation, **facts)
 
     def has_end(self, content: bytes) -> bool:
         return int.from_bytes(content[4:8], "little") + 8 <= len(content) + 1
@@ -133,11 +158,22 @@ class WebP(Pillow):
         return _saved(rgb, "WEBP", exact=True, **options)
 
 
+class Gif(Pillow):
+    """GIF."""
+
+    def is_cut(self, content: bytes) -> bool:
+        return not _gif_ends(content)
+
+
 class Bmp(Pillow):
     """BMP."""
 
     writes_deep = False
     writes_alpha = False
+
+    def is_cut(self, content: bytes) -> bool:
+        """By the size of its own header, which is 0 in some that are whole."""
+        return int.from_bytes(content[2:6], "little") > len(content)
 
     def encode(self, rgb: Any, like: Like) -> bytes:
         return _saved(rgb, "BMP", **({"dpi": like.dpi} if like.dpi else {}))
@@ -165,6 +201,9 @@ class Pnm(Pillow):
 class Jpeg2000(Pillow):
     """JPEG 2000, as a file or a bare codestream."""
 
+    working_bytes = 34
+    trusted_bytes = _OF_SLOW
+
     def has_end(self, content: bytes) -> bool:
         return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\x93")
 
@@ -181,7 +220,17 @@ class Jpeg2000(Pillow):
         return bytes(imagecodecs.jpeg2k_encode(rgb, level=0, reversible=True))
 
 
-class Heif(Pillow):
+class Avif(Pillow):
+    """AVIF."""
+
+    working_bytes = 10
+    trusted_bytes = _OF_SLOW
+
+    def is_cut(self, content: bytes) -> bool:
+        return boxes_are_cut(content)
+
+
+class Heif(Avif):
     """HEIF: pictures beside the primary one are no frames; it turns by boxes, in the decoder."""
 
     moves = turns = False
@@ -191,6 +240,54 @@ class Heif(Pillow):
 
         pi_heif.register_heif_opener()
         return super().open(content)
+
+
+def _gif_ends(content: bytes) -> bool:
+    """Whether the blocks of a GIF lead to its trailer (GIF89a, appendix B)."""
+    place = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
+    while place < len(content):
+        kind = content[place]
+        if kind == 0x3B:
+            return True
+        if kind == 0x2C:  # a picture: its descriptor, its colours, the size of its codes
+            packed = content[place + 9]
+            place += 11 + (3 << (packed & 7) + 1 if packed & 0x80 else 0)
+        elif kind == 0x21:
+            place += 2
+        else:
+            return True  # no block: damaged, not cut
+        while place < len(content) and content[place]:
+            place += 1 + content[place]
+        place += 1
+    return False
+
+
+def _webp_facts(content: bytes) -> dict[str, Any]:
+    """Width, height, mode and whether it is animated, by the first chunk (RFC 9649, 2.5 to 2.7)."""
+    chunk = next(riff_chunks(content), None)
+    data = content[chunk.data] if chunk else b""
+    if chunk and chunk.name == b"VP8X" and len(data) >= 10:
+        width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (4, 7))
+        has_alpha, moves = bool(data[0] & 0x10), bool(data[0] & 0x02)
+    elif chunk and chunk.name == b"VP8L" and len(data) >= 5:
+        bits = int.from_bytes(data[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        has_alpha, moves = bool(bits >> 28 & 1), False
+    elif chunk and chunk.name == b"VP8 " and len(data) >= 10:
+        width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (6, 8))
+        has_alpha = moves = False
+    else:
+        raise PhotoError("DAMAGED", "expected a picture's chunk in the WebP, found none")
+    mode = "RGBA" if has_alpha else "RGB"
+    return {"width": width, "height": height, "mode": mode, "animated": moves}
+
+
+def _orientation_of(exif: bytes) -> int:
+    """Of an EXIF chunk, 1..8."""
+    found = Image.Exif()
+    found.load(exif)
+    orientation = found.get(_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _saved(rgb: Any, format_name: str, **options: Any) -> bytes:

@@ -98,6 +98,10 @@ class Codec(ABC):
     writes_metadata = False
     """EXIF and XMP within the file; else a sidecar holds them."""
     writes_pages = False
+    working_bytes = 0
+    """What its decoder takes a pixel beside the samples (facts/formats.md)."""
+    trusted_bytes = 256_000_000
+    """Of samples that a file of any size may hold; blank pages are all but empty, and quick to decode."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -110,6 +114,10 @@ class Codec(ABC):
     def has_end(self, content: bytes) -> bool:
         """Whether the end marker is there; True where the format has none."""
         return True
+
+    def is_cut(self, content: bytes) -> bool:
+        """Whether a file that its decoder refused ends before its picture does. May raise anything."""
+        return False
 
     @abstractmethod
     def pages(self, content: bytes) -> list[Page]:

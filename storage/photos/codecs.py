@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from storage.photos.by_pillow import Bmp, Heif, Jpeg2000, Pillow, Png, Pnm, WebP
+from storage.photos.by_pillow import Avif, Bmp, Gif, Heif, Jpeg2000, Png, Pnm, WebP
 from storage.photos.codec import Codec
 from storage.photos.jpeg import Jpeg
 from storage.photos.jpeg_kinds import RareJpeg
@@ -16,11 +16,11 @@ _KINDS: dict[str, type[Codec]] = {
     "TIFF": Tiff,
     "WEBP": WebP,
     "BMP": Bmp,
-    "GIF": Pillow,
+    "GIF": Gif,
     "PPM": Pnm,
     "JPEG2000": Jpeg2000,
     "JXL": JpegXl,
-    "AVIF": Pillow,
+    "AVIF": Avif,
     "HEIF": Heif,
     "JPEGLS": RareJpeg,
     "LJPEG": RareJpeg,

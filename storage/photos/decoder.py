@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import base64
 import json
+import math
 import signal
 import subprocess
 import threading
@@ -54,12 +55,21 @@ class Decoder:
         self._opened = self._held = 0
 
     def inspect(
-        self, content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False
+        self,
+        content: bytes,
+        *,
+        max_megapixels: float = 500.0,
+        max_bytes: float = math.inf,
+        salvage: bool = False,
     ) -> Header:
         """`storage.photos.photo.inspect`. Raises PhotoError, TOO_SLOW, OUT_OF_MEMORY and CRASHED too."""
         with self._lock:
             return self._open(
-                content, max_megapixels=max_megapixels, salvage=salvage, stretch=False
+                content,
+                max_megapixels=max_megapixels,
+                max_bytes=max_bytes,
+                salvage=salvage,
+                stretch=False,
             )
 
     def pages(
@@ -67,6 +77,7 @@ class Decoder:
         content: bytes,
         *,
         max_megapixels: float = 500.0,
+        max_bytes: float = math.inf,
         salvage: bool = False,
         stretch: bool = False,
     ) -> Iterator[Photo]:
@@ -76,7 +87,11 @@ class Decoder:
         """
         with self._lock:
             header = self._open(
-                content, max_megapixels=max_megapixels, salvage=salvage, stretch=stretch
+                content,
+                max_megapixels=max_megapixels,
+                max_bytes=max_bytes,
+                salvage=salvage,
+                stretch=stretch,
             )
             number = self._opened
         seconds = SECONDS + SECONDS_A_MEGAPIXEL * header.largest_page / 1e6

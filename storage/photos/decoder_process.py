@@ -39,19 +39,20 @@ def main() -> None:
     threading.Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
     idle = _data_bytes()
     pages: Iterator[Photo] = iter(())
-    header = None
+    header, most = None, math.inf
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
             if request["op"] == "open":
                 content = sys.stdin.buffer.read(request["bytes"])
                 pages, header = iter(()), None
-                _limit(idle + len(content), header)
+                most = request["options"]["max_bytes"]
+                _limit(idle + len(content), header, most)
                 header = inspect(content, **request["options"])
                 pages = decode_pages(content, **request["options"], stretch=request["stretch"])
                 _answer(answers, {"header": asdict(header), "held": _data_bytes() - idle})
             else:
-                _limit(idle + len(content), header)
+                _limit(idle + len(content), header, most)
                 _answer_photo(answers, next(pages), idle)
         except PhotoError as error:
             _answer_error(answers, error, _data_bytes() - idle)
@@ -91,12 +92,12 @@ def _answer_photo(answers: BinaryIO, photo: Photo, idle: int) -> None:
     answers.flush()
 
 
-def _limit(held: int, header: Header | None) -> None:
-    """Allow one request so much processor time and memory. held: bytes in use already."""
+def _limit(held: int, header: Header | None, most: float) -> None:
+    """Allow one request so much processor time and memory. held: bytes in use already. most: of them."""
     megapixels = header.largest_page / 1e6 if header else 0.0
     spent = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     seconds = math.ceil(spent + SECONDS + SECONDS_A_MEGAPIXEL * megapixels)
-    memory = int(held + MEMORY_MB * 1e6 + BYTES_A_PIXEL * megapixels * 1e6)
+    memory = int(held + MEMORY_MB * 1e6 + min(BYTES_A_PIXEL * megapixels * 1e6, most))
     for limit, value in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_DATA, memory)):
         _, hard = resource.getrlimit(limit)
         resource.setrlimit(limit, (value if hard < 0 else min(value, hard), hard))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from storage.containers.segments import APP14, jpeg_segments
 from storage.errors import PhotoError
 from storage.photos.by_pillow import Pillow
-from storage.photos.codec import Header, Like
+from storage.photos.codec import Header, Like, Samples
 
 _LEAST_QUALITY = 95
 _SPACES = {"L": "GRAY", "RGB": "RGB"}
@@ -24,6 +26,10 @@ _HARMLESS = (
 )
 """What simplejpeg refuses though the picture is whole: warnings of libjpeg-turbo, and samplings
 that its TurboJPEG interface does not know. Pillow decodes these."""
+_FLAT = 4
+_OTHER_POLARITY = (
+    "CMYK without Adobe's marker showed one flat colour: read in the other polarity, 0 as no ink"
+)
 _MOST_SCANS = 256
 """A progressive JPEG has about ten; one with 10,000 kept a decoder busy for over 30 s."""
 _LUMA = (
@@ -81,6 +87,15 @@ class Jpeg(Pillow):
         with self.open(content) as image:
             return np.asarray(image)
 
+    def _samples(self, content: bytes, header: Header) -> Samples:
+        found = super()._samples(content, header)
+        if header.mode != "CMYK" or _says_polarity(content) or not _is_flat(found.colours):
+            return found
+        other = 255 - found.colours
+        if _is_flat(other):
+            return found
+        return replace(found, colours=other, note=_OTHER_POLARITY)
+
     def quality(self, content: bytes) -> int:
         """The quality that it was saved with, 1..100, by its luminance table.
 
@@ -109,6 +124,20 @@ class Jpeg(Pillow):
             colorsubsampling="444",
         )
         return bytes(encoded)
+
+
+def _says_polarity(content: bytes) -> bool:
+    """Whether Adobe's marker is there, after which 255 is no ink."""
+    return any(
+        piece.name == APP14 and content[piece.data].startswith(b"Adobe")
+        for piece in jpeg_segments(content)
+    )
+
+
+def _is_flat(cmyk: NDArray[np.uint8]) -> bool:
+    """Whether a picture shows one colour only, where 255 is all ink."""
+    light = (255 - cmyk[..., :3].astype(np.uint16)) * (255 - cmyk[..., 3:].astype(np.uint16)) // 255
+    return int(np.ptp(light)) <= _FLAT
 
 
 def _scaled(quality: int) -> NDArray[np.int64]:

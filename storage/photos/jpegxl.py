@@ -8,7 +8,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.containers.segments import JPEGXL_START, iso_boxes
+from storage.containers.segments import JPEGXL_START, boxes_are_cut, iso_boxes
 from storage.errors import PhotoError
 from storage.photos.codec import Header, Like, OnePicture, shown
 
@@ -19,6 +19,13 @@ _MOST_PIXELS = 500_000_000
 
 class JpegXl(OnePicture):
     """JPEG XL, in boxes or as a bare codestream."""
+
+    working_bytes = 34
+    trusted_bytes = 4_000_000
+
+    def is_cut(self, content: bytes) -> bool:
+        """Of one in boxes; a bare codestream does not say where it ends."""
+        return content.startswith(JPEGXL_START) and boxes_are_cut(content)
 
     def header(self, content: bytes) -> Header:
         """As of any; it decodes what is small enough."""

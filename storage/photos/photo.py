@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from storage.containers.parsing import is_damage, plain_words
+from storage.containers.parsing import is_damage, part, plain_words
 from storage.errors import PhotoError
 from storage.formats import require_codec, sniff
 from storage.metadata.extraction import Metadata, read_metadata
@@ -30,8 +30,10 @@ _MOST_SIDE = 200_000
 
 
 _CHANNELS = {"LA": 2, "PA": 2, "RGB": 3, "LAB": 3, "RGBA": 4, "CMYK": 4}
-_TRUSTED, _MOST_RATIO = 256_000_000, 500
-"""Bytes of pixels that a file of any size may hold, and how far beyond that it may be compressed."""
+_MOST_RATIO = 500
+"""How far a file may be compressed, beyond what its codec trusts."""
+_COPIES = 3
+"""Of the samples, on their way from the file to what is coloured."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,14 +63,22 @@ class Photo:
         return np.uint16 if self.header.bits > 8 else np.uint8
 
 
-def inspect(content: bytes, *, max_megapixels: float = 500.0, salvage: bool = False) -> Header:
+def inspect(
+    content: bytes,
+    *,
+    max_megapixels: float = 500.0,
+    max_bytes: float = math.inf,
+    salvage: bool = False,
+) -> Header:
     """Read the header and check that the file is whole, without decoding its pixels.
+
+    max_bytes: of memory that decoding may take.
 
     salvage: a file that is cut will do, if pages of it can be read. Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
     TOO_LARGE, TOO_SLOW, UNSUPPORTED_MODE, RANGE.
     """
-    _, pages = _opened(content, salvage)
-    _check_size(pages[0].header, max_megapixels, len(content))
+    codec, pages = _opened(content, salvage)
+    _check_size(codec, pages[0].header, max_megapixels, max_bytes, len(content))
     return pages[0].header
 
 
@@ -81,6 +91,7 @@ def decode_pages(
     content: bytes,
     *,
     max_megapixels: float = 500.0,
+    max_bytes: float = math.inf,
     salvage: bool = False,
     stretch: bool = False,
 ) -> Iterator[Photo]:
@@ -90,8 +101,8 @@ def decode_pages(
     """
     codec, pages = _opened(content, salvage)
     for page in pages:
-        _check_size(page.header, max_megapixels, len(content))
-        with decoder_errors():
+        _check_size(codec, page.header, max_megapixels, max_bytes, len(content))
+        with decoder_errors(codec, content):
             photo = _decode_page(codec, page, content, stretch)
         yield photo
 
@@ -102,7 +113,7 @@ def _opened(content: bytes, salvage: bool) -> tuple[Codec, list[Page]]:
     require_codec(name, content)
     codec = CODECS[name]
     codec.check_whole(content)
-    with decoder_errors():
+    with decoder_errors(codec, content):
         pages = codec.pages(content)
     if (cut := pages[0].header.cut) and not salvage:
         readable = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
@@ -140,7 +151,9 @@ def _has_plain_range(header: Header) -> bool:
     return header.bits > 1 and not header.mode.startswith(("P", "CMYK", "LAB"))
 
 
-def _check_size(header: Header, max_megapixels: float, num_bytes: int) -> None:
+def _check_size(
+    codec: Codec, header: Header, max_megapixels: float, max_bytes: float, num_bytes: int
+) -> None:
     if max(header.width, header.height) > _MOST_SIDE:
         raise PhotoError(
             "TOO_LARGE",
@@ -151,11 +164,18 @@ def _check_size(header: Header, max_megapixels: float, num_bytes: int) -> None:
         raise PhotoError(
             "TOO_LARGE", f"expected at most {max_megapixels:g} megapixels, got {megapixels:.0f}"
         )
-    if math.isinf(max_megapixels):  # asked again for a photo that was let in
-        return
     channels = _CHANNELS.get(header.mode.partition(";")[0], 1)
     decoded = header.largest_page * channels * -(-header.bits // 8)
-    if decoded > _TRUSTED and decoded > _MOST_RATIO * num_bytes:
+    needed = _COPIES * decoded + codec.working_bytes * header.largest_page
+    if needed > max_bytes:
+        raise PhotoError(
+            "TOO_LARGE",
+            f"expected a photo that a worker can hold in {max_bytes / 1e9:.1f} GB, got "
+            f"{megapixels:.0f} megapixels, which need about {needed / 1e9:.1f} GB",
+        )
+    if math.isinf(max_megapixels):  # asked again for a photo that was let in
+        return
+    if decoded > codec.trusted_bytes and decoded > _MOST_RATIO * num_bytes:
         raise PhotoError(
             "TOO_LARGE",
             f"expected at most {_MOST_RATIO} times the file's size in pixels, got "
@@ -164,7 +184,7 @@ def _check_size(header: Header, max_megapixels: float, num_bytes: int) -> None:
 
 
 @contextmanager
-def decoder_errors() -> Iterator[None]:
+def decoder_errors(codec: Codec, content: bytes) -> Iterator[None]:
     """Turn whatever a decoder raises for a bad file into one PhotoError."""
     try:
         with warnings.catch_warnings():
@@ -181,7 +201,7 @@ def decoder_errors() -> Iterator[None]:
     except Exception as error:
         if not is_damage(error):
             raise
-        code = "TRUNCATED" if "truncated" in str(error).lower() else "DAMAGED"
+        code = "TRUNCATED" if part(False, codec.is_cut, content) else "DAMAGED"
         raise PhotoError(code, f"its decoder says: {plain_words(error)}") from error
 
 

@@ -24,6 +24,8 @@ _SAID = "the camera's white balance, no automatic brightness, sRGB, 16 bit"
 class Raw(Codec):
     """Digital negatives and cameras' own kinds. Their package is not always installed."""
 
+    working_bytes = 40
+
     def pages(self, content: bytes) -> list[Page]:
         """The one picture. Raises PhotoError UNSUPPORTED_FORMAT for what LibRaw does not read."""
         with _libraw(content, "UNSUPPORTED_FORMAT") as raw:

@@ -35,8 +35,9 @@ def decode_rgb(
     Returns uint8 (H, W, 3). Raises PhotoError, for a JPEG also where other decoders only warn.
     """
     header = header or inspect(content, max_megapixels=max_megapixels)
-    with decoder_errors():
-        pixels = CODECS[header.format].reduced(content, header, short_side)
+    codec = CODECS[header.format]
+    with decoder_errors(codec, content):
+        pixels = codec.reduced(content, header, short_side)
     if pixels is not None:
         pixels = upright(pixels, header.orientation)
     else:

@@ -91,7 +91,7 @@ class Cluster:
     def _connect(self) -> Client:
         compute = self._compute
         if not compute.is_elsewhere:
-            self._own = _local_cluster(self.slots)
+            self._own = _local_cluster(self.slots, compute)
             return Client(self._own, set_as_default=False)
         if compute.cluster and self._own is None:
             self._own = start_cluster(compute)
@@ -140,7 +140,7 @@ def _refuse_other_versions(client: Client) -> None:
         check_versions(versions(), found, address)
 
 
-def _local_cluster(slots: Slots) -> SpecCluster:
+def _local_cluster(slots: Slots, compute: ComputeConfig) -> SpecCluster:
     """Processes of this machine; every socket on loopback, with TLS."""
     security = Security.temporary()
     common = {"security": security, "protocol": "tls", "host": "127.0.0.1"}
@@ -150,7 +150,7 @@ def _local_cluster(slots: Slots) -> SpecCluster:
             "options": common | {"dashboard_address": "127.0.0.1:0"},
         },
         workers={
-            number: {"cls": Nanny, "options": common | _worker_options(slots, number)}
+            number: {"cls": Nanny, "options": common | _worker_options(slots, number, compute)}
             for number in range(slots.processes)
         },
         security=security,
@@ -158,15 +158,16 @@ def _local_cluster(slots: Slots) -> SpecCluster:
     )
 
 
-def _worker_options(slots: Slots, number: int) -> dict[str, Any]:
-    """One thread, one job at a time, an even share of the memory; and its own GPU."""
+def _worker_options(slots: Slots, number: int, compute: ComputeConfig) -> dict[str, Any]:
+    """One thread, one job at a time, an even share of the memory unless more is asked; its own GPU."""
+    own = int(compute.memory_per_worker * 1e9)
     gpu = {"CUDA_VISIBLE_DEVICES": slots.gpus[number]} if slots.gpus else {}
     return {
         "nthreads": 1,
         "dashboard": False,
         "preload": ["tasks.jobs.interrupts"],
         "silence_logs": logging.CRITICAL,
-        "memory_limit": system.MEMORY_LIMIT // slots.processes,
+        "memory_limit": own or system.MEMORY_LIMIT // slots.processes,
         "env": gpu,
     }
 

@@ -25,6 +25,8 @@ class ComputeConfig:
 
     workers: Annotated[int, whole(0)] = 0
     """Dask worker processes; 0 for one a core."""
+    memory_per_worker: Annotated[float, number(0)] = 0.0
+    """GB that a worker may take; 0 for an even share of the machine's. Photos that need more are refused."""
     scheduler: Annotated[str, _ADDRESS] = ""
     """Address of a running Dask scheduler, tcp:// or tls://, instead of local processes."""
     cluster: str = ""

@@ -6,7 +6,6 @@ blamed for it, and the signal is known, which Dask does not pass on.
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import select
@@ -28,6 +27,7 @@ from chromaflow.errors import ChromaflowError
 from storage.child_pipes import exit_code, exit_name
 from storage.children import child_environment, end_with_parent, module_command
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem
+from tasks.jobs.machine import memory_limit
 
 Job = Callable[[Any], ItemResult]
 Reason = tuple[str, str]
@@ -156,18 +156,11 @@ class _Process:
 
 @contextmanager
 def _process() -> Iterator[_Process]:
-    process = _Process(_MEMORY_SHARE * _memory_limit())
+    process = _Process(_MEMORY_SHARE * memory_limit())
     try:
         yield process
     finally:
         process.close()
-
-
-def _memory_limit() -> float:
-    """Bytes that this Dask worker may take."""
-    from distributed import get_worker  # not for the process that is started, which must be light
-
-    return float(get_worker().memory_manager.memory_limit or math.inf)
 
 
 def _resident(process: int) -> int:

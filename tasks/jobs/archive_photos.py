@@ -18,6 +18,7 @@ from storage.photos.decoder import Decoder, shared_decoder
 from storage.photos.photo import Photo
 from storage.photos.reduced import thumbnail
 from tasks.jobs.items import PhotoItem, modified_ns, read_unchanged
+from tasks.jobs.machine import memory_limit
 
 _LOOK_SIDE = 128
 """Short side at which toning is judged, pixels."""
@@ -108,9 +109,10 @@ def lab_of(photo: Photo, short_side: int) -> tuple[Float, NDArray[np.bool_]]:
     return rgb_to_lab(np.where(opaque[..., None], small, np.iinfo(small.dtype).max)), opaque
 
 
-def reading(item: PhotoItem) -> dict[str, bool]:
+def reading(item: PhotoItem) -> dict[str, Any]:
     """How the config wants photos to be decoded, for `Decoder.pages`."""
-    return {"salvage": item.config["salvage"], "stretch": item.config["range"] == "auto"}
+    asked = {"salvage": item.config["salvage"], "stretch": item.config["range"] == "auto"}
+    return asked | {"max_bytes": memory_limit()}
 
 
 def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:

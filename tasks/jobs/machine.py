@@ -1,7 +1,8 @@
-"""What this machine has for a process: cores and GPUs."""
+"""What this machine has for a process: cores, GPUs, memory."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -32,3 +33,13 @@ def visible_gpus() -> tuple[str, ...]:
     except subprocess.TimeoutExpired:  # a driver that does not answer is of no use
         return ()
     return tuple(found.stdout.split()) if found.returncode == 0 else ()
+
+
+def memory_limit() -> float:
+    """Bytes that this Dask worker may take; infinite outside of one."""
+    from distributed import get_worker  # not for processes that must be light
+
+    try:
+        return float(get_worker().memory_manager.memory_limit or math.inf)
+    except ValueError:
+        return math.inf

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import psutil
 import pytest
@@ -356,3 +357,19 @@ def test_pages_of_two_photos_are_not_mixed(decoder):
     decoder.inspect(PHOTO)
     with pytest.raises(ValueError, match="before another one"):
         next(pages)
+
+
+def test_what_a_worker_cannot_hold_is_refused_by_the_header_with_its_figure():
+    big = imagecodecs.webp_encode(np.zeros((6000, 9000, 3), np.uint8), level=10, method=0)
+    header = inspect(big)
+    assert (header.width, header.height) == (9000, 6000), "its decoder makes room when it opens one"
+    with pytest.raises(PhotoError, match=r"in 0\.5 GB, got 54 megapixels.*about 1\.0 GB") as caught:
+        inspect(big, max_bytes=5e8)
+    assert caught.value.code == "TOO_LARGE"
+
+
+def test_a_format_that_takes_long_by_its_size_alone_is_not_to_be_all_but_empty():
+    bomb = bytes(imagecodecs.jpeg2k_encode(np.zeros((3000, 3000), np.uint8), level=0))
+    with pytest.raises(PhotoError, match="no photograph is that empty") as caught:
+        inspect(bomb)
+    assert caught.value.code == "TOO_LARGE"

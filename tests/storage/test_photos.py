@@ -11,8 +11,10 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from conftest import draw_photo
 from PIL import Image, ImageOps
 
+from storage.containers.segments import png_chunk
 from storage.errors import PhotoError
 from storage.photos.photo import decode, decode_pages, inspect
 from storage.photos.samples import sample
@@ -483,3 +485,35 @@ def test_the_boxes_of_a_jpeg_xl_may_have_sizes_of_64_bits(sizes, parted):
     content = start + box(b"Exif", b"\0\0\0\0II*\0\x08\0\0\0\0\0") + data
     assert inspect(content).width == 40
     assert (decode(content).pixels == pixels).all()
+
+
+@pytest.mark.parametrize("k_only", [True, False])
+def test_a_cmyk_jpeg_without_adobes_marker_that_shows_nothing_is_read_in_the_other_polarity(k_only):
+    gray = np.asarray(Image.fromarray(draw_photo(5)).convert("L"))
+    ink = np.zeros((*gray.shape, 4), np.uint8)
+    ink[..., 3] = 255 - gray
+    stored = ink if k_only else 255 - ink  # without ink 0, or 255 as Adobe's
+    content = bytes(
+        imagecodecs.jpeg8_encode(stored, level=98, colorspace="CMYK", outcolorspace="CMYK")
+    )
+    content = content.replace(content[2:18], b"", 1)  # Adobe's marker
+    assert b"Adobe" not in content
+    photo = decode(content)
+    shown = photo.pixels if photo.pixels.ndim == 2 else photo.pixels.mean(axis=2)
+    assert np.abs(shown - gray).mean() < 3
+    assert ("polarity" in photo.note) == k_only
+
+
+def test_a_code_is_what_was_found_and_not_a_librarys_word():
+    photo = io.BytesIO()
+    Image.fromarray(draw_photo(1)).save(photo, "PNG")
+    content = photo.getvalue()
+    head, rest = content[:33], content[33:]
+    with_empty_srgb = head + png_chunk(b"sRGB", b"") + rest
+    try:
+        decode(with_empty_srgb)
+    except PhotoError as error:
+        assert error.code == "DAMAGED"
+    gif = io.BytesIO()
+    Image.fromarray(draw_photo(1)).convert("P").save(gif, "GIF")
+    assert code_of(gif.getvalue()[:-40]) == "TRUNCATED"

@@ -101,7 +101,7 @@ def test_deadly_photos_are_found_and_their_neighbours_survive(
 def test_what_takes_more_memory_than_a_worker_may(
     tmp_path: Path, jobs: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "_memory_limit", lambda: 5e8)
+    monkeypatch.setattr(apart, "memory_limit", lambda: 5e8)
     (item,) = write_items(tmp_path, {"a": b"harmless", "b": b"is large"})
     assert apart.do_apart(jobs.job, item).num_photos == 2
     assert quarantine_of(item) == {"b": "OUT_OF_MEMORY"}
@@ -110,7 +110,7 @@ def test_what_takes_more_memory_than_a_worker_may(
 def test_what_no_photo_is_the_cause_of_is_said(
     tmp_path: Path, jobs: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apart, "_memory_limit", lambda: math.inf)
+    monkeypatch.setattr(apart, "memory_limit", lambda: math.inf)
     (item,) = write_items(tmp_path, {"a": b"harmless"})
     with pytest.raises(apart.ItemDiesError, match="of ingest/people to be done.*SIGABRT"):
         apart.do_apart(jobs.hopeless, item)
