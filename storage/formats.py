@@ -33,8 +33,15 @@ class Format:
     """How, for people."""
     package: str = ""
     """Of Python, that reading needs beside what is always installed."""
+    keeps: tuple[str, ...] = ()
+    """What it says of itself that the output says too: ICC (applied: outputs are sRGB), EXIF, IPTC, XMP."""
+    pages: str = "one"
+    """What becomes of more than one picture in it."""
+    lost: str = ""
+    """What it may hold besides that is not carried over; the record names it."""
 
 
+_ALL = ("ICC", "EXIF", "IPTC", "XMP")
 _FORMATS = (
     Format(
         name="JPEG",
@@ -43,6 +50,9 @@ _FORMATS = (
         reads="8 bit gray, RGB, CMYK; baseline and progressive (at most 256 scans)",
         output="JPEG",
         writes="quality 95 or the original's where that is higher, 4:4:4",
+        keeps=_ALL,
+        pages="one; a second view, a film or a map behind it is named as lost",
+        lost="further XMP segments, trailers, thumbnails",
     ),
     Format(
         name="PNG",
@@ -51,6 +61,8 @@ _FORMATS = (
         reads="1 to 16 bit gray, RGB, palette, alpha, interlaced; animated: first frame, on request",
         output="PNG",
         writes="8 or 16 bit as the original",
+        keeps=_ALL,
+        pages="animated: skipped, or its first frame (`--accept ANIMATED`)",
     ),
     Format(
         name="TIFF",
@@ -63,6 +75,9 @@ _FORMATS = (
         writes="8 or 16 bit as the original (over 16: 16), Deflate; every page in its order, "
         "those that are bilevel, colour, mask or infrared as they are; "
         "BigTIFF over 4 GB",
+        keeps=_ALL,
+        pages="each by itself: gray coloured, bilevel, colour and masks copied in their place, thumbnails left out",
+        lost="tags that are neither EXIF, IPTC nor XMP; pictures below a page (SubIFDs)",
     ),
     Format(
         name="WEBP",
@@ -71,6 +86,8 @@ _FORMATS = (
         reads="lossy, lossless, alpha; animated: first frame, on request",
         output="WEBP",
         writes="lossless where the original is, else quality 95",
+        keeps=("ICC", "EXIF", "XMP"),
+        pages="animated: skipped, or its first frame",
     ),
     Format(
         name="BMP",
@@ -79,6 +96,7 @@ _FORMATS = (
         reads="1 to 8 bit palette, 16, 24 and 32 bit",
         output="BMP",
         writes="24 bit (with alpha: as PNG); it holds no metadata, so an XMP sidecar lies beside it",
+        keeps=("ICC",),
     ),
     Format(
         name="GIF",
@@ -87,6 +105,9 @@ _FORMATS = (
         reads="one frame; animated: first frame, on request",
         output="PNG",
         writes="as PNG: 256 colours cannot keep lightness",
+        keeps=("XMP",),
+        pages="animated: skipped, or its first frame",
+        lost="ICC profile",
     ),
     Format(
         name="PPM",
@@ -97,6 +118,8 @@ _FORMATS = (
         reads="P1 to P6, 1 to 16 bit",
         output="PPM",
         writes="P6, 8 or 16 bit; it holds no metadata, so an XMP sidecar lies beside it",
+        pages="the first",
+        lost="comments",
     ),
     Format(
         name="JPEG2000",
@@ -105,6 +128,7 @@ _FORMATS = (
         reads="8 to 16 bit gray, RGB, alpha",
         output="JPEG2000",
         writes="lossless, 8 or 16 bit; an XMP sidecar lies beside it",
+        keeps=_ALL,
     ),
     Format(
         name="JXL",
@@ -113,6 +137,8 @@ _FORMATS = (
         reads="8 to 16 bit gray, RGB, alpha; one frame",
         output="JXL",
         writes="lossless, 8 or 16 bit; an XMP sidecar lies beside it",
+        keeps=("EXIF", "XMP"),
+        lost="ICC profile, boxes packed by Brotli",
     ),
     Format(
         name="AVIF",
@@ -121,6 +147,8 @@ _FORMATS = (
         reads="8 bit gray, RGB, alpha; one frame",
         output="PNG",
         writes="as PNG",
+        keeps=("ICC", "EXIF", "XMP"),
+        pages="animated: skipped, or its first frame",
     ),
     Format(
         name="HEIF",
@@ -130,6 +158,9 @@ _FORMATS = (
         output="PNG",
         writes="as PNG: no free encoder comes with pi-heif",
         package="pi-heif",
+        keeps=("ICC", "EXIF", "XMP"),
+        pages="the primary one",
+        lost="pictures beside it, depth and gain maps",
     ),
     Format(
         name="JPEGLS",
@@ -138,6 +169,7 @@ _FORMATS = (
         reads="JPEG-LS, 2 to 16 bit gray, RGB",
         output="PNG",
         writes="as PNG, 8 or 16 bit",
+        keeps=_ALL,
     ),
     Format(
         name="LJPEG",
@@ -146,6 +178,7 @@ _FORMATS = (
         reads="lossless JPEG (Huffman), 2 to 16 bit gray, RGB",
         output="PNG",
         writes="as PNG, 8 or 16 bit",
+        keeps=_ALL,
     ),
     Format(
         name="JPEG12",
@@ -154,6 +187,8 @@ _FORMATS = (
         reads="JPEG of 12 bit, gray, RGB",
         output="PNG",
         writes="as 16 bit PNG",
+        keeps=_ALL,
+        lost="trailers, thumbnails",
     ),
     Format(
         name="DNG",
@@ -163,6 +198,9 @@ _FORMATS = (
         output="TIFF",
         writes="as 16 bit TIFF",
         package="rawpy",
+        keeps=("EXIF", "IPTC", "XMP"),
+        pages="the raw picture",
+        lost="previews, what cameras note for their own programs",
     ),
     Format(
         name="RAW",
@@ -176,6 +214,9 @@ _FORMATS = (
         output="TIFF",
         writes="as 16 bit TIFF",
         package="rawpy",
+        keeps=("EXIF", "IPTC", "XMP"),
+        pages="the raw picture",
+        lost="previews; all of it in files that are no TIFF (CR3, CRW, RAF, RW2, ORF, MRW, X3F)",
     ),
 )
 FORMATS = {format.name: format for format in _FORMATS}
@@ -253,6 +294,22 @@ def formats_page() -> str:
         names = " ".join(f"`{suffix}`" for suffix in format.suffixes)
         needs = f"`pip install {format.package}`" if format.package else ""
         lines.append(f"| {format.name} | {names} | {format.reads} | {format.writes} | {needs} |")
+    lines += [
+        "",
+        "## What is read and kept",
+        "",
+        "Depth, alpha and orientation are kept by all that have them; pixels come upright and in sRGB. What "
+        "an output's format has no place for goes into an XMP file beside it. Whatever is lost of a photo "
+        "is named in its record, in photos.parquet (`lost`, `notes`) and in the report.",
+        "",
+        "| format | colour goes to | ICC | EXIF | IPTC | XMP | pages and frames | not carried over |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for format in _FORMATS:
+        marks = " | ".join("kept" if part in format.keeps else "" for part in _ALL)
+        lines.append(
+            f"| {format.name} | {format.output} | {marks} | {format.pages} | {format.lost} |"
+        )
     lines += [
         "",
         "## Reason codes",

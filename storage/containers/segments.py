@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from storage.errors import PhotoError
@@ -21,6 +21,12 @@ XMP_START, RESOURCES_START = b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\
 ICC_START = b"ICC_PROFILE\0"
 JPEGXL_START = b"\x00\x00\x00\x0cJXL "
 """What the data of a JPEG segment start with; WebP's EXIF may, too. The last: a JPEG XL in boxes."""
+JP2_EXIF = b"JpgTiffExif->JP2"
+JP2_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+JP2_IPTC = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+JP2_UUIDS = (JP2_EXIF, JP2_XMP, JP2_IPTC)
+"""Of boxes of JPEG 2000, as ExifTool and Adobe write them."""
+WEBP_ALPHA, WEBP_ANIMATION = 0x10, 0x02
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 PNG_METADATA = {*PNG_TEXTS, b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf"}
 PNG_XMP, RAW_PROFILE = "XML:com.adobe.xmp", "Raw profile type "
@@ -138,6 +144,19 @@ def iso_boxes(content: bytes, place: int = 0) -> Iterator[tuple[bytes, int, int]
         place = end
 
 
+def iso_pieces(content: bytes) -> Iterator[Piece]:
+    """The boxes of a file, as they lie in it."""
+    place = 0
+    for kind, start, end in iso_boxes(content):
+        yield Piece(kind, slice(place, end), slice(start, end))
+        place = end
+
+
+def iso_box(kind: bytes, data: bytes) -> bytes:
+    """A box of at most 4 GiB."""
+    return struct.pack(">I4s", len(data) + 8, kind) + data
+
+
 def boxes_are_cut(content: bytes) -> bool:
     """Whether the last box says that it goes on behind the end of the file."""
     place = 0
@@ -149,6 +168,30 @@ def boxes_are_cut(content: bytes) -> bool:
             return False
         place += size
     return place != len(content)
+
+
+@dataclass(frozen=True, slots=True)
+class WebPCanvas:
+    """What a WebP says of its picture (RFC 9649, 2.5 to 2.7; RFC 6386, 9.1)."""
+
+    flags: int
+    """WEBP_ALPHA and WEBP_ANIMATION."""
+    width: int
+    height: int
+
+
+def webp_canvas(starts: Mapping[bytes, bytes]) -> WebPCanvas:
+    """By the first ten bytes of each chunk. Raises PhotoError DAMAGED where none is a picture's."""
+    if len(head := starts.get(b"VP8X", b"")) >= 10:
+        sides = (int.from_bytes(head[i : i + 3], "little") + 1 for i in (4, 7))
+        return WebPCanvas(head[0] & (WEBP_ALPHA | WEBP_ANIMATION), *sides)
+    if len(head := starts.get(b"VP8L", b"")) >= 5:
+        (bits,) = struct.unpack_from("<I", head, 1)
+        alpha = WEBP_ALPHA * (bits >> 28 & 1)
+        return WebPCanvas(alpha, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    if len(head := starts.get(b"VP8 ", b"")) >= 10:
+        return WebPCanvas(0, *(side & 0x3FFF for side in struct.unpack_from("<HH", head, 6)))
+    raise PhotoError("DAMAGED", f"expected a WebP's picture, got {list(starts)}")
 
 
 def jpeg_segment(marker: int, data: bytes) -> bytes:

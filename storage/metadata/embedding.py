@@ -23,17 +23,25 @@ from storage.containers.segments import (
     EXIF_START,
     ICC_START,
     JFIF_START,
+    JP2_EXIF,
+    JP2_IPTC,
+    JP2_UUIDS,
+    JP2_XMP,
+    JPEGXL_START,
     PNG_METADATA,
     PNG_XMP,
     RAW_PROFILE,
     RESOURCES_START,
     XMP_START,
+    iso_box,
+    iso_pieces,
     jpeg_segment,
     jpeg_segments,
     png_chunk,
     png_chunks,
     riff_chunk,
     riff_chunks,
+    webp_canvas,
 )
 from storage.containers.tiff_copying import TiffPage, copy_page
 from storage.containers.tiff_directories import (
@@ -44,7 +52,7 @@ from storage.containers.tiff_directories import (
     TiffWriter,
     Value,
 )
-from storage.errors import PhotoError, UsageError
+from storage.errors import UsageError
 from storage.metadata import iptc, xmp
 from storage.metadata.exif import (
     DESCRIPTIVE,
@@ -59,11 +67,14 @@ from storage.metadata.extraction import INCH, Metadata
 
 _LONGEST_SEGMENT = 65_533
 _WEBP_FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
-_ALPHA, _ANIMATION = 0x10, 0x02
+_WITHOUT_IPTC = {"WEBP": "WebP", "JXL": "JPEG XL"}
+_WITHOUT_ANY = ("BMP", "PPM")
+EMBEDDED = ("JPEG", "PNG", "WEBP", "JPEG2000", "JXL")
+"""Formats that `embed` takes."""
 
 
 def embed(format_name: str, encoded: bytes, metadata: Metadata, *, profile: bytes) -> bytes:
-    """Put metadata and an ICC profile into an encoded JPEG, PNG or WEBP. Returns the new file.
+    """Put metadata and, but for the last two, a profile into a JPEG, PNG, WEBP, JPEG2000 or JXL.
 
     What the encoder wrote of the same kinds is replaced; the pixel data stay byte for byte. JPEG
     segments hold 65,533 bytes: a longer EXIF loses its MakerNote, then all but its first
@@ -71,7 +82,13 @@ def embed(format_name: str, encoded: bytes, metadata: Metadata, *, profile: byte
     another format or for labels that do not fit, PhotoError DAMAGED where `encoded` is not of the
     format.
     """
-    writers = {"JPEG": _embed_jpeg, "PNG": _embed_png, "WEBP": _embed_webp}
+    writers = {
+        "JPEG": _embed_jpeg,
+        "PNG": _embed_png,
+        "WEBP": _embed_webp,
+        "JPEG2000": _embed_jpeg2000,
+        "JXL": _embed_jpegxl,
+    }
     if format_name not in writers:
         raise UsageError(f"expected one of {', '.join(writers)}, got {format_name!r}")
     return writers[format_name](encoded, metadata, profile)
@@ -85,8 +102,12 @@ def cut_to_fit(format_name: str, metadata: Metadata) -> Iterator[str]:
             yield f"EXIF: too long for a JPEG, {what if fitting else 'all of it'} is left out"
         if metadata.xmp and _fitting_xmp(metadata.xmp) != metadata.xmp:
             yield "XMP: too long for a JPEG, all but caption and labels is left out"
-    elif format_name == "WEBP" and metadata.iptc:
-        yield "IPTC: WebP has no place for it"
+    elif format_name in _WITHOUT_IPTC and metadata.iptc:
+        yield f"IPTC: {_WITHOUT_IPTC[format_name]} has no place for it"
+    elif format_name in _WITHOUT_ANY:
+        for name, content in (("EXIF", metadata.exif), ("IPTC", metadata.iptc)):
+            if content:
+                yield f"{name}: {format_name} has no place for it"
 
 
 def _has_photo(exif: bytes) -> bool:
@@ -232,7 +253,9 @@ def _embed_webp(encoded: bytes, metadata: Metadata, profile: bytes) -> bytes:
     view, pieces = memoryview(encoded), {p.name: p for p in riff_chunks(encoded)}
     ours = {b"ICCP": profile, b"EXIF": metadata.exif, b"XMP ": metadata.xmp}
     new = {name: riff_chunk(name, data) if data else b"" for name, data in ours.items()}
-    flags, canvas = _webp_canvas({name: encoded[p.data][:10] for name, p in pieces.items()})
+    found = webp_canvas({name: encoded[p.data][:10] for name, p in pieces.items()})
+    flags = found.flags
+    canvas = b"".join((side - 1).to_bytes(3, "little") for side in (found.width, found.height))
     flags |= sum(_WEBP_FLAGS[name] for name, data in ours.items() if data)
     header = riff_chunk(b"VP8X", bytes([flags, 0, 0, 0]) + canvas)
     kept = [view[p.whole] for p in riff_chunks(encoded) if p.name not in (*ours, b"VP8X")]
@@ -240,24 +263,27 @@ def _embed_webp(encoded: bytes, metadata: Metadata, profile: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-def _webp_canvas(starts: dict[bytes, bytes]) -> tuple[int, bytes]:
-    """Flags of alpha and animation, and the size as VP8X has it (RFC 9649, 2.7; RFC 6386, 9.1).
+def _embed_jpeg2000(encoded: bytes, metadata: Metadata, profile: bytes) -> bytes:
+    """Boxes of its own before the codestream; its colours are sRGB by the encoder's header."""
+    resources = iptc.as_resource(metadata.iptc) if metadata.iptc else b""
+    said = ((JP2_EXIF, metadata.exif), (JP2_IPTC, resources), (JP2_XMP, metadata.xmp))
+    ours = b"".join(iso_box(b"uuid", uuid + data) for uuid, data in said if data)
+    kept = (
+        encoded[b.whole] for b in iso_pieces(encoded) if not encoded[b.data].startswith(JP2_UUIDS)
+    )
+    return b"".join(ours + box if box[4:8] == b"jp2c" else box for box in kept)
 
-    starts: the first ten bytes of each chunk.
-    """
-    if b"VP8X" in starts:
-        return starts[b"VP8X"][0] & (_ALPHA | _ANIMATION), starts[b"VP8X"][4:]
-    if b"VP8L" in starts:
-        (bits,) = struct.unpack_from("<I", starts[b"VP8L"], 1)
-        width, height, alpha = bits & 0x3FFF, bits >> 14 & 0x3FFF, _ALPHA * (bits >> 28 & 1)
-    elif b"VP8 " in starts:
-        width, height = (
-            side % 0x4000 - 1 for side in struct.unpack_from("<HH", starts[b"VP8 "], 6)
-        )
-        alpha = 0
-    else:
-        raise PhotoError("DAMAGED", f"expected a WebP's picture, got {list(starts)}")
-    return alpha, width.to_bytes(3, "little") + height.to_bytes(3, "little")
+
+def _embed_jpegxl(encoded: bytes, metadata: Metadata, profile: bytes) -> bytes:
+    """Boxes before the codestream, which gets a container where it has none (ISO/IEC 18181-2)."""
+    if not encoded.startswith(JPEGXL_START):
+        start = iso_box(b"JXL ", b"\r\n\x87\n") + iso_box(b"ftyp", b"jxl \0\0\0\0jxl ")
+        encoded = start + iso_box(b"jxlc", encoded)
+    ours = iso_box(b"Exif", bytes(4) + metadata.exif) if metadata.exif else b""
+    ours += iso_box(b"xml ", metadata.xmp) if metadata.xmp else b""
+    kept = [encoded[b.whole] for b in iso_pieces(encoded) if b.name not in (b"Exif", b"xml ")]
+    first = next(i for i, box in enumerate(kept) if box[4:8] in (b"jxlc", b"jxlp"))
+    return b"".join([*kept[:first], ours, *kept[first:]])
 
 
 def _tiff_entries(writer: TiffWriter, metadata: Metadata) -> dict[int, Value]:

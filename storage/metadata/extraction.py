@@ -17,6 +17,7 @@ from typing import Any
 
 from PIL import Image
 
+from storage.containers.jpegxl import codestream, read_head
 from storage.containers.parsing import Losses, part
 from storage.containers.segments import (
     APP0,
@@ -27,6 +28,9 @@ from storage.containers.segments import (
     EXIF_START,
     ICC_START,
     JFIF_START,
+    JP2_EXIF,
+    JP2_IPTC,
+    JP2_XMP,
     JPEGXL_START,
     PNG_METADATA,
     PNG_TEXTS,
@@ -68,6 +72,9 @@ _MOST_INFLATED, _MOST_TEXT, _MOST_TEXTS = 16 << 20, 32 << 20, 1000
 _MOST_DPI = 1e6
 _SCAN, _JPEG_END, _PADDING = b"\xda", b"\xff\xd9", b"\0\xff\xd9 \r\n"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_JP2_START = b"\0\0\0\x0cjP  "
+_GIF_XMP, _GIF_XMP_END = b"\x21\xff\x0bXMP DataXMP", b"\x01\xff\xfe"
+_GIF_ICC = b"\x21\xff\x0bICCRGBG1012"
 _WEBP_METADATA = (b"ICCP", b"EXIF", b"XMP ")
 _PAGE_TAGS = frozenset(
     {XMP_TAG, IPTC_TAG, RESOURCES_TAG, PROFILE_TAG, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
@@ -109,6 +116,9 @@ def read_metadata(format_name: str, content: bytes, page: int = 0) -> Metadata:
         "PNG": _read_png,
         "WEBP": _read_webp,
         "JXL": _read_jpegxl,
+        "JPEG2000": _read_jpeg2000,
+        "GIF": _read_gif,
+        "BMP": _read_bmp,
         "TIFF": partial(_read_tiff, page=page),
         "DNG": _read_raw,
         "RAW": _read_raw,
@@ -282,6 +292,8 @@ def _read_webp(content: bytes, losses: Losses) -> Metadata:
 def _read_jpegxl(content: bytes, losses: Losses) -> Metadata:
     """The boxes of ISO/IEC 18181-2; a bare codestream has none."""
     if not content.startswith(JPEGXL_START):
+        if part(False, _has_profile, content):
+            losses.note("ICC profile", "of a JPEG XL it is not read: its colours count as sRGB")
         return Metadata()
     boxes: dict[bytes, bytes] = {}
     for kind, start, end in iso_boxes(content):
@@ -293,11 +305,78 @@ def _read_jpegxl(content: bytes, losses: Losses) -> Metadata:
     exif = boxes.get(b"Exif", b"")
     place = 4 + int.from_bytes(exif[:4], "big")  # where the TIFF structure begins
     checked = _checked_exif(exif[place:], losses)
+    if part(False, _has_profile, content):
+        losses.note("ICC profile", "of a JPEG XL it is not read: its colours count as sRGB")
     return Metadata(
         exif=checked,
         xmp=losses.part("XMP", b"", xmp.checked, boxes.get(b"xml ", b"")),
         dpi=_exif_dpi(checked),
     )
+
+
+def _has_profile(content: bytes) -> bool:
+    return read_head(codestream(content)).has_profile
+
+
+def _read_jpeg2000(content: bytes, losses: Losses) -> Metadata:
+    """The boxes of ISO/IEC 15444-1, annex I; a bare codestream has none."""
+    if not content.startswith(_JP2_START):
+        return Metadata()
+    exif = packet = profile = resources = b""
+    for kind, start, end in iso_boxes(content):
+        data = content[start:end]
+        if kind == b"uuid":
+            exif = exif or _after(data, JP2_EXIF)
+            packet = packet or _after(data, JP2_XMP)
+            resources = resources or _after(data, JP2_IPTC)
+        elif kind == b"xml ":
+            packet = packet or data
+        elif kind == b"jp2h":
+            inner = (data[s:e] for k, s, e in iso_boxes(data) if k == b"colr")
+            profile = next((colr[3:] for colr in inner if colr[:1] in (b"\2", b"\3")), b"")
+    checked = _checked_exif(exif.removeprefix(EXIF_START), losses)
+    return Metadata(
+        exif=checked,
+        iptc=losses.part("IPTC", b"", _plain_iptc, resources, losses),
+        xmp=losses.part("XMP", b"", xmp.checked, packet),
+        profile=profile,
+        dpi=_exif_dpi(checked),
+    )
+
+
+def _plain_iptc(content: bytes, losses: Losses) -> bytes:
+    """Datasets, in Photoshop's resources or as they are."""
+    return iptc.from_resources(content, losses) if content.startswith(b"8BIM") else content
+
+
+def _after(data: bytes, start: bytes) -> bytes:
+    return data[len(start) :] if data.startswith(start) else b""
+
+
+def _read_gif(content: bytes, losses: Losses) -> Metadata:
+    """As Pillow, and the packet and the profile of its application extensions."""
+    found = _read_pillow("GIF", content, losses)
+    place = content.find(_GIF_XMP)
+    packet = b""
+    if place >= 0:
+        start = place + len(_GIF_XMP)
+        packet = content[
+            start : content.find(_GIF_XMP_END, start)
+        ]  # no blocks, but a magic trailer
+    if _GIF_ICC in content:
+        losses.note("ICC profile", "of a GIF it is not read")
+    return replace(found, xmp=losses.part("XMP", b"", xmp.checked, packet))
+
+
+def _read_bmp(content: bytes, losses: Losses) -> Metadata:
+    """As Pillow, and the profile of a version 5 header (BITMAPV5HEADER)."""
+    found = _read_pillow("BMP", content, losses)
+    if len(content) < 138 or struct.unpack_from("<I", content, 14)[0] != 124:
+        return found
+    if content[70:74] != b"DEBM":  # "MBED", embedded
+        return found
+    offset, size = struct.unpack_from("<II", content, 126)
+    return replace(found, profile=content[14 + offset : 14 + offset + size])
 
 
 def _read_raw(content: bytes, losses: Losses) -> Metadata:

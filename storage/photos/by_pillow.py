@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from storage.containers.parsing import part
-from storage.containers.segments import boxes_are_cut, png_chunks, riff_chunks
+from storage.containers.segments import (
+    WEBP_ALPHA,
+    WEBP_ANIMATION,
+    boxes_are_cut,
+    png_chunks,
+    riff_chunks,
+    webp_canvas,
+)
 from storage.errors import PhotoError
 from storage.photos.codec import Header, Like, OnePicture, shown
 
@@ -27,6 +34,8 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 _JPEG2000_MODES = ("I;16", "LA;16", "RGB;16", "RGBA;16")
 """By components; the next by colour type (ISO/IEC 15948, 11.2.2)."""
 _PNG_MODES = {0: "I;16", 2: "RGB;16", 4: "LA;16", 6: "RGBA;16"}
+_JP2_CODESTREAM = b"\xff\x4f\xff\x51"
+"""SOC and SIZ (ISO/IEC 15444-1, A.4)."""
 _MOST_HEADER = 4096
 _AT_ONCE = 1 << 20
 _OF_SLOW = 4_000_000
@@ -138,10 +147,17 @@ class WebP(Pillow):
 
     def header(self, content: bytes) -> Header:
         """By its chunks: Pillow makes room for the pixels as soon as it opens one."""
-        facts = _webp_facts(content)
-        exif = next((content[c.data] for c in riff_chunks(content) if c.name == b"EXIF"), b"")
-        orientation = part(1, _orientation_of, exif) if exif else 1
-        return shown(self.name, orientation=orientation, **facts)
+        pieces = {chunk.name: content[chunk.data] for chunk in riff_chunks(content)}
+        canvas = webp_canvas({name: data[:10] for name, data in pieces.items()})
+        exif = pieces.get(b"EXIF", b"")
+        return shown(
+            self.name,
+            width=canvas.width,
+            height=canvas.height,
+            mode="RGBA" if canvas.flags & WEBP_ALPHA else "RGB",
+            animated=bool(canvas.flags & WEBP_ANIMATION),
+            orientation=part(1, _orientation_of, exif) if exif else 1,
+        )
 
     def has_end(self, content: bytes) -> bool:
         return int.from_bytes(content[4:8], "little") + 8 <= len(content) + 1
@@ -213,7 +229,10 @@ class Jpeg2000(Pillow):
 
     def deep_pixels(self, content: bytes) -> NDArray[np.uint16]:
         top = (1 << _jpeg2000_size(content)[1]) - 1
-        samples = np.asarray(imagecodecs.jpeg2k_decode(content))
+        codestream = content[
+            content.find(_JP2_CODESTREAM) :
+        ]  # else a profile is applied, in 8 bits
+        samples = np.asarray(imagecodecs.jpeg2k_decode(codestream))
         return samples if top == 65535 else np.rint(samples * (65535 / top)).astype(np.uint16)
 
     def encode(self, rgb: Any, like: Like) -> bytes:
@@ -260,26 +279,6 @@ def _gif_ends(content: bytes) -> bool:
             place += 1 + content[place]
         place += 1
     return False
-
-
-def _webp_facts(content: bytes) -> dict[str, Any]:
-    """Width, height, mode and whether it is animated, by the first chunk (RFC 9649, 2.5 to 2.7)."""
-    chunk = next(riff_chunks(content), None)
-    data = content[chunk.data] if chunk else b""
-    if chunk and chunk.name == b"VP8X" and len(data) >= 10:
-        width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (4, 7))
-        has_alpha, moves = bool(data[0] & 0x10), bool(data[0] & 0x02)
-    elif chunk and chunk.name == b"VP8L" and len(data) >= 5:
-        bits = int.from_bytes(data[1:5], "little")
-        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        has_alpha, moves = bool(bits >> 28 & 1), False
-    elif chunk and chunk.name == b"VP8 " and len(data) >= 10:
-        width, height = (int.from_bytes(data[i : i + 2], "little") & 0x3FFF for i in (6, 8))
-        has_alpha = moves = False
-    else:
-        raise PhotoError("DAMAGED", "expected a picture's chunk in the WebP, found none")
-    mode = "RGBA" if has_alpha else "RGB"
-    return {"width": width, "height": height, "mode": mode, "animated": moves}
 
 
 def _orientation_of(exif: bytes) -> int:
@@ -348,7 +347,7 @@ def _deep_pnm(content: bytes) -> NDArray[np.uint16]:
 
 def _jpeg2000_size(content: bytes) -> tuple[int, int]:
     """Number of components and their bits, from the SIZ marker (ISO/IEC 15444-1, A.5.1)."""
-    start = content.find(b"\xff\x4f\xff\x51")
+    start = content.find(_JP2_CODESTREAM)
     if start < 0 or len(content) < start + 43:
         raise PhotoError("TRUNCATED", "expected a codestream of JPEG 2000, found none")
     channels = int.from_bytes(content[start + 40 : start + 42], "big")

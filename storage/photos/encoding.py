@@ -18,7 +18,7 @@ from PIL import ImageCms
 from storage.containers.tiff_copying import TiffPage
 from storage.errors import PhotoError
 from storage.formats import FORMATS
-from storage.metadata.embedding import embed, embed_tiff
+from storage.metadata.embedding import EMBEDDED, embed, embed_tiff
 from storage.metadata.extraction import Metadata
 from storage.photos.codec import Header, Like
 from storage.photos.codecs import CODECS
@@ -100,7 +100,7 @@ def encode(file: BinaryIO, pages: Iterable[ColoredPage | TiffPage], format_name:
     rgb = _with_alpha(_straight(np.concatenate(list(page.strips)), page), page)
     photo, dpi = page.photo, page.metadata.dpi
     encoded = codec.encode(rgb, Like(quality=photo.quality, lossless=photo.lossless, dpi=dpi))
-    if codec.writes_metadata:
+    if format_name in EMBEDDED:
         encoded = embed(format_name, encoded, page.metadata, profile=srgb_profile())
     file.write(encoded)
 

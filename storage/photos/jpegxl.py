@@ -8,11 +8,11 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.containers.segments import JPEGXL_START, boxes_are_cut, iso_boxes
+from storage.containers.jpegxl import codestream, read_head
+from storage.containers.segments import JPEGXL_START, boxes_are_cut
 from storage.errors import PhotoError
 from storage.photos.codec import Header, Like, OnePicture, shown
 
-_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _MOST_PIXELS = 500_000_000
 
@@ -29,7 +29,8 @@ class JpegXl(OnePicture):
 
     def header(self, content: bytes) -> Header:
         """As of any; it decodes what is small enough."""
-        width, height, bits = _facts(_codestream(content))
+        head = read_head(codestream(content))
+        width, height, bits = head.width, head.height, head.bits
         if width * height > _MOST_PIXELS:
             return shown(self.name, width=width, height=height, mode="RGB", bits=bits)
         pixels = _decoded(content)
@@ -56,67 +57,7 @@ def _decoded(content: bytes) -> NDArray[Any]:
             "UNSUPPORTED_MODE",
             f"expected one frame of 8 to 16 bits, got {pixels.dtype} {pixels.shape}",
         )
-    bits = _facts(_codestream(content))[2]
+    bits = read_head(codestream(content)).bits
     if pixels.dtype == np.uint8 or bits == 16:
         return pixels
     return np.rint(pixels * (65535 / ((1 << bits) - 1))).clip(0, 65535).astype(np.uint16)
-
-
-def _codestream(content: bytes) -> bytes:
-    """Its start, out of the boxes of ISO/IEC 18181-2 where it is in a container."""
-    if not content.startswith(JPEGXL_START):
-        return content[:32]
-    for kind, start, _ in iso_boxes(content, 12):
-        if kind in (b"jxlc", b"jxlp"):
-            start += 4 if kind == b"jxlp" else 0  # the part's number
-            return content[start : start + 32]
-    raise PhotoError("TRUNCATED", "expected a codestream of JPEG XL, found none")
-
-
-class _Bits:
-    """Little-endian bits of a codestream after its signature FF 0A."""
-
-    def __init__(self, stream: bytes) -> None:
-        self._bits, self._place = int.from_bytes(stream[2:], "little"), 0
-
-    def take(self, count: int) -> int:
-        """The next bits as a number."""
-        self._place += count
-        return (self._bits >> (self._place - count)) & ((1 << count) - 1)
-
-    def side(self, small: bool) -> int:
-        """A side of the picture, pixels."""
-        if small:
-            return (self.take(5) + 1) * 8
-        return self.take((9, 13, 18, 30)[self.take(2)]) + 1
-
-    def size(self) -> tuple[int, int]:
-        """Width and height by SizeHeader (ISO/IEC 18181-1, annex D)."""
-        small = bool(self.take(1))
-        height = self.side(small)
-        ratio = self.take(3)
-        if not ratio:
-            return self.side(small), height
-        across, down = _RATIOS[ratio - 1]
-        return height * across // down, height
-
-
-def _facts(stream: bytes) -> tuple[int, int, int]:
-    """Width, height and bits a sample, by SizeHeader and ImageMetadata.
-
-    Raises PhotoError UNSUPPORTED_MODE for an animation, a preview or float samples.
-    """
-    bits = _Bits(stream)
-    width, height = bits.size()
-    if bits.take(1):  # all_default
-        return width, height, 8
-    if bits.take(1):  # extra_fields
-        bits.take(3)  # orientation, which the decoder applies
-        if bits.take(1):
-            bits.size()  # intrinsic_size
-        if bits.take(1) or bits.take(1):
-            raise PhotoError("UNSUPPORTED_MODE", "expected one still picture, got more frames")
-    if bits.take(1):
-        raise PhotoError("UNSUPPORTED_MODE", "expected whole samples, got float ones")
-    choice = bits.take(2)
-    return width, height, (8, 10, 12)[choice] if choice < 3 else 1 + bits.take(6)

@@ -602,7 +602,9 @@ def test_a_long_iptc_spans_segments():
 
 
 def test_an_alien_format_or_file_is_refused():
-    with pytest.raises(UsageError, match="expected one of JPEG, PNG, WEBP, got 'GIF'"):
+    with pytest.raises(
+        UsageError, match="expected one of JPEG, PNG, WEBP, JPEG2000, JXL, got 'GIF'"
+    ):
         embed("GIF", b"", Metadata(), profile=b"")
     for name in ("JPEG", "PNG", "WEBP"):
         with pytest.raises(PhotoError, match="expected a"):
