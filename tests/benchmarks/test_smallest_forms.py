@@ -32,7 +32,7 @@ OF_THE_POOL = {"scenes.py", "scene_weights.py", "travel.py"}
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"),
-    *("colorize.py", "hints.py", "lightness.py", "training.py"),
+    *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "training.py"),
 }
 """Several commands or Dask clusters each, or half a minute and more of networks on two busy cores."""
 RESEARCH = {"recipes.py", "starter_segmenter.py"}

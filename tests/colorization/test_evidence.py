@@ -38,7 +38,9 @@ def test_a_frame_without_structure_has_none(kind, size):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_picture_has_enough_everywhere(seed, size):
     gray = np.asarray(Image.fromarray(draw_photo(seed, size[1], size[0])).convert("L"))
-    assert evidence(gray_to_L(gray)).min() > 0.9, "of drawings; photographs: benchmarks/own_colour.py"
+    assert evidence(gray_to_L(gray)).min() > 0.9, (
+        "of drawings; photographs: benchmarks/own_colour.py"
+    )
 
 
 def test_a_sky_shares_the_evidence_of_what_is_below():
