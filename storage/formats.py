@@ -299,8 +299,9 @@ def formats_page() -> str:
         "## What is read and kept",
         "",
         "Depth, alpha and orientation are kept by all that have them; pixels come upright and in sRGB. What "
-        "an output's format has no place for goes into an XMP file beside it. Whatever is lost of a photo "
-        "is named in its record, in photos.parquet (`lost`, `notes`) and in the report.",
+        "an output's format has no place for goes into an XMP file beside it. Profiles, EXIF, IPTC, XMP and "
+        "pages that are lost are named in the photo's record, in photos.parquet (`lost`, `notes`) and in "
+        "the report.",
         "",
         "| format | colour goes to | ICC | EXIF | IPTC | XMP | pages and frames | not carried over |",
         "|---|---|---|---|---|---|---|---|",
