@@ -9,9 +9,9 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from colorization.colour.lab import Float, rgb_to_lab
+from colorization.colour.lab import rgb_to_lab
+from colorization.colour.own_colour import LOOK_SIDE, OwnColour, own_colour
 from colorization.colour.toning import COLOUR, tone_of
 from storage.errors import PhotoError
 from storage.photos.decoder import Decoder, shared_decoder
@@ -20,6 +20,9 @@ from storage.photos.reduced import thumbnail
 from tasks.jobs.items import PhotoItem, modified_ns, read_unchanged
 from tasks.jobs.machine import memory_limit
 
+_LEAST_CHROMA = 3.0
+"""Lab units: what JPEG leaves of neutral has less, at the next side."""
+_OPAQUE = 127
 _LOOK_SIDE = 128
 """Short side at which toning is judged, pixels."""
 _ALONE_MEGAPIXELS = 30.0
@@ -70,43 +73,64 @@ def open_ahead(
                 upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
 
 
-def unwanted(item: PhotoItem, row: dict[str, Any], photo: Photo) -> PhotoError | None:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is seen of a photo whose pixels have three channels."""
+
+    small: Any
+    """Reduced, (h, w, 3) of its dtype; white where it is transparent."""
+    tone: str
+    """Of `colorization.colour.toning`, by what is not transparent."""
+    chroma: float
+    """The largest of a still smaller picture."""
+
+    def own_colour(self) -> OwnColour | None:
+        """What of its colours is no toning; None for a colour photo, which is to be coloured anew."""
+        if self.tone == COLOUR or self.chroma < _LEAST_CHROMA:
+            return None
+        return own_colour(rgb_to_lab(self.small))
+
+
+def look_at(photo: Photo) -> Look | None:
+    """None for one channel, which has no colour."""
+    if photo.pixels.ndim == 2:
+        return None
+    small: Any = thumbnail(photo.pixels, LOOK_SIDE)
+    opaque = None
+    if photo.alpha is not None:
+        alpha: Any = np.repeat(photo.alpha[..., None], 3, axis=2)
+        opacity: Any = thumbnail(alpha, LOOK_SIDE)
+        opaque = opacity >= np.iinfo(opacity.dtype).max // 2
+        small = np.where(opaque, small, np.iinfo(small.dtype).max).astype(small.dtype)
+        opaque = thumbnail(opaque.astype(np.uint8) * 255, _LOOK_SIDE)[..., 0] > _OPAQUE
+    lab = rgb_to_lab(thumbnail(small, _LOOK_SIDE))
+    seen = lab if opaque is None or not opaque.any() else lab[:, None, opaque]
+    return Look(small, tone_of(seen), float(np.hypot(lab[1], lab[2]).max()))
+
+
+def unwanted(
+    item: PhotoItem, row: dict[str, Any], photo: Photo, look: Look | None
+) -> PhotoError | None:
     """Why a page is not to be coloured: NOT_CHOSEN, ANIMATED, MASK, BILEVEL or ALREADY_COLOR."""
     number, ranges = photo.header.page + 1, item.config["pages"]
     if ranges and photo.header.num_pages > 1 and not any(a <= number <= b for a, b in ranges):
         return PhotoError("NOT_CHOSEN", f"expected a page that --pages names, got page {number}")
     if row.get("accepted"):
         return None
-    return _unaccepted(photo, item.config["accept"])
+    found = (why for why in _unusual(photo, look) if why.code not in item.config["accept"])
+    return next(found, None)
 
 
-def _unaccepted(photo: Photo, accept: Sequence[str]) -> PhotoError | None:
-    if photo.header.animated and "ANIMATED" not in accept:
-        return PhotoError("ANIMATED", "expected one frame, got several")
-    if photo.header.mask and "MASK" not in accept:
-        return PhotoError("MASK", "expected a picture, got a mask or an infrared scan")
-    if photo.header.bits == 1 and "BILEVEL" not in accept:
-        return PhotoError("BILEVEL", "expected grays, got black and white only")
-    if photo.pixels.ndim == 2 or "ALREADY_COLOR" in accept:
-        return None
-    lab, opaque = lab_of(photo, _LOOK_SIDE)
-    if opaque.any() and tone_of(lab[:, None, opaque]) == COLOUR:
-        return PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
-    return None
-
-
-def lab_of(photo: Photo, short_side: int) -> tuple[Float, NDArray[np.bool_]]:
-    """A photo in colour, reduced, white where it is transparent, and where it is not.
-
-    Returns float32 (3, h, w) and bool (h, w).
-    """
-    small: Any = thumbnail(photo.pixels, short_side)
-    if photo.alpha is None:
-        return rgb_to_lab(small), np.ones(small.shape[:2], bool)
-    alpha: Any = np.repeat(photo.alpha[..., None], 3, axis=2)
-    opacity: Any = thumbnail(alpha, short_side)[..., 0]
-    opaque = opacity >= np.iinfo(opacity.dtype).max // 2
-    return rgb_to_lab(np.where(opaque[..., None], small, np.iinfo(small.dtype).max)), opaque
+def _unusual(photo: Photo, look: Look | None) -> Iterator[PhotoError]:
+    """What people accept or not."""
+    if photo.header.animated:
+        yield PhotoError("ANIMATED", "expected one frame, got several")
+    if photo.header.mask:
+        yield PhotoError("MASK", "expected a picture, got a mask or an infrared scan")
+    if photo.header.bits == 1:
+        yield PhotoError("BILEVEL", "expected grays, got black and white only")
+    if look is not None and look.tone == COLOUR:
+        yield PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
 
 
 def reading(item: PhotoItem) -> dict[str, Any]:
@@ -125,8 +149,8 @@ def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
     when = modified_ns(item, row)
     if first.header.num_pages == 1:
         return Opened(row, chain([first], pages), first, sidecar, when)
-    if error := unwanted(item, row, first):
-        if all(unwanted(item, row, page) for page in pages):
+    if error := unwanted(item, row, first, look_at(first)):
+        if all(unwanted(item, row, page, look_at(page)) for page in pages):
             raise error
         pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
         first = next(pages)

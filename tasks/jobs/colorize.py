@@ -15,7 +15,7 @@ import numpy as np
 
 from colorization.colour.full_size import Kept, colour_strips
 from colorization.colour.lab import Float, rgb_to_lab
-from colorization.colour.own_colour import LOOK_SIDE, OwnColour, own_colour
+from colorization.colour.own_colour import OwnColour
 from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer, Prediction
 from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
@@ -50,7 +50,7 @@ from storage.records.ledger import FileRecord, write_recorded
 from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.records.outputs import output_suffix, write_output
-from tasks.jobs.archive_photos import Opened, lab_of, open_ahead, unwanted
+from tasks.jobs.archive_photos import Opened, look_at, open_ahead, unwanted
 from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged
 from tasks.jobs.ready import Written, commit_chunk, rows_left
@@ -129,7 +129,8 @@ def _pages(
         check_encodable(photo, name)
         shape = (photo.header.height, photo.header.width)
         hints = _hints(opened.row, shape) if number == 0 else ()
-        if error := unwanted(item, opened.row, photo):
+        look = look_at(photo)
+        if error := unwanted(item, opened.row, photo, look):
             if photo.header.num_pages == 1:
                 raise error
             seen.pages.append(_uncoloured(photo.header.page + 1, number + 1, error))
@@ -139,7 +140,7 @@ def _pages(
         found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints)
         if config["uncertainty"] and found.uncertainty is not None:
             seen.maps.append(found.uncertainty[0, 0].cpu().numpy())
-        own = _own_colour(photo) if config["toning"] != "replace" else None
+        own = look.own_colour() if look and config["toning"] != "replace" else None
         kept = Kept(toning=config["toning"] == "keep", own=own)
         if seen.appearance is None and config["thumbnails"]:
             small = reduce_to(photo.pixels, config["thumbnails"])
@@ -156,13 +157,6 @@ def _pages(
             shape=labelled_shape(shape, config["label"]),
             metadata=derived,
         )
-
-
-def _own_colour(photo: Photo) -> OwnColour | None:
-    """What of the photo's colour is no toning; transparent pixels count for nothing."""
-    if photo.pixels.ndim == 2:
-        return None
-    return own_colour(lab_of(photo, LOOK_SIDE)[0])
 
 
 def _noted(photo: Photo, found: Prediction, own: OwnColour | None) -> Iterator[str]:

@@ -20,7 +20,7 @@ from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
-from tasks.jobs.archive_photos import reading, unwanted
+from tasks.jobs.archive_photos import look_at, reading, unwanted
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem
@@ -44,7 +44,11 @@ def draw_sheet(item: SheetItem) -> ItemResult:
             content = read_photo(item, photo)
             pages = shared_decoder().pages(content, max_megapixels=float("inf"), **reading(item))
             first = next(pages)
-            wanted = (page for page in chain([first], pages) if not unwanted(item, photo, page))
+            wanted = (
+                page
+                for page in chain([first], pages)
+                if not unwanted(item, photo, page, look_at(page))
+            )
             page = next(wanted, first)
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))

@@ -50,3 +50,21 @@ def test_an_accepted_photo_is_coloured_whatever_it_is(tmp_path):
 def test_outputs_get_the_times_of_their_originals(tmp_path):
     outcome = Outcome(tmp_path, {"a.png": png(gray())}, keep_times=True, modified=1_000_000_000)
     assert outcome.path("a.png").stat().st_mtime == 1_000_000_000
+
+
+def test_an_accepted_colour_photo_is_coloured_anew_and_keeps_no_colour(tmp_path):
+    contents = {"a.png": png(colourful())}
+    outcome = Outcome(tmp_path, contents, accept=("ALREADY_COLOR",))
+    facts = OutputFacts.from_dict(outcome.facts["a.png"])
+    assert not any("real colour" in note for note in facts.notes)
+
+
+def test_what_is_transparent_counts_neither_as_gray_nor_as_colour(tmp_path):
+    opaque = np.zeros(gray().shape, np.uint8)
+    opaque[: len(opaque) // 3] = 255
+    in_colour, in_gray = colourful(), np.repeat(gray()[..., None], 3, axis=2)
+    hidden = np.where(opaque[..., None] > 0, in_gray, in_colour)
+    shown = np.where(opaque[..., None] > 0, in_colour, in_gray)
+    contents = {"a.png": png(np.dstack([hidden, opaque])), "b.png": png(np.dstack([shown, opaque]))}
+    outcome = Outcome(tmp_path, contents)
+    assert outcome.codes == {"b.png": "ALREADY_COLOR"} and list(outcome.facts) == ["a.png"]
