@@ -47,7 +47,8 @@ def _beyond_grain(L: Float) -> Float:
     scale = min(1.0, min(small.shape) / _SIDE)
     fine, coarse = _FINE * scale, _COARSE * scale
     contrast = _blurred(small, fine) - _blurred(small, coarse)
-    grain = float(np.quantile(np.abs(small - _blurred(small, _GRAIN)), _QUANTILE)) / _OF_NOISE
+    rest = np.abs(small - _blurred(small, _GRAIN))[::2, ::2]
+    grain = float(np.quantile(rest, _QUANTILE)) / _OF_NOISE
     squares = _reduced(contrast * contrast, _WINDOW_SIDE)
     around = _blurred(squares, _WIDE * min(1.0, min(squares.shape) / _WINDOW_SIDE))
     left = around - (_TIMES * _gain(fine, coarse) * grain) ** 2
@@ -55,12 +56,9 @@ def _beyond_grain(L: Float) -> Float:
 
 
 def _surface(field: Float) -> Float:
-    """The parabolic surface that fits best: lighting and vignettes."""
-    down, across = (np.linspace(-1, 1, n, dtype=np.float32) for n in field.shape)
-    y, x = (grid.reshape(-1) for grid in np.meshgrid(down, across, indexing="ij"))
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-    found = np.linalg.solve(terms.T @ terms, terms.T @ field.reshape(-1))
-    return np.asarray((terms @ found).reshape(field.shape), np.float32)
+    """The surface of parabolas down and across that fits best: lighting and vignettes."""
+    down, across = (_parabolas(n) for n in field.shape)
+    return np.asarray(down @ (down.T @ field @ across) @ across.T, np.float32)
 
 
 def _reduced(field: Float, side: int) -> Float:
@@ -73,6 +71,13 @@ def _reduced(field: Float, side: int) -> Float:
 def _blurred(field: Float, sigma: float) -> Float:
     down, across = (_gaussian(n, sigma) for n in field.shape)
     return np.asarray(down @ field @ across.T, np.float32)
+
+
+@lru_cache(32)
+def _parabolas(n: int) -> Float:
+    """(n, 3): orthonormal, together all parabolas along a line."""
+    powers = np.linspace(-1, 1, n)[:, None] ** np.arange(3)
+    return np.asarray(np.linalg.qr(powers)[0], np.float32)
 
 
 @lru_cache(32)

@@ -28,6 +28,8 @@ _NOISE = (5.0, 8.0)
 """Of the mean colour around a pixel, beyond the toning: nothing to all, Lab units. Noise has none."""
 _OWN = (7.0, 13.0)
 """Of the pixel itself."""
+_UNEVEN = 0.3
+"""Share of a toning's own chroma by which it varies from place to place, as old prints do."""
 _REACH = 2
 """Pixels of the small picture: how far around what is coloured there, pixels are looked at."""
 _LEAST_SHARE = 2e-4
@@ -50,7 +52,8 @@ class OwnColour:
         lab: float32 (3, rows, W) of the photo. near: float32 (1, rows, W), `near` at full size.
         Returns float32 (1, rows, W).
         """
-        beyond = np.hypot(*(lab[1:] - _toned(self.toning, lab[0])))
+        toned = _toned(self.toning, lab[0])
+        beyond = np.hypot(*(lab[1:] - toned)) - _UNEVEN * np.hypot(*toned)
         return np.asarray(np.clip(near, 0, 1) * _ramp(beyond, *_OWN), np.float32)
 
 
@@ -62,10 +65,11 @@ def own_colour(lab: Float) -> OwnColour | None:
     if float(np.hypot(lab[1], lab[2]).max()) < _OWN[0]:
         return None
     toning = _fitted(lab)
-    beyond = np.asarray(lab[1:] - _toned(toning, lab[0]), np.float32)
-    around = _means(beyond)
-    found = _ramp(np.hypot(*around), *_NOISE)
-    share = float((found * _ramp(np.hypot(*beyond), *_OWN)).mean())
+    toned = _toned(toning, lab[0])
+    beyond = np.asarray(lab[1:] - toned, np.float32)
+    uneven = _UNEVEN * np.hypot(*toned)
+    found = _ramp(np.hypot(*_means(beyond)) - uneven, *_NOISE)
+    share = float((found * _ramp(np.hypot(*beyond) - uneven, *_OWN)).mean())
     if share < _LEAST_SHARE:
         return None
     near = torch.nn.functional.max_pool2d(
