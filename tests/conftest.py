@@ -23,6 +23,11 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest in the background of a script
     signal.signal(signal.SIGINT, signal.default_int_handler)  # commands under test inherit it
 
+if worker := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw"):
+    # a core for each of pytest's workers: a command starts one Dask worker there unless it asks for more
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker) % len(cores)]})
+
 MakePhoto = Callable[..., Path]
 
 

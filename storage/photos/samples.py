@@ -72,12 +72,6 @@ _SAMPLES = {
         "gmCpHq~VoKpc5=4D`O01Am@78j&K{pJA00tJ~BnIHjX4i2Dc4C0vuxv<~^h6qa|6Eh2tsh^vY2ns!A4aW7t4"
         "ZM=4r_bSwRVwanG=H%FfW6DjvTsvgKK=EocG8OkYXD}MQU("
     ),
-    "DNG": (
-        "c-r&y)MDUZU|<ktU|?inU<9%hfS3`9&BVwIW(xo@Gn5U&Y*4mx0|SE~RDA=G5JgfWhGdR7lnt^@ijft}{shF"
-        "*Q1&k%)<Dv0$jHRN1Gb-mp|^>dfeFM0!oDU(1{MaeBbkJbLD)c}8AOgTF>nLfd_eVz$G8|c89?>`%{<1+zzk"
-        "$3fh}i%n-9Y!nQ3WhnK`L?1(giW8AbWIiD^0c<p_BO95k`=xG)U7V7|b<gL?sghj4*-gtUXahO&VA53L7!Cy"
-        "X|j&9G{)%Ww*Cv+z>z;|Tf?dL!~c?25z*sTG+CxgLcEr4p5+`bYJT>L1lVs()1fsQ#g+9{?YJ^#l"
-    ),
     "JPEGLS": (
         "c-s4a<Npf=h2Q{BH#Y_*1_nk31_l8T=Hg%jvKe(i7^s2+D8~5z#{cgO+#Em!0*s7;4F7L2a4>>2Ftp1q-kSOM?"
         "(W?ZX_~S#XXkFX?WwYARcdHx=<5Hq^8ai9*U$f72_mZh*Vq5g2MO%|U;e-D|4je{tTB2"
@@ -91,12 +85,17 @@ _SAMPLES = {
         "u0X-+|kX)FDN+3$Sx`|Dj>ltFv$P^K?ZIf1_1^EMn*w~|3?@^!R8|aE_R@>lmG(*JE}Mbr>dz_(EnQu93UO`49"
         "c88d>%_1JItN@VdgQjw5EjlE$0k3n{eK==bV$AmSO+@CIGvHD~<"
     ),
+    "DNG": (
+        "c-r&y)MDUZU|<ktU|?inU<9%hfS3`9&BVwIW(xo@Gn5U&Y*4mx0|SE~RDA=G5JgfWhGdR7lnt^@ijft}{shF"
+        "*Q1&k%)<Dv0$jHRN1Gb-mp|^>dfeFM0!oDU(1{MaeBbkJbLD)c}8AOgTF>nLfd_eVz$G8|c89?>`%{<1+zzk"
+        "$3fh}i%n-9Y!nQ3WhnK`L?1(giW8AbWIiD^0c<p_BO95k`=xG)U7V7|b<gL?sghj4*-gtUXahO&VA53L7!Cy"
+        "X|j&9G{)%Ww*Cv+z>z;|Tf?dL!~c?25z*sTG+CxgLcEr4p5+`bYJT>L1lVs()1fsQ#g+9{?YJ^#l"
+    ),
     "RAW": (
-        "c-pm)F;2rk5JhKq9mfzS144iVjU}2<Dz1QlA`POTpruTMQOE&MdN>yqhu{R1l+2FSksGv@;OptzU)JuI^%jdcR"
-        "YbH$<O*`y&NVLeM&n(ut|us@9#f`%_CmzY(}DJncuxCF-=CWOv=bkPy}L)f{p0RTO?2W$*1t5TsefyvclUJ@$j"
-        "ARu-ZqX3+jsF3-Cp0^UEDX9?dqvrJ*=1Q<M!Kp`MhqfwkuuUJDlN-U=+qEQ5s{TGIosJ#KfqLsWCJ9>%Z@pnf="
-        "M2eV^GMXZGts`ysPmW%j3o_W#E|gY7feK7;Ku*gk{pGuS?Z?K9XugY7feK7;Ku*gj+J3)sGZ?F-nxfb9#|zJTo"
-        "u*uH@63)sGZ?F-nxfbD1Z|7c&p_Qn4IvuxXH"
+        "c-pOyy-Gtt5QS%UZ|=RC8GjIe&?aCbc?&TXX(UAoTgx<FiFtsKUZ2a#hwuq3Eu9@U;R=xp;qWoLhh_J$eB<$uY"
+        "9cx!;)2-HjSc5~VG}rdwi^_4PE+Q5y(Bv1Kqr<z(>==vwtv|i=bp5jw%(q#`p<J-Rz#QF^ZaddmGe*fQ|s;9Dp"
+        "E-QGTv8Ah4*thqRIWk^!9OZ*UVp<`O{+7Ja5j1v)9F7v}sw-#~OBm6P?28WlE=VYG=>c&-5Mn)AoN~+0obE+7~"
+        "+ds*XO{+7~<e>Ye&_vnODC0=6e$djhs6V0!|#Ct!ODwx?iw3bv<UdkVIvV0#L-r(k;uwx?iw3bv<Ud-@Ca1sYl"
     ),
 }
 """By format, of 16 to 64 pixels a side: zlib, then base 85."""

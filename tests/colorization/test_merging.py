@@ -21,6 +21,7 @@ from colorization.colour.full_size import colour_strips
 from colorization.colour.lab import gray_to_L, rgb_to_L
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.merging.merge import disagreement, drop_absent, merge, refine_weights
 from colorization.merging.options import MergeOptions
@@ -29,6 +30,14 @@ from colorization.merging.segmentation import (
     import_segmenter,
 )
 from colorization.networks import build_network
+
+
+@pytest.fixture(autouse=True)
+def enough_is_seen(monkeypatch, request):
+    """Noise shows nothing, and gets no colour: `test_evidence`. Here it stands for a photo."""
+    if "blank" not in request.node.name:
+        ones = np.ones((1, 1), np.float32)
+        monkeypatch.setattr("colorization.merging.inference.evidence", lambda L: ones)
 
 
 def random_weights(height: int = 40, width: int = 56) -> torch.Tensor:
@@ -326,3 +335,15 @@ def test_classes_may_be_given_to_other_categories():
         class_to_category(owners={"hores": "people"})
     with pytest.raises(ConfigError, match="people, birds"):
         class_to_category(owners={"horse": "pets"})
+
+
+def test_a_blank_photo_stays_gray_but_for_hints():
+    experts = {name: build_network("unet18-layer3") for name in CATEGORY_NAMES}
+    colorizer = MergedColorizer(experts, single_expert_segmenter, short_side=64)
+    noise = 50 + np.random.default_rng(0).normal(0, 5, (64, 96)).astype(np.float32)
+    found = colorizer.predict(noise)
+    assert found.blank and not found.ab.any()
+    hinted = colorizer.predict(noise, [Hint(across=0.5, down=0.5, ab=(30.0, -20.0))])
+    torch.testing.assert_close(
+        hinted.ab[0, :, 32, 48], torch.tensor([30.0, -20.0]), atol=0.2, rtol=0
+    )

@@ -16,7 +16,7 @@ from tasks.queries.status import _codec, _gpu
 
 def test_every_format_is_tried_by_a_picture_of_its_own() -> None:
     problems = codec_problems()
-    assert list(problems) == list(FORMATS) and len(problems) == 12
+    assert list(problems) == list(FORMATS) and len(problems) == 16
     for name, problem in problems.items():
         assert sniff(sample(name)) == name and len(sample(name)) < 2500
         assert problem is None or problem.code == "CODEC_MISSING", (name, problem)
