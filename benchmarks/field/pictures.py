@@ -158,7 +158,7 @@ def _put(place: Place, name: str, content: bytes) -> None:
 
 def _given(place: Place) -> list[Path]:
     """The case's own inputs, copied beside those that are drawn."""
-    found = sorted(place.given.iterdir()) if place.given else []
+    found = sorted(place.given.iterdir()) if place.given and place.given.is_dir() else []
     return [Path(shutil.copy(path, place.folder / "in" / path.name)) for path in found]
 
 

@@ -7,6 +7,7 @@ the pixels.
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from typing import Any
 
@@ -106,14 +107,19 @@ class Png(Pillow):
         return b"IEND" in content[-64:] or b"IEND\xaeB`\x82" in content
 
     def is_cut(self, content: bytes) -> bool:
+        """By what its stream gives: for pictures that are not interlaced, too, less than the header says."""
         stream = b"".join(content[c.data] for c in png_chunks(content) if c.name == b"IDAT")
-        worker = zlib.decompressobj()
+        width, height, bits, colour = struct.unpack_from(">IIBB", content, 16)
+        channels = {2: 3, 4: 2, 6: 4}.get(colour, 1)
+        wanted = height * (1 + -(-width * bits * channels // 8)) if not content[28] else 0
+        worker, given = zlib.decompressobj(), 0
         while stream and not worker.eof:
-            worker.decompress(stream, _AT_ONCE)
-            if len(worker.unconsumed_tail) == len(stream):
-                break
+            found = worker.decompress(stream, _AT_ONCE)
+            given += len(found)
             stream = worker.unconsumed_tail
-        return not worker.eof
+            if not found:
+                break
+        return not worker.eof or given < wanted
 
     def exif(self, image: Image.Image, content: bytes) -> Image.Exif:
         """As Pillow does, but its chunk may come after the pixels."""

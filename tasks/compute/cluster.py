@@ -252,15 +252,16 @@ def fan_out(
     try:
         for future in completed:
             item = waiting.pop(future)
-            if isinstance(future.exception(), KilledWorker):
+            try:
+                result: ItemResult = future.result()
+            except KilledWorker:  # of this item, or of a neighbour while its result was on the way
                 deaths[item.name] += 1
                 if deaths[item.name] > _MOST_DEATHS or not isinstance(item, PhotoItem):
-                    raise _worker_died(item)
+                    raise _worker_died(item) from None
                 retry = cluster.submit(partial(do_apart, job), item)
                 waiting[retry] = item
                 completed.add(retry)
                 continue
-            result: ItemResult = future.result()
             results.append(result)
             on_result(result)
     finally:

@@ -38,6 +38,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return Split(ShardReader(store, "train", rows), rows % 3, ("a", "b", "c"))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker")  # on one core
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_two_loader_processes_give_the_steps_of_one_in_order(
     split: Split, start_method: str
