@@ -4,7 +4,7 @@
 
 Each case runs in a folder of its own on photos that are drawn here, or those of the case's `in`; the
 words "right" and "before" are those of its `case.md`, and empty without the folder. Exits with 1 where
-a case that is checked is wrong. Nothing is downloaded. `--command` tries another checkout:
+a case is wrong. Nothing is downloaded. `--command` tries another checkout:
 "env PYTHONPATH=/other .venv/bin/python -c 'from flows.cli.app import main; main()'".
 """
 
@@ -69,10 +69,9 @@ def main() -> int:
         verdicts = _check_all(chosen, work.resolve(), options)
     _print_table(verdicts, options.field)
     wrong = [verdict for verdict in verdicts if verdict.wrong]
-    checked = sum(verdict.checked for verdict in verdicts)
     print(
-        f"\n{checked - len(wrong)} of {checked} checked cases right, {len(verdicts) - checked} not "
-        f"yet checked; load {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores"
+        f"\n{len(verdicts) - len(wrong)} of {len(verdicts)} cases right; load "
+        f"{os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores"
     )
     return int(bool(wrong))
 
@@ -96,7 +95,7 @@ def _parse() -> argparse.Namespace:
 
 def _check_all(cases: Sequence[Case], work: Path, options: argparse.Namespace) -> list[Verdict]:
     """Verdicts in the order of the cases; one Prefect server for all where one is needed."""
-    needed = any(case.check and case.number not in _NO_SERVER for case in cases)
+    needed = any(case.number not in _NO_SERVER for case in cases)
     with ExitStack() as stack:
         server = f"{stack.enter_context(prefect_server(work))}/api" if needed else ""
         pool = stack.enter_context(ThreadPoolExecutor(options.jobs))
@@ -122,7 +121,7 @@ def _print_table(verdicts: Sequence[Verdict], field: Path | None) -> None:
     print("|---" * 7 + "|")
     for verdict in verdicts:
         right, before = (verdict.case.told(field, start) for start in ("Right", "On 31f16b9"))
-        mark = ("wrong" if verdict.wrong else "right") if verdict.checked else "-"
+        mark = "wrong" if verdict.wrong else "right"
         cells = [verdict.case.label, right, before, verdict.now, mark]
         cells += [f"{verdict.seconds:.0f}", f"{verdict.cpu_seconds:.0f}"]
         print("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")

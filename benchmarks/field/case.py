@@ -26,10 +26,7 @@ class Case:
 
     number: int
     name: str
-    check: Checker | None = None
-    """None: not checked yet."""
-    reason: str = ""
-    """Why it is not checked."""
+    check: Checker
 
     @property
     def label(self) -> str:
@@ -56,11 +53,6 @@ class Verdict:
     cpu_seconds: float = 0.0
 
     @property
-    def checked(self) -> bool:
-        """Whether there is a checker for it."""
-        return self.case.check is not None
-
-    @property
     def wrong(self) -> list[Clause]:
         """The clauses that do not hold."""
         return [clause for clause in self.clauses if not clause.right]
@@ -68,8 +60,6 @@ class Verdict:
     @property
     def now(self) -> str:
         """The last column of the table."""
-        if not self.checked:
-            return f"not yet checked: {self.case.reason}"
         shown = [f"WRONG: {clause.got}" for clause in self.wrong] or [c.got for c in self.clauses]
         return "; ".join(shown)
 
@@ -89,8 +79,6 @@ def judge(case: Case, place: Place, tell: Callable[[Clause], None]) -> Verdict:
 
 
 def _clauses(case: Case, place: Place) -> Iterator[Clause]:
-    if case.check is None:
-        return
     try:
         yield from case.check(place)
     except CheckError as error:
