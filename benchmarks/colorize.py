@@ -47,7 +47,6 @@ from PIL import Image
 from skimage import data
 
 import tasks.jobs.colorize
-from colorization.categories import CATEGORY_NAMES
 from colorization.colour.full_size import colour_strips, reduced_L
 from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
@@ -64,14 +63,16 @@ from storage.metadata.derivative import Placement, Provenance, derivative
 from storage.photos.decoder import shared_decoder
 from storage.photos.encoding import ColoredPage, encode
 from storage.photos.photo import Photo, decode
-from storage.records.fingerprint import hash_bytes, hash_file
+from storage.records.fingerprint import hash_bytes
 from tasks.compute.cluster import WORKER_ENVIRONMENT
 from tasks.config.model import ColorizeConfig, IngestConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import ColorizeItem, ModelSpec
-from tasks.weights.models import require, segmenter_file, starter_file
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from starter import starter_models  # noqa: E402
 
 _SIZE = (1365, 1024)
 _SMALL = (48, 40)
@@ -144,7 +145,7 @@ def _row(folder: Path, name: str, content: bytes) -> dict[str, Any]:
 
 def measure(work: Path, rows: list[dict[str, Any]]) -> dict[str, float]:
     """Interleave the ways over blocks, so that a busy machine slows all alike. Returns ratios."""
-    spec = _spec(short_side=256)
+    spec = starter_models(short_side=256)
     merged = load_merged(spec)
     released, ours_bf16 = _siggraph("fp32"), _siggraph("auto")
     seconds: dict[str, list[float]] = {}
@@ -206,23 +207,6 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
         ),
         "times siggraph17 as released": median(seconds["siggraph17"], seconds["ours"]),
     }
-
-
-def _spec(short_side: int) -> ModelSpec:
-    paths = {category: require(starter_file(category)) for category in CATEGORY_NAMES}
-    segmenter = require(segmenter_file("starter", ""))
-    return ModelSpec(
-        experts=tuple((category, str(path)) for category, path in paths.items()),
-        segmenter="starter",
-        segmenter_weights=str(segmenter),
-        hashes=tuple((category, hash_file(path)) for category, path in paths.items()),
-        classes=(),
-        merge=ColorizeConfig().merge_options,
-        uncertainty=False,
-        short_side=short_side,
-        num_threads=1,
-        device="cpu",
-    )
 
 
 def _items(
@@ -328,7 +312,7 @@ def ours_precision() -> str:
 def measure_overhead(work: Path, count: int) -> dict[str, float]:
     """Milliseconds a photo that `chromaflow colorize` takes beyond its jobs, one run of each."""
     rows = _small_photos(work / "in", count)
-    spec = _spec(short_side=32)
+    spec = starter_models(short_side=32)
     config = work / "models.toml"
     config.write_text('[archive]\npath = "in"\n[colorize]\nshort_side = 32\nsheet = 0\n')
     context = multiprocessing.get_context("spawn")
@@ -339,7 +323,6 @@ def measure_overhead(work: Path, count: int) -> dict[str, float]:
         items = [_item(work, chunk, spec, f"{k:06d}") for k, chunk in enumerate(chunks)]
         list(pool.map(colorize_chunk, items))
     direct = time.perf_counter() - started
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
     from prefect_server import prefect_server
 
     own = _seconds_of_command(work / "in", work / "own", config, {})

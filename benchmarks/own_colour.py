@@ -31,17 +31,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from conftest import draw_photo  # noqa: E402
 from skimage.color import deltaE_ciede2000  # noqa: E402
+from starter import starter_models  # noqa: E402
 
-from colorization.categories import CATEGORY_NAMES  # noqa: E402
 from colorization.colour.evidence import evidence  # noqa: E402
 from colorization.colour.full_size import colour_strips, reduced_L  # noqa: E402
 from colorization.colour.lab import rgb_to_L, rgb_to_lab  # noqa: E402
 from colorization.merging.inference import MergedColorizer, network_size  # noqa: E402
-from colorization.merging.options import MergeOptions  # noqa: E402
 from storage.photos.photo import decode  # noqa: E402
 from storage.photos.reduced import decode_rgb  # noqa: E402
 from tasks.jobs.models import load_merged  # noqa: E402
-from tasks.jobs.stage_items import ModelSpec  # noqa: E402
 
 _COMMAND = (sys.executable, "-P", "-c", "from flows.cli.app import main; main()")
 _SIDE, _TRUE_CHROMA = 256, 25.0
@@ -204,21 +202,7 @@ def _ab(path: Path) -> NDArray[np.float32]:
 
 
 def _colorizer() -> MergedColorizer:
-    folder = ROOT / "colorization/starter"
-    return load_merged(
-        ModelSpec(
-            experts=tuple((name, str(folder / f"{name}.safetensors")) for name in CATEGORY_NAMES),
-            segmenter="starter",
-            segmenter_weights=str(folder / "segmenter.safetensors"),
-            classes=(),
-            merge=MergeOptions(),
-            uncertainty=False,
-            short_side=_SIDE,
-            num_threads=1,
-            device="cpu",
-            hashes=(),
-        )
-    )
+    return load_merged(starter_models(_SIDE))
 
 
 if __name__ == "__main__":

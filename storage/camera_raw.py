@@ -70,10 +70,12 @@ def camera_raw(content: bytes) -> str:
 
 def _by_directories(content: bytes) -> str:
     reader = TiffReader(io.BytesIO(content))
-    directories = [reader.entries(offset) for offset in islice(_offsets(reader), _MOST_DIRECTORIES)]
-    if _DNG_VERSION in directories[0]:
+    found = _directories(reader)
+    first = next(found)
+    if _DNG_VERSION in first:
         return ""
-    make = _text(reader, directories[0], _MAKE)
+    directories = [first, *islice(found, _MOST_DIRECTORIES - 1)]
+    make = _text(reader, first, _MAKE)
     kind = next((kind for maker, kind in _MAKERS.items() if maker in make), "")
     holds_sensor = any(
         _number(reader, entries, _PHOTOMETRIC) in _SENSOR
@@ -82,23 +84,24 @@ def _by_directories(content: bytes) -> str:
     )
     hides_it = (
         bool(kind)
-        and _SUBDIRECTORIES in directories[0]
-        and bool((_number(reader, directories[0], _SUBFILE) or 0) & _REDUCED)
+        and _SUBDIRECTORIES in first
+        and bool((_number(reader, first, _SUBFILE) or 0) & _REDUCED)
     )
     if not (holds_sensor or hides_it):
         return ""
-    if _COOLPIX[0] in _text(reader, directories[0], _MODEL):
+    if _COOLPIX[0] in _text(reader, first, _MODEL):
         return _COOLPIX[1]
     return kind or "of an unknown maker"
 
 
-def _offsets(reader: TiffReader) -> Iterator[int]:
-    """Of each directory of the chain and those below it."""
+def _directories(reader: TiffReader) -> Iterator[dict[int, Entry]]:
+    """Each directory of the chain and those below it."""
     for offset in reader.pages():
-        yield offset
-        below = reader.entries(offset).get(_SUBDIRECTORIES)
-        if below is not None:
-            yield from reader.value(below).integers(reader.layout.order)
+        entries = reader.entries(offset)
+        yield entries
+        if below := entries.get(_SUBDIRECTORIES):
+            for inner in reader.value(below).integers(reader.layout.order):
+                yield reader.entries(inner)
 
 
 def _number(reader: TiffReader, entries: dict[int, Entry], tag: int) -> int | None:

@@ -38,7 +38,7 @@ class Format:
     pages: str = "one"
     """What becomes of more than one picture in it."""
     lost: str = ""
-    """What it may hold besides that is not carried over; the record names it."""
+    """What it may hold besides that is not carried over."""
 
 
 _ALL = ("ICC", "EXIF", "IPTC", "XMP")

@@ -23,7 +23,7 @@ from storage.records.outputs import output_names
 from storage.records.tables import read_rows
 from storage.sources.bags import write_bag
 from storage.sources.no_photo import CLUTTER, HIDDEN
-from storage.sources.selecting import fits_any
+from storage.sources.selecting import fitter
 from storage.sources.sidecars import with_sidecars
 from storage.visible import escaped, visible
 from tasks.archive.ownership import place_of
@@ -97,9 +97,9 @@ class _Photos:
             unusable = [row["path"] for row in refused]
             manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
         if config.accept_photos:
+            is_accepted = fitter(config.accept_photos)
             manifest = [
-                row | {"accepted": True} if fits_any(row["path"], config.accept_photos) else row
-                for row in manifest
+                row | {"accepted": True} if is_accepted(row["path"]) else row for row in manifest
             ]
         manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
         number = self._place.number

@@ -68,6 +68,11 @@ def jpeg_segments(content: bytes) -> Iterator[Piece]:
         place = end
 
 
+def jpeg_ends(content: bytes) -> bool:
+    """Whether EOI comes after the last scan began."""
+    return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
+
+
 @dataclass(frozen=True, slots=True)
 class JpegFrame:
     """What a JPEG's frame header says (ITU-T T.81, B.2.2; ITU-T T.87 for JPEG-LS)."""

@@ -291,9 +291,9 @@ def _read_webp(content: bytes, losses: Losses) -> Metadata:
 
 def _read_jpegxl(content: bytes, losses: Losses) -> Metadata:
     """The boxes of ISO/IEC 18181-2; a bare codestream has none."""
+    if part(False, _has_profile, content):
+        losses.note("ICC profile", "of a JPEG XL it is not read: its colours count as sRGB")
     if not content.startswith(JPEGXL_START):
-        if part(False, _has_profile, content):
-            losses.note("ICC profile", "of a JPEG XL it is not read: its colours count as sRGB")
         return Metadata()
     boxes: dict[bytes, bytes] = {}
     for kind, start, end in iso_boxes(content):
@@ -305,8 +305,6 @@ def _read_jpegxl(content: bytes, losses: Losses) -> Metadata:
     exif = boxes.get(b"Exif", b"")
     place = 4 + int.from_bytes(exif[:4], "big")  # where the TIFF structure begins
     checked = _checked_exif(exif[place:], losses)
-    if part(False, _has_profile, content):
-        losses.note("ICC profile", "of a JPEG XL it is not read: its colours count as sRGB")
     return Metadata(
         exif=checked,
         xmp=losses.part("XMP", b"", xmp.checked, boxes.get(b"xml ", b"")),
@@ -356,13 +354,8 @@ def _after(data: bytes, start: bytes) -> bytes:
 def _read_gif(content: bytes, losses: Losses) -> Metadata:
     """As Pillow, and the packet and the profile of its application extensions."""
     found = _read_pillow("GIF", content, losses)
-    place = content.find(_GIF_XMP)
-    packet = b""
-    if place >= 0:
-        start = place + len(_GIF_XMP)
-        packet = content[
-            start : content.find(_GIF_XMP_END, start)
-        ]  # no blocks, but a magic trailer
+    _, _, rest = content.partition(_GIF_XMP)
+    packet, _, _ = rest.partition(_GIF_XMP_END)  # no blocks, but a magic trailer
     if _GIF_ICC in content:
         losses.note("ICC profile", "of a GIF it is not read")
     return replace(found, xmp=losses.part("XMP", b"", xmp.checked, packet))

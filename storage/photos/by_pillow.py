@@ -26,7 +26,7 @@ from storage.containers.segments import (
     webp_canvas,
 )
 from storage.errors import PhotoError
-from storage.photos.codec import Header, Like, OnePicture, shown
+from storage.photos.codec import TRUSTED_OF_SLOW, Header, Like, OnePicture, at_full_range, shown
 
 Image.MAX_IMAGE_PIXELS = None
 """The limit is `max_megapixels`, checked by the header before pixels are decoded."""
@@ -39,8 +39,6 @@ _JP2_CODESTREAM = b"\xff\x4f\xff\x51"
 """SOC and SIZ (ISO/IEC 15444-1, A.4)."""
 _MOST_HEADER = 4096
 _AT_ONCE = 1 << 20
-_OF_SLOW = 4_000_000
-"""Trusted bytes of formats that take a third of a second a megapixel whatever is in it."""
 _WEBP_QUALITY = 95
 _LOOKED_AT = 1 << 16
 """Of a WebP: its picture chunk comes after the profile."""
@@ -88,7 +86,7 @@ class Pillow(OnePicture):
                 mode=mode,
                 bits=bits,
                 animated=self.moves and bool(getattr(image, "is_animated", False)),
-                orientation=orientation if self.turns and orientation in range(1, 9) else 1,
+                orientation=orientation if self.turns else 1,
             )
 
     def pixels(self, content: bytes, header: Header) -> NDArray[Any]:
@@ -162,7 +160,7 @@ class WebP(Pillow):
             height=canvas.height,
             mode="RGBA" if canvas.flags & WEBP_ALPHA else "RGB",
             animated=bool(canvas.flags & WEBP_ANIMATION),
-            orientation=part(1, _orientation_of, exif) if exif else 1,
+            orientation=orientation_of(exif),
         )
 
     def has_end(self, content: bytes) -> bool:
@@ -224,7 +222,7 @@ class Jpeg2000(Pillow):
     """JPEG 2000, as a file or a bare codestream."""
 
     working_bytes = 34
-    trusted_bytes = _OF_SLOW
+    trusted_bytes = TRUSTED_OF_SLOW
 
     def has_end(self, content: bytes) -> bool:
         return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\x93")
@@ -235,11 +233,9 @@ class Jpeg2000(Pillow):
 
     def deep_pixels(self, content: bytes) -> NDArray[np.uint16]:
         top = (1 << _jpeg2000_size(content)[1]) - 1
-        codestream = content[
-            content.find(_JP2_CODESTREAM) :
-        ]  # else a profile is applied, in 8 bits
-        samples = np.asarray(imagecodecs.jpeg2k_decode(codestream))
-        return samples if top == 65535 else np.rint(samples * (65535 / top)).astype(np.uint16)
+        # without its boxes: else a profile is applied, in 8 bits
+        codestream = content[content.find(_JP2_CODESTREAM) :]
+        return at_full_range(np.asarray(imagecodecs.jpeg2k_decode(codestream)), top)
 
     def encode(self, rgb: Any, like: Like) -> bytes:
         return bytes(imagecodecs.jpeg2k_encode(rgb, level=0, reversible=True))
@@ -249,7 +245,7 @@ class Avif(Pillow):
     """AVIF."""
 
     working_bytes = 10
-    trusted_bytes = _OF_SLOW
+    trusted_bytes = TRUSTED_OF_SLOW
 
     def is_cut(self, content: bytes) -> bool:
         return boxes_are_cut(content)
@@ -287,12 +283,11 @@ def _gif_ends(content: bytes) -> bool:
     return False
 
 
-def _orientation_of(exif: bytes) -> int:
-    """Of an EXIF chunk, 1..8."""
+def orientation_of(exif: bytes) -> Any:
+    """What an EXIF structure says of it; 1 where it says nothing or does not parse."""
     found = Image.Exif()
-    found.load(exif)
-    orientation = found.get(_ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
+    part(None, found.load, exif)
+    return found.get(_ORIENTATION, 1)
 
 
 def _saved(rgb: Any, format_name: str, **options: Any) -> bytes:
@@ -347,8 +342,8 @@ def _deep_pnm(content: bytes) -> NDArray[np.uint16]:
         samples = np.frombuffer(content[start : start + 2 * count], ">u2").astype(np.int64)
     if samples.size < count:
         raise PhotoError("TRUNCATED", f"expected {count} samples, got {samples.size}")
-    scaled = np.rint(np.minimum(samples, top) * (65535 / top)).astype(np.uint16)
-    return scaled.reshape((height, width, 3) if channels == 3 else (height, width))
+    deep = at_full_range(samples, top).astype(np.uint16, copy=False)
+    return deep.reshape((height, width, 3) if channels == 3 else (height, width))
 
 
 def _jpeg2000_size(content: bytes) -> tuple[int, int]:

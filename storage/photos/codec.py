@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from storage.errors import PhotoError
 
 SWAPS_SIDES = {5, 6, 7, 8}
@@ -85,6 +88,10 @@ class Like:
     """Of a JPEG, 1..100; else 0."""
     lossless: bool
     dpi: tuple[float, float] | None
+
+
+TRUSTED_OF_SLOW = 4_000_000
+"""Trusted bytes of formats that take a third of a second a megapixel whatever is in it."""
 
 
 class Codec(ABC):
@@ -174,8 +181,22 @@ class OnePicture(Codec):
 
 
 def shown(name: str, *, width: int, height: int, orientation: int = 1, **facts: Any) -> Header:
-    """The header of a picture that is stored with that width and height."""
+    """The header of a picture that is stored with that width and height.
+
+    orientation: as its file says; what is none counts as 1.
+    """
+    if orientation not in range(1, 9):
+        orientation = 1
     if orientation in SWAPS_SIDES:
         width, height = height, width
     facts = {"largest_page": width * height} | facts
     return Header(format=name, width=width, height=height, orientation=orientation, **facts)
+
+
+def at_full_range(samples: NDArray[Any], top: int) -> NDArray[Any]:
+    """Samples of 0..top as uint8 or uint16 over its whole range; those over top count as it."""
+    dtype: Any = np.uint8 if top < 256 else np.uint16
+    full = int(np.iinfo(dtype).max)
+    if top == full:
+        return samples
+    return np.asarray(np.rint(np.minimum(samples, top) * (full / top)), dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from storage.containers.segments import APP14, jpeg_segments
+from storage.containers.segments import APP14, jpeg_ends, jpeg_segments
 from storage.errors import PhotoError
 from storage.photos.by_pillow import Pillow
 from storage.photos.codec import Header, Like, Samples
@@ -63,7 +63,7 @@ class Jpeg(Pillow):
         super().check_whole(content)
 
     def has_end(self, content: bytes) -> bool:
-        return content.rfind(b"\xff\xd9") > content.rfind(_SCAN)
+        return jpeg_ends(content)
 
     def pixels(self, content: bytes, header: Header) -> NDArray[np.uint8]:
         """As of any. Raises ValueError where libjpeg-turbo warns of damage; Pillow is silent there."""

@@ -7,13 +7,12 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from storage.containers.segments import APP1, EXIF_START, jpeg_frame, jpeg_segments
+from storage.containers.segments import APP1, EXIF_START, jpeg_ends, jpeg_frame, jpeg_segments
 from storage.errors import PhotoError
-from storage.photos.codec import Header, OnePicture, shown
+from storage.photos.by_pillow import orientation_of
+from storage.photos.codec import Header, OnePicture, at_full_range, shown
 
-_ORIENTATION = 0x0112
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -21,7 +20,7 @@ class RareJpeg(OnePicture):
     """One of these; written as PNG, which keeps their depth."""
 
     def has_end(self, content: bytes) -> bool:
-        return content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
+        return jpeg_ends(content)
 
     def lossless(self, content: bytes) -> bool:
         return self.name != "JPEG12"
@@ -38,7 +37,7 @@ class RareJpeg(OnePicture):
             self.name,
             width=frame.width,
             height=frame.height,
-            orientation=_orientation(content),
+            orientation=orientation_of(_exif(content)),
             mode=_MODES[frame.channels] + (";16" if frame.bits > 8 else ""),
             bits=frame.bits,
         )
@@ -47,19 +46,9 @@ class RareJpeg(OnePicture):
         decode: Any = (
             imagecodecs.jpegls_decode if self.name == "JPEGLS" else imagecodecs.jpeg_decode
         )
-        samples = np.asarray(decode(content))
-        if header.bits in (8, 16):
-            return samples
-        top = 65535 if header.bits > 8 else 255
-        scaled = np.rint(samples * (top / ((1 << header.bits) - 1)))
-        return scaled.clip(0, top).astype(np.uint16 if header.bits > 8 else np.uint8)
+        return at_full_range(np.asarray(decode(content)), (1 << header.bits) - 1)
 
 
-def _orientation(content: bytes) -> int:
-    for segment in jpeg_segments(content):
-        if segment.name == APP1 and content[segment.data].startswith(EXIF_START):
-            exif = Image.Exif()
-            exif.load(content[segment.data])
-            orientation = exif.get(_ORIENTATION, 1)
-            return orientation if orientation in range(1, 9) else 1
-    return 1
+def _exif(content: bytes) -> bytes:
+    segments = (content[s.data] for s in jpeg_segments(content) if s.name == APP1)
+    return next((data for data in segments if data.startswith(EXIF_START)), b"")

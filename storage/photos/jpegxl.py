@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from storage.containers.jpegxl import codestream, read_head
 from storage.containers.segments import JPEGXL_START, boxes_are_cut
 from storage.errors import PhotoError
-from storage.photos.codec import Header, Like, OnePicture, shown
+from storage.photos.codec import TRUSTED_OF_SLOW, Header, Like, OnePicture, at_full_range, shown
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _MOST_PIXELS = 500_000_000
@@ -21,7 +21,7 @@ class JpegXl(OnePicture):
     """JPEG XL, in boxes or as a bare codestream."""
 
     working_bytes = 34
-    trusted_bytes = 4_000_000
+    trusted_bytes = TRUSTED_OF_SLOW
 
     def is_cut(self, content: bytes) -> bool:
         """Of one in boxes; a bare codestream does not say where it ends."""
@@ -58,6 +58,4 @@ def _decoded(content: bytes) -> NDArray[Any]:
             f"expected one frame of 8 to 16 bits, got {pixels.dtype} {pixels.shape}",
         )
     bits = read_head(codestream(content)).bits
-    if pixels.dtype == np.uint8 or bits == 16:
-        return pixels
-    return np.rint(pixels * (65535 / ((1 << bits) - 1))).clip(0, 65535).astype(np.uint16)
+    return pixels if pixels.dtype == np.uint8 else at_full_range(pixels, (1 << bits) - 1)

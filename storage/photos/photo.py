@@ -73,7 +73,6 @@ def inspect(
     """Read the header and check that the file is whole, without decoding its pixels.
 
     max_bytes: of memory that decoding may take.
-
     salvage: a file that is cut will do, if pages of it can be read. Raises PhotoError: EMPTY, NOT_A_PHOTO, UNSUPPORTED_FORMAT, CODEC_MISSING, TRUNCATED, DAMAGED,
     TOO_LARGE, TOO_SLOW, UNSUPPORTED_MODE, RANGE.
     """

@@ -50,7 +50,7 @@ def decode_rgb(
 def resize(pixels: P, short_side: int) -> P:
     """Resize by area, or bicubically when enlarging.
 
-    pixels: uint8 or uint16, (H, W, 3), and so returned.
+    pixels: uint8 or uint16, (H, W) or (H, W, 3), and so returned.
     """
     height, width = pixels.shape[:2]
     scale = short_side / min(height, width)
@@ -65,7 +65,7 @@ def resize(pixels: P, short_side: int) -> P:
 def thumbnail(pixels: P, short_side: int) -> P:
     """As `resize`, but a photo longer than 8:1 is squeezed to that, so that it stays small.
 
-    pixels: uint8 or uint16, (H, W, 3), and so returned.
+    pixels: uint8 or uint16, (H, W) or (H, W, 3), and so returned.
     """
     height, width = pixels.shape[:2]
     most = 8 * min(height, width)

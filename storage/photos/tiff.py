@@ -96,12 +96,11 @@ class Tiff(Codec):
         ]
 
     def _header(self, directory: Any, **facts: Any) -> Header:
-        orientation = directory.tags.valueof(274, default=1)
         return shown(
             self.name,
             width=directory.imagewidth,
             height=directory.imagelength,
-            orientation=orientation if orientation in range(1, 9) else 1,
+            orientation=directory.tags.valueof(274, default=1),
             mode=_mode(directory),
             bits=_bits(directory),
             mask=bool(_kind(directory) & _TRANSPARENCY_MASK),

@@ -21,16 +21,14 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
     with their paths; that of a whole archive stays unless it is excluded. Raises UsageError for an
     empty pattern.
     """
-    wanted, unwanted = [_fitter(p) for p in include], [_fitter(p) for p in exclude]
+    is_wanted, is_unwanted = fitter(include), fitter(exclude)
 
     def keeps(path: str, is_needed: bool = False) -> bool:
-        parts = folded(path).split("/")
-        is_wanted = is_needed or not wanted or any(fits(parts) for fits in wanted)
-        return is_wanted and not any(fits(parts) for fits in unwanted)
+        return (is_needed or not include or is_wanted(path)) and not is_unwanted(path)
 
     problems = [p for p in listing.problems if keeps(p.path, is_archive_name(p.path))]
     chosen = {file.path for file in listing.files if keeps(file.path)}
-    if wanted:
+    if include:
         follow = {stem for path in chosen for stem in sidecar_stems(path)}
         chosen |= {
             file.path
@@ -46,13 +44,12 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
     return replace(listing, files=files, problems=problems, left_out=left_out)
 
 
-def fits_any(path: str, patterns: Sequence[str]) -> bool:
-    """Whether any of these patterns, as of `select_files`, fits a path."""
-    parts = folded(path).split("/")
-    return any(_fitter(pattern)(parts) for pattern in patterns)
+def fitter(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether any of these patterns, as of `select_files`, fits a path. Raises UsageError."""
+    globs = [(globs_of(pattern), 1 if pattern.endswith("/") else 0) for pattern in patterns]
 
+    def fits(path: str) -> bool:
+        parts = folded(path).split("/")
+        return any(left >= least for parts_of, least in globs for left in num_left(parts, parts_of))
 
-def _fitter(pattern: str) -> Callable[[Sequence[str]], bool]:
-    """Whether the parts of a folded path, or of a folder that it lies in, fit a pattern."""
-    globs, least_left = globs_of(pattern), 1 if pattern.endswith("/") else 0
-    return lambda parts: any(left >= least_left for left in num_left(parts, globs))
+    return fits

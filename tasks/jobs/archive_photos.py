@@ -17,7 +17,7 @@ from storage.errors import PhotoError
 from storage.photos.decoder import Decoder, shared_decoder
 from storage.photos.photo import Photo
 from storage.photos.reduced import thumbnail
-from tasks.jobs.items import PhotoItem, modified_ns, read_unchanged
+from tasks.jobs.items import PhotoItem, read_unchanged
 from tasks.jobs.machine import memory_limit
 
 _LEAST_CHROMA = 3.0
@@ -39,8 +39,6 @@ class Opened:
     first: Photo
     sidecar: bytes = b""
     """The XMP file beside it."""
-    modified_ns: int | None = None
-    """When the file was written, since 1970; None of what is no file by itself."""
     content: bytes = b""
     """The file, where it has several pages: those that are not coloured are copied."""
 
@@ -98,11 +96,10 @@ def look_at(photo: Photo) -> Look | None:
     small: Any = thumbnail(photo.pixels, LOOK_SIDE)
     opaque = None
     if photo.alpha is not None:
-        alpha: Any = np.repeat(photo.alpha[..., None], 3, axis=2)
-        opacity: Any = thumbnail(alpha, LOOK_SIDE)
+        opacity: Any = thumbnail(photo.alpha, LOOK_SIDE)
         opaque = opacity >= np.iinfo(opacity.dtype).max // 2
-        small = np.where(opaque, small, np.iinfo(small.dtype).max).astype(small.dtype)
-        opaque = thumbnail(opaque.astype(np.uint8) * 255, _LOOK_SIDE)[..., 0] > _OPAQUE
+        small = np.where(opaque[..., None], small, np.iinfo(small.dtype).max).astype(small.dtype)
+        opaque = thumbnail(opaque.astype(np.uint8) * 255, _LOOK_SIDE) > _OPAQUE
     lab = rgb_to_lab(thumbnail(small, _LOOK_SIDE))
     seen = lab if opaque is None or not opaque.any() else lab[:, None, opaque]
     return Look(small, tone_of(seen), float(np.hypot(lab[1], lab[2]).max()))
@@ -146,12 +143,11 @@ def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
     first = next(pages)
     beside = row.get("sidecar")
     sidecar = read_unchanged(item, beside) if beside else b""
-    when = modified_ns(item, row)
     if first.header.num_pages == 1:
-        return Opened(row, chain([first], pages), first, sidecar, when)
+        return Opened(row, chain([first], pages), first, sidecar)
     if error := unwanted(item, row, first, look_at(first)):
         if all(unwanted(item, row, page, look_at(page)) for page in pages):
             raise error
         pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
         first = next(pages)
-    return Opened(row, chain([first], pages), first, sidecar, when, content)
+    return Opened(row, chain([first], pages), first, sidecar, content)

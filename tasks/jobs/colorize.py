@@ -51,7 +51,7 @@ from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.records.outputs import output_suffix, write_output
 from tasks.jobs.archive_photos import Opened, look_at, open_ahead, unwanted
-from tasks.jobs.items import ItemResult, quarantine_into
+from tasks.jobs.items import ItemResult, modified_ns, quarantine_into
 from tasks.jobs.models import load_merged
 from tasks.jobs.ready import Written, commit_chunk, rows_left
 from tasks.jobs.sheet import weight_colours
@@ -209,7 +209,7 @@ def _write(
         map_path = root / (row["output"] + MAP_SUFFIX)
         files.append(write_recorded(root, map_path, uncertainty_map(seen.maps)))
     if item.config["keep_times"]:
-        seen.notes += _keep_times(item, opened, files)
+        seen.notes += _keep_times(item, row, files)
     pictures = _pictures(seen.appearance, item.config["thumbnails"]) if seen.appearance else {}
     facts = OutputFacts(
         photo=row["path"],
@@ -239,12 +239,13 @@ def _write(
     return Written(files, facts, pictures)
 
 
-def _keep_times(item: ColorizeItem, opened: Opened, files: Iterable[FileRecord]) -> list[str]:
+def _keep_times(item: ColorizeItem, row: dict[str, Any], files: Iterable[FileRecord]) -> list[str]:
     """Give an output's files the time of their original. Returns what is to be said where there is none."""
-    if opened.modified_ns is None:
+    when = modified_ns(item, row)
+    if when is None:
         return ["times: only of originals that are files by themselves; this one is in an archive"]
     for file in files:
-        os.utime(Path(item.output) / file.path, ns=(opened.modified_ns, opened.modified_ns))
+        os.utime(Path(item.output) / file.path, ns=(when, when))
     return []
 
 

@@ -7,16 +7,12 @@ import pytest
 import torch
 from conftest import draw_photo
 from PIL import Image
+from tonings import TONINGS, toned
 
 from colorization.colour.full_size import Kept, colour_strips
 from colorization.colour.lab import rgb_to_lab
 from colorization.colour.own_colour import own_colour
 
-TONINGS = {
-    "sepia": ((30, 15, 5), (245, 225, 190)),
-    "cyanotype": ((10, 30, 90), (235, 245, 250)),
-    "faded": ((90, 70, 60), (230, 215, 190)),
-}
 STAMP = np.s_[60:90, 100:160]
 BLUE = (30, 60, 190)
 
@@ -28,8 +24,7 @@ def gray_photo(seed: int = 1, width: int = 240, height: int = 180) -> np.ndarray
 
 def tinted(dark: tuple[int, int, int], light: tuple[int, int, int]) -> np.ndarray:
     """A print whose shades run from one colour to another."""
-    share = gray_photo()[..., :1] / 255
-    return np.rint(np.array(dark) * (1 - share) + np.array(light) * share).astype(np.uint8)
+    return toned(gray_photo()[..., 0] / 255, dark, light)
 
 
 def coloured(rgb: np.ndarray, **kept: bool) -> np.ndarray:

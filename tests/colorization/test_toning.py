@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
+from tonings import TONINGS, toned
 
 from colorization.colour.lab import rgb_to_lab
 from colorization.colour.toning import COLOUR, GRAY, TONED, tone_of, trimmed_spread
@@ -18,16 +19,7 @@ def scene() -> np.ndarray:
 
 def tinted(dark: tuple[int, int, int], light: tuple[int, int, int]) -> np.ndarray:
     """A print whose shades run from one colour to another. uint8 (128, 128, 3)."""
-    share = scene()[..., None]
-    return np.rint(np.array(dark) * (1 - share) + np.array(light) * share).astype(np.uint8)
-
-
-TONINGS = {
-    "sepia": ((30, 15, 5), (245, 225, 190)),
-    "cyanotype": ((10, 30, 90), (235, 245, 250)),
-    "faded": ((90, 70, 60), (230, 215, 190)),
-    "paper": ((0, 0, 0), (255, 248, 225)),
-}
+    return toned(scene(), dark, light)
 
 
 def jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:

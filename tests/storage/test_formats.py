@@ -25,10 +25,10 @@ import pytest
 import tifffile
 from conftest import with_masks
 from PIL import Image, ImageCms, ImageOps, ImageSequence, IptcImagePlugin
+from starter import starter_models
 
 from colorization.colour.lab import linear_to_srgb
 from colorization.colour.lightness import compare_lightness
-from colorization.merging.options import MergeOptions
 from storage.containers.tiff_copying import TiffPage, copy_page
 from storage.containers.tiff_directories import Layout, TiffWriter
 from storage.errors import PhotoError
@@ -40,7 +40,7 @@ from storage.pictures.labels import label_box, labelled_shape
 from storage.records.item_record import OutputFacts
 from tasks.config.model import ColorizeConfig
 from tasks.jobs.colorize import colorize_chunk
-from tasks.jobs.stage_items import ColorizeItem, ModelSpec
+from tasks.jobs.stage_items import ColorizeItem
 
 ROOT = Path(__file__).parents[2]
 PICKED = ROOT.parent / "shared/data/hostile/valid/picked"
@@ -463,7 +463,7 @@ class Outcome:
             source=str(source),
             photos=tuple(rows),
             config=options | {"version": "1"} | config,
-            models=starter_models(),
+            models=starter_models(short_side=64),
             output=str(self.root),
         )
         colorize_chunk(item)
@@ -474,23 +474,6 @@ class Outcome:
 
     def path(self, photo: str) -> Path:
         return self.root / self.facts[photo]["output"]
-
-
-def starter_models() -> ModelSpec:
-    folder = ROOT / "colorization/starter"
-    names = ("people", "birds", "animals", "places")
-    return ModelSpec(
-        experts=tuple((name, str(folder / f"{name}.safetensors")) for name in names),
-        segmenter="starter",
-        segmenter_weights=str(folder / "segmenter.safetensors"),
-        classes=(),
-        merge=MergeOptions(),
-        uncertainty=False,
-        short_side=64,
-        num_threads=1,
-        device="cpu",
-        hashes=(("people", "0" * 64),),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from test_metadata import IPTC, RESOURCES
 from test_profiles import gray_profile
 
 from colorization.colour.lab import linear_to_srgb
-from storage.containers.segments import JPEGXL_START, jpeg_segment
+from storage.containers.segments import JPEGXL_START, iso_box, jpeg_segment
 from storage.formats import FORMATS, sniff
 from storage.metadata.extraction import read_metadata
 from storage.photos.codec import SWAPS_SIDES
@@ -183,18 +183,14 @@ def ppm(pixels: np.ndarray, part: Drawn) -> bytes:
     return b"P5\n%d %d\n%d\n" % (WIDTH, HEIGHT, top) + samples
 
 
-def box(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I4s", len(data) + 8, kind) + data
-
-
 def jpeg2000(pixels: np.ndarray, part: Drawn) -> bytes:
     content = bytes(imagecodecs.jpeg2k_encode(pixels, level=0, codecformat="jp2"))
     said = {"EXIF": part.exif.removeprefix(b"Exif\0\0"), "XMP": part.xmp, "IPTC": part.iptc}
-    boxes = b"".join(box(b"uuid", JP2_UUIDS[k] + v) for k, v in said.items() if v)
+    boxes = b"".join(iso_box(b"uuid", JP2_UUIDS[k] + v) for k, v in said.items() if v)
     if part.icc:
         old = content.index(b"colr") - 4
         size = int.from_bytes(content[old : old + 4], "big")
-        colr = box(b"colr", b"\2\0\0" + part.icc)
+        colr = iso_box(b"colr", b"\2\0\0" + part.icc)
         head = content.index(b"jp2h") - 4
         told = int.from_bytes(content[head : head + 4], "big") + len(colr) - size
         content = (
@@ -211,15 +207,15 @@ def jpeg2000(pixels: np.ndarray, part: Drawn) -> bytes:
 def jxl(pixels: np.ndarray, part: Drawn) -> bytes:
     stream = bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, usecontainer=False))
     boxed = stream.startswith(JPEGXL_START)  # 16 bits want one
-    boxes = box(b"Exif", bytes(4) + part.exif.removeprefix(b"Exif\0\0")) if part.exif else b""
-    boxes += box(b"xml ", part.xmp) if part.xmp else b""
+    boxes = iso_box(b"Exif", bytes(4) + part.exif.removeprefix(b"Exif\0\0")) if part.exif else b""
+    boxes += iso_box(b"xml ", part.xmp) if part.xmp else b""
     if not boxes:
         return stream
     if boxed:
         place = stream.index(b"jxlc") - 4
         return stream[:place] + boxes + stream[place:]
-    start = JPEGXL_START + b"\r\n\x87\n" + box(b"ftyp", b"jxl \0\0\0\0jxl ")
-    return start + boxes + box(b"jxlc", stream)
+    start = JPEGXL_START + b"\r\n\x87\n" + iso_box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    return start + boxes + iso_box(b"jxlc", stream)
 
 
 MAKERS: dict[str, tuple[Callable[[np.ndarray, Drawn], bytes], str, tuple[int, ...]]] = {
