@@ -35,7 +35,6 @@ from torch import Tensor, nn
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import L_MAX, normalize_L
 from colorization.compute import autocast, place, resolve_precision
-from colorization.networks.palettes import PalettePosterior
 from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.feeding import to_tensors
 from colorization.training.losses import huber
@@ -45,7 +44,7 @@ from colorization.training.wear import Wear, wear
 
 BATCH = {"people": 4, "birds": 3, "animals": 4, "places": 5}
 """Photos of a step. Birds have few photos, places own all the rest of the world."""
-WEAR = Wear(share=0.5)
+WEAR = Wear(share=0.35)
 RATE, ENCODER_FACTOR, WEIGHT_DECAY, EMA = 1e-3, 0.3, 1e-2, 0.998
 WARM_UP, FINAL_SHARE = 100, 0.01
 SAVE_SECONDS, LOG_PHOTOS = 240, 1000
@@ -73,34 +72,25 @@ class Course:
         return bool(self.decay_over) and self.photos >= self.decay_from + self.decay_over
 
 
-class Pair(nn.Module):
-    """The network and its posterior, so that one average and one state hold both."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = SceneColorizer(num_heads=len(CATEGORY_NAMES))
-        self.posterior = PalettePosterior()
-
-
 class JointTraining:
     """Everything that an exact resume needs."""
 
     def __init__(self, encoder: Path | None, seed: int) -> None:
         torch.manual_seed(seed)
-        self.pair = place(Pair())
+        self.network = place(SceneColorizer(num_heads=len(CATEGORY_NAMES)))
         if encoder is not None:
             state = {k: v.float() for k, v in load_file(encoder).items()}
-            self.pair.network.load_encoder(state)
-        self.pair.train()
-        self.average = MovingAverage(self.pair, EMA)
+            self.network.load_encoder(state)
+        self.network.train()
+        self.average = MovingAverage(self.network, EMA)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=RATE, weight_decay=WEIGHT_DECAY)
         self.course, self.seed = Course(), seed
         self.precision = resolve_precision("auto")
 
     def _groups(self) -> list[dict[str, Any]]:
-        encoder = list(self.pair.network.encoder.parameters())
+        encoder = list(self.network.encoder.parameters())
         slow = {id(p) for p in encoder}
-        rest = [p for p in self.pair.parameters() if id(p) not in slow]
+        rest = [p for p in self.network.parameters() if id(p) not in slow]
         return [{"params": rest, "factor": 1.0}, {"params": encoder, "factor": ENCODER_FACTOR}]
 
     def learn(self, stored: Tensor, heads: Tensor) -> tuple[float, float, float]:
@@ -111,20 +101,18 @@ class JointTraining:
         L_norm = normalize_L(L).contiguous(memory_format=torch.channels_last)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         with autocast(self.precision):
-            losses = scene_losses(
-                self.pair.network, self.pair.posterior, L_norm, ab, heads, OBJECTIVE, generator
-            )
+            losses = scene_losses(self.network, L_norm, ab, heads, OBJECTIVE, generator)
         for group in self.optimizer.param_groups:
             group["lr"] = self.course.rate() * group["factor"]
         self.optimizer.zero_grad(set_to_none=True)
         losses.total.backward()
-        norm = nn.utils.clip_grad_norm_(self.pair.parameters(), 50.0)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 50.0)
         if not bool(norm.isfinite()):
             raise SystemExit(f"Expected finite gradients, got {norm} at step {self.course.step}.")
         self.optimizer.step()
         self.course.step += 1
         self.course.photos += len(stored)
-        self.average.update(self.pair, self.course.step)
+        self.average.update(self.network, self.course.step)
         quarter = F.avg_pool2d(ab, 4)
         gray = huber(torch.zeros_like(quarter), quarter, OBJECTIVE.huber_beta)
         return float(losses.unknown), float(losses.known), float(gray)
@@ -134,7 +122,7 @@ class JointTraining:
         folder.mkdir(parents=True, exist_ok=True)
         c = self.course
         state = {
-            "pair": self.pair.state_dict(),
+            "network": self.network.state_dict(),
             "average": self.average.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "course": [c.step, c.photos, c.decay_from, c.decay_over],
@@ -152,7 +140,7 @@ class JointTraining:
         if not (folder / "state.pt").is_file():
             return False
         state = torch.load(folder / "state.pt", weights_only=True)
-        self.pair.load_state_dict(state["pair"])
+        self.network.load_state_dict(state["network"])
         self.average.network.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.course, self.seed = Course(*state["course"]), state["seed"]

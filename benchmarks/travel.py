@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from photo_pool import PoolPhoto, by_category, centre_lab, read_pool
-from scene_weights import Scene, load_scene
+from scene_weights import load_scene
 from torch import Tensor
 
 from colorization.categories import CATEGORY_NAMES
@@ -35,6 +35,7 @@ from colorization.compute import autocast, place, resolve_precision
 from colorization.merging.segmentation import build_segmenter
 from colorization.metrics.scores import colourfulness_of, photo_scores
 from colorization.networks.palettes import pooled_features
+from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.feeding import to_tensors
 from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file, starter_file
@@ -121,7 +122,7 @@ def build_colourings(candidate: Path | None, *, shipped: bool) -> list[Colouring
     if shipped:
         colourings.append(shipped_experts())
     if candidate is not None:
-        colourings.append(scene_colours(load_scene(candidate)))
+        colourings.append(scene_colours(load_scene(candidate)[0]))
     return colourings
 
 
@@ -140,9 +141,8 @@ def shipped_experts() -> Colouring:
     return colour
 
 
-def scene_colours(scene: Scene) -> Colouring:
+def scene_colours(network: SceneColorizer) -> Colouring:
     """The candidate without a palette, with the true one and with those that are likely."""
-    network, posterior = place(scene.network), place(scene.posterior)
 
     def colour(L_norm: Tensor, ab: Tensor, head: int) -> dict[str, Tensor]:
         features = network.encoder(L_norm)
@@ -151,11 +151,14 @@ def scene_colours(scene: Scene) -> Colouring:
         def with_palette(palette: Tensor | None) -> Tensor:
             return network.decode(features, L_norm.shape[-2:], palette, heads).float()
 
-        found = {"mean": with_palette(None), "true palette": with_palette(posterior(features, ab))}
-        if scene.codebook is None or scene.prior is None:
+        palettes = network.palettes
+        true = with_palette(palettes.posterior(features, ab))
+        found = {"mean": with_palette(None), "true palette": true}
+        if not palettes.fitted:
             return found
-        order = scene.prior(pooled_features(features), heads)[0].argsort(descending=True)
-        variants = [with_palette(scene.codebook[i][None]) for i in order[: max(BEST_OF)]]
+        logits = palettes.prior(pooled_features(features), heads)[0]
+        best = logits.argsort(descending=True)[: max(BEST_OF)]
+        variants = [with_palette(palettes.codebook[i][None]) for i in best]
         return found | {f"variant {i}": ab for i, ab in enumerate(variants)}
 
     return colour

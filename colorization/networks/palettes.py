@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.networks.residual import STAGE_CHANNELS
-from colorization.networks.unet_scene import PALETTE_SIZE
 
+PALETTE_SIZE = 8
 _AB_SCALE = 30.0
 """Lab units for each unit of what the posterior sees."""
-_WIDTH, _POOLED = 96, 2
+_WIDTH, _POOLED, _PRIOR_WIDTH = 96, 2, 256
 _FEATURE_SHARE = 0.2
 """On the first layer as it begins: 256 features would drown the two colours."""
 CODEBOOK_SIZE = 48
@@ -53,7 +53,11 @@ class PalettePosterior(nn.Module):
 
         Returns float32 (N, P), −1..1. The encoder does not learn from it.
         """
-        seen = features[3].detach()
+        return self.say_of(features[3], ab)
+
+    def say_of(self, feature: Tensor, ab: Tensor) -> Tensor:
+        """As `forward`, of the features at stride 16 alone, (N, C, h, w); both may be parts of a photo."""
+        seen = feature.detach()
         pooled = F.interpolate(ab, seen.shape[-2:], mode="area") / _AB_SCALE
         looked = self.look(torch.cat([pooled.to(seen.dtype), seen], dim=1))
         return torch.tanh(self.spread(self.say(looked.flatten(1)).float()))
@@ -62,22 +66,40 @@ class PalettePosterior(nn.Module):
 class PalettePrior(nn.Module):
     """How likely each entry of the codebook is for a gray photo under one category's expert."""
 
-    def __init__(self, num_heads: int, size: int = CODEBOOK_SIZE, dropout: float = 0.5) -> None:
+    def __init__(self, num_heads: int = 1, size: int = CODEBOOK_SIZE, dropout: float = 0.5) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.layers = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(sum(STAGE_CHANNELS[3:]) + num_heads, 256),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(256, size),
-        )
+        self.drop = nn.Dropout(dropout)
+        self.first = nn.Linear(sum(STAGE_CHANNELS[3:]), _PRIOR_WIDTH)
+        self.by_head = nn.Parameter(torch.zeros(num_heads, _PRIOR_WIDTH))
+        self.last = nn.Linear(_PRIOR_WIDTH, size)
 
-    def forward(self, pooled: Tensor, heads: Tensor) -> Tensor:
-        """pooled: of `pooled_features`. heads: int64 (N,). Returns logits, float32 (N, Q)."""
-        category = F.one_hot(heads, self.num_heads).to(pooled.dtype)
-        logits: Tensor = self.layers(torch.cat([pooled, category], dim=1))
+    def forward(self, pooled: Tensor, heads: Tensor | None = None) -> Tensor:
+        """pooled: of `pooled_features`. heads: int64 (N,); None: the first one's.
+
+        Returns logits, float32 (N, Q).
+        """
+        own = self.by_head[:1] if heads is None else self.by_head[heads]
+        hidden = F.gelu(self.first(self.drop(pooled)) + own)
+        logits: Tensor = self.last(self.drop(hidden))
         return logits
+
+
+class Palettes(nn.Module):
+    """All that says palettes, as one part of a network: posterior, codebook and prior."""
+
+    codebook: Tensor
+    """float32 (Q, P); zeros before it is fitted (`colorization.training.palette_fitting`)."""
+
+    def __init__(self, num_heads: int = 1) -> None:
+        super().__init__()
+        self.posterior = PalettePosterior()
+        self.prior = PalettePrior(num_heads)
+        self.register_buffer("codebook", torch.zeros(CODEBOOK_SIZE, PALETTE_SIZE))
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a codebook, and with it a prior."""
+        return bool(self.codebook.any())
 
 
 def pooled_features(features: Sequence[Tensor]) -> Tensor:

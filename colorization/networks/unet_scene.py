@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from colorization.networks.contract import EncodedColorizer
 from colorization.networks.encoder import ResNet18Encoder
+from colorization.networks.palettes import PALETTE_SIZE, Palettes
 from colorization.networks.residual import STAGE_CHANNELS
 from colorization.networks.unet18 import HEAD_GAIN
 
-PALETTE_SIZE = 8
 DECODER_WIDTHS = (160, 128, 64)
 """At strides 16, 8 and 4. Wide where the pictures are small: four of them cost under 1.3 times those of
 `unet18-stride4` (docs/decisions/028)."""
@@ -26,9 +26,10 @@ DECODER_WIDTHS = (160, 128, 64)
 class SceneColorizer(EncodedColorizer):
     """ResNet-18 U-Net decoding to a quarter of the size, conditioned on a palette.
 
-    Without a palette it gives the mean colours. 13.15 M parameters with one head, 7.4 GFLOPs at 256².
-    num_heads: how many categories learn at once. They share encoder and convolutions; the FiLM and the
-    last convolution are each head's own, so that `one_head` of a trained network is a network of its own.
+    Without a palette it gives the mean colours. 13.7 M parameters with one head, 7.4 GFLOPs at 256².
+    num_heads: how many categories learn at once. They share encoder and convolutions; the FiLM, the last
+    convolution and a term of the prior are each head's own, so that `one_head` of a trained network is a
+    network of its own.
     """
 
     def __init__(self, num_heads: int = 1) -> None:
@@ -41,6 +42,7 @@ class SceneColorizer(EncodedColorizer):
             for before, skip, after in zip(befores, skips, DECODER_WIDTHS, strict=False)
         )
         self.head = _Head(DECODER_WIDTHS[-1], num_heads)
+        self.palettes = Palettes(num_heads)
         self.num_heads = num_heads
 
     def decode(
@@ -81,7 +83,7 @@ def head_state(state: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
 
 
 def _of_head(key: str, value: Tensor, number: int) -> Tensor:
-    if ".film." in key:
+    if ".film." in key or key.endswith(".by_head"):
         return value[number : number + 1].clone()
     if key.startswith("head."):
         return value[2 * number : 2 * number + 2].clone()

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from colorization.merging.inference import share_encoders
 from colorization.networks.palettes import (
+    PALETTE_SIZE,
     PalettePosterior,
     PalettePrior,
     cluster_palettes,
     nearest_entry,
     pooled_features,
 )
-from colorization.networks.unet_scene import PALETTE_SIZE, SceneColorizer, code_of
+from colorization.networks.unet_scene import SceneColorizer, code_of
 from colorization.training.losses import huber
 from colorization.training.scene_objective import SceneObjective, scene_losses
 from colorization.training.wear import Wear, blurred, toned, wear
@@ -29,7 +30,7 @@ def styled(num_heads: int = 1) -> SceneColorizer:
     torch.manual_seed(0)
     network = SceneColorizer(num_heads)
     for name, parameter in network.named_parameters():
-        if ".film." in name:
+        if ".film." in name or name.endswith(".by_head"):
             torch.nn.init.normal_(parameter, std=0.3)
     for name, buffer in network.named_buffers():
         if name.endswith("running_mean"):
@@ -154,7 +155,8 @@ def test_a_codebook_of_equal_palettes_is_finite_and_too_few_are_refused():
 
 def test_the_prior_depends_on_the_photo_and_on_the_category():
     torch.manual_seed(0)
-    network, prior = SceneColorizer().eval(), PalettePrior(CATEGORIES, 48).eval()
+    network, prior = SceneColorizer().eval(), PalettePrior(CATEGORIES).eval()
+    torch.nn.init.normal_(prior.by_head)
     with torch.inference_mode():
         pooled = pooled_features(network.encoder(gray_photos(2)))
         logits = prior(pooled, torch.tensor([0, 0]))
@@ -172,15 +174,12 @@ def two_colourings() -> tuple[Tensor, Tensor, Tensor]:
 
 def test_what_cannot_be_seen_in_gray_is_learnt_by_the_palette_and_its_mean_without():
     torch.manual_seed(0)
-    network, posterior = SceneColorizer().train(), PalettePosterior()
+    network = SceneColorizer().train()
     L_norm, ab, heads = two_colourings()
-    parameters = [*network.parameters(), *posterior.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=2e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        losses = scene_losses(
-            network, posterior, L_norm, ab, heads, SceneObjective(noise=0.1), generator
-        )
+        losses = scene_losses(network, L_norm, ab, heads, SceneObjective(noise=0.1), generator)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -192,9 +191,8 @@ def test_what_cannot_be_seen_in_gray_is_learnt_by_the_palette_and_its_mean_witho
 
 def test_both_ways_teach_the_encoder_and_weights_scale_them():
     torch.manual_seed(0)
-    network, posterior = SceneColorizer().train(), PalettePosterior()
-    photos = two_colourings()
-    losses = scene_losses(network, posterior, *photos, SceneObjective(known=2.0))
+    network = SceneColorizer().train()
+    losses = scene_losses(network, *two_colourings(), SceneObjective(known=2.0))
     torch.testing.assert_close(losses.total.detach(), losses.unknown + 2 * losses.known)
     losses.total.backward()
     # FiLM is zero at first, so only its own weights feel the palette
