@@ -39,7 +39,8 @@ from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.feeding import to_tensors
 from colorization.training.losses import huber
 from colorization.training.optimization import MovingAverage
-from colorization.training.scene_objective import SceneObjective, scene_losses
+from colorization.training.recipes import Objective
+from colorization.training.scene_objective import scene_losses
 from colorization.training.wear import Wear, wear
 
 BATCH = {"people": 4, "birds": 3, "animals": 4, "places": 5}
@@ -147,7 +148,7 @@ class JointTraining:
         return True
 
 
-OBJECTIVE = SceneObjective()
+OBJECTIVE = Objective()
 
 
 class Sampler:

@@ -15,7 +15,7 @@ from colorization.errors import ConfigError
 if TYPE_CHECKING:
     from colorization.networks.contract import Colorizer
 
-LABELS, BINS, HINTS, ENCODER = "labels", "bins", "hints", "encoder"
+LABELS, BINS, HINTS, ENCODER, PALETTES = "labels", "bins", "hints", "encoder", "palettes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class NetworkEntry:
     can: frozenset[str] = frozenset()
     """LABELS: it can learn the photos' labels beside their colours. BINS: it classifies ab bins, so
     loss = "classification" can train it. HINTS: it takes colour hints. ENCODER: it can start from
-    torchvision's resnet18 weights."""
+    torchvision's resnet18 weights. PALETTES: its colours follow a palette, and it may have a head for each
+    of several categories."""
 
 
 _ENCODED = frozenset({ENCODER})
@@ -40,7 +41,7 @@ _REGISTRY: dict[str, NetworkEntry] = {
     "unet18": NetworkEntry("unet18", "UNet18Colorizer", {"depth": 4}, _ENCODED),
     "unet18-layer3": NetworkEntry("unet18", "UNet18Colorizer", {"depth": 3}, _ENCODED),
     "unet18-stride4": NetworkEntry("unet18", "UNet18Colorizer", {"stride": 4}, _ENCODED),
-    "unet-scene": NetworkEntry("unet_scene", "SceneColorizer", can=_ENCODED),
+    "unet-scene": NetworkEntry("unet_scene", "SceneColorizer", can=frozenset({ENCODER, PALETTES})),
     "eccv16": NetworkEntry("eccv16", "Eccv16Colorizer", can=frozenset({BINS})),
     "siggraph17": NetworkEntry("siggraph17", "Siggraph17Colorizer", can=frozenset({BINS, HINTS})),
     "iizuka16": NetworkEntry("iizuka16", "Iizuka16Colorizer", can=frozenset({LABELS})),
@@ -52,7 +53,7 @@ NETWORK_NAMES = tuple(_REGISTRY)
 
 
 def networks_that(can: str) -> tuple[str, ...]:
-    """Names of the networks with one of LABELS, BINS, HINTS, ENCODER, in the registry's order."""
+    """Names of the networks with one of LABELS, BINS, HINTS, ENCODER, PALETTES, in the registry's order."""
     return tuple(name for name, entry in _REGISTRY.items() if can in entry.can)
 
 
@@ -68,16 +69,18 @@ def check_network(name: str) -> str:
     return name
 
 
-def build_network(name: str, *, num_classes: int = 0) -> Colorizer:
+def build_network(name: str, *, num_classes: int = 0, num_heads: int = 1) -> Colorizer:
     """A freshly initialised network in eval mode.
 
-    num_classes: labels for a network that can learn LABELS; the others have none. Raises
-    ConfigError for an unknown name.
+    num_classes: labels for a network that can learn LABELS; the others have none. num_heads: for a
+    network with PALETTES; the others have one. Raises ConfigError for an unknown name.
     """
     check_network(name)
     entry = _REGISTRY[name]
     arguments = dict(entry.arguments)
     if num_classes and LABELS in entry.can:
         arguments["num_classes"] = num_classes
+    if PALETTES in entry.can:
+        arguments["num_heads"] = num_heads
     network: Colorizer = getattr(import_module(network_module(name)), entry.cls)(**arguments)
     return network.eval()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from colorization.errors import ConfigError
+from colorization.networks.palettes import Palettes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +68,47 @@ class EncodedColorizer(Colorizer, ABC):
     def forward(self, L_norm_N1HW: Tensor) -> Tensor:
         """L_norm: float32 (N, 1, H, W), H and W ≥ 32. Returns ab (N, 2, H, W) in Lab units."""
         return self.decode(self.encoder(L_norm_N1HW), L_norm_N1HW.shape[-2:])
+
+
+class PaletteColorizer(EncodedColorizer):
+    """A colorizer whose colours follow a palette, with a head for each category that it knows."""
+
+    palettes: Palettes
+    num_heads: int
+
+    @abstractmethod
+    def decode(
+        self,
+        features: Sequence[Tensor],
+        size: torch.Size,
+        palette: Tensor | None = None,
+        heads: Tensor | None = None,
+    ) -> Tensor:
+        """ab (N, 2, *size), Lab units. palette, heads: see `decode_quarter`; without a palette the mean."""
+
+    @abstractmethod
+    def decode_quarter(
+        self, features: Sequence[Tensor], code: Tensor, heads: Tensor | None = None
+    ) -> Tensor:
+        """ab (N, 2, ⌈H/4⌉, ⌈W/4⌉), Lab units.
+
+        code: float32 (N, P + 1), of `palettes.code_of`. heads: int64 (N,), each photo's; None: the
+        first one's.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def heads_of(state: Mapping[str, Tensor]) -> int:
+        """How many heads a state dict holds; 0 for one of another network."""
+
+    @staticmethod
+    @abstractmethod
+    def head_of(state: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+        """The state dict of one head's network, from that of a network with several."""
+
+    def forward(self, L_norm_N1HW: Tensor, heads: Tensor | None = None) -> Tensor:
+        """The mean colours. L_norm: float32 (N, 1, H, W), H and W ≥ 32. heads: int64 (N,), each photo's;
+        None: the first one's. Returns ab (N, 2, H, W) in Lab units.
+        """
+        features = self.encoder(L_norm_N1HW)
+        return self.decode(features, L_norm_N1HW.shape[-2:], None, heads)

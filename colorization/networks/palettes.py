@@ -102,6 +102,18 @@ class Palettes(nn.Module):
         return bool(self.codebook.any())
 
 
+def code_of(palette: Tensor | None, num_photos: int, *, device: str = "cpu") -> Tensor:
+    """What conditions the decoder: the palette, and 1 where it is not known.
+
+    palette: float32 (N, P) or (P,), about −1..1; None: not known. Returns float32 (num_photos, P + 1).
+    """
+    if palette is None:
+        code = torch.zeros(num_photos, PALETTE_SIZE + 1, device=device)
+        code[:, -1] = 1
+        return code
+    return F.pad(palette.expand(num_photos, PALETTE_SIZE), (0, 1))
+
+
 def pooled_features(features: Sequence[Tensor]) -> Tensor:
     """Means over the photo of the encoder's two coarsest stages. Returns float32 (N, 768)."""
     return torch.cat([f.float().mean(dim=(2, 3)) for f in features[3:]], dim=1)

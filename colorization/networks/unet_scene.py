@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.networks.contract import EncodedColorizer
+from colorization.networks.contract import PaletteColorizer
 from colorization.networks.encoder import ResNet18Encoder
-from colorization.networks.palettes import PALETTE_SIZE, Palettes
+from colorization.networks.palettes import PALETTE_SIZE, Palettes, code_of
 from colorization.networks.residual import STAGE_CHANNELS
 from colorization.networks.unet18 import HEAD_GAIN
 
@@ -23,7 +23,7 @@ DECODER_WIDTHS = (160, 128, 64)
 `unet18-stride4` (docs/decisions/028)."""
 
 
-class SceneColorizer(EncodedColorizer):
+class SceneColorizer(PaletteColorizer):
     """ResNet-18 U-Net decoding to a quarter of the size, conditioned on a palette.
 
     Without a palette it gives the mean colours. 13.7 M parameters with one head, 7.4 GFLOPs at 256².
@@ -73,13 +73,18 @@ class SceneColorizer(EncodedColorizer):
     def one_head(self, number: int) -> SceneColorizer:
         """A network with one of the heads and copies of all that they share."""
         network = SceneColorizer()
-        network.load_state_dict(head_state(self.state_dict(), number))
+        network.load_state_dict(self.head_of(self.state_dict(), number))
         return network.train(self.training)
 
+    @staticmethod
+    def heads_of(state: Mapping[str, Tensor]) -> int:
+        """How many heads a state dict holds; 0 for one of another network."""
+        return len(state.get("palettes.prior.by_head", ()))
 
-def head_state(state: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
-    """The state dict of one head's network, from that of a network with several."""
-    return {key: _of_head(key, value, number) for key, value in state.items()}
+    @staticmethod
+    def head_of(state: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+        """The state dict of one head's network, from that of a network with several."""
+        return {key: _of_head(key, value, number) for key, value in state.items()}
 
 
 def _of_head(key: str, value: Tensor, number: int) -> Tensor:
@@ -88,18 +93,6 @@ def _of_head(key: str, value: Tensor, number: int) -> Tensor:
     if key.startswith("head."):
         return value[2 * number : 2 * number + 2].clone()
     return value
-
-
-def code_of(palette: Tensor | None, num_photos: int, *, device: str = "cpu") -> Tensor:
-    """What conditions the decoder: the palette, and 1 where it is not known.
-
-    palette: float32 (N, P) or (P,), about −1..1; None: not known. Returns float32 (num_photos, P + 1).
-    """
-    if palette is None:
-        code = torch.zeros(num_photos, PALETTE_SIZE + 1, device=device)
-        code[:, -1] = 1
-        return code
-    return F.pad(palette.expand(num_photos, PALETTE_SIZE), (0, 1))
 
 
 class _Film(nn.Module):

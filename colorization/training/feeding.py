@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from colorization.colour.lab import AB_OFFSET, L_CENTRE, L_MAX, L_SPREAD
 from colorization.training.recipes import Recipe
+from colorization.training.wear import Wear, wear
 
 T = TypeVar("T")
 
@@ -27,6 +28,8 @@ class PhotoBatch:
     """uint8 (N, 3, S, S): stored Lab."""
     labels: Tensor
     """int64 (N,)."""
+    heads: Tensor | None = None
+    """int64 (N,): which head of the network learns each photo; None: its first."""
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -58,7 +61,7 @@ def to_tensors(stored: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def augment(batch: PhotoBatch, recipe: Recipe, rng: np.random.Generator) -> PhotoBatch:
-    """The recipe's random crop, mirror and lightness of each photo."""
+    """The recipe's random crop, mirror, lightness and wear of each photo."""
     side = batch.stored.shape[-1]
     size = min(recipe.crop or side, side)
     cut = _cut_side(side, size, recipe.smallest_crop, rng)
@@ -69,7 +72,9 @@ def augment(batch: PhotoBatch, recipe: Recipe, rng: np.random.Generator) -> Phot
         stored = _resize(stored, size)
     if recipe.lightness_jitter:
         stored = _jitter_lightness(stored, recipe.lightness_jitter, rng)
-    return PhotoBatch(stored, batch.labels)
+    if recipe.wear:
+        stored = _wear(stored, recipe.wear, rng)
+    return replace(batch, stored=stored)
 
 
 def _cut_side(side: int, size: int, smallest: float, rng: np.random.Generator) -> int:
@@ -110,6 +115,15 @@ def _jitter_lightness(stored: Tensor, strength: float, rng: np.random.Generator)
     for photo, curve in zip(out, table, strict=True):
         photo[0] = curve[photo[0].long()]
     return out
+
+
+def _wear(stored: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """L of a share of the photos as old ones have it. uint8 (N, 3, S, S), both."""
+    L = stored[:, :1].float() * (L_MAX / 255)
+    worn = wear(L, Wear(share=share), rng)
+    if worn is L:
+        return stored
+    return torch.cat([(worn * (255 / L_MAX)).round().to(torch.uint8), stored[:, 1:]], dim=1)
 
 
 def prefetch(items: Iterable[T], depth: int = 2) -> Iterator[T]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import DivergedError
-from colorization.networks.contract import Colorizer
+from colorization.networks.contract import Colorizer, PaletteColorizer
 from colorization.networks.patchgan import PatchGAN
 from colorization.training.feeding import PhotoBatch, augment, num_steps, prefetch, to_tensors
 from colorization.training.hints import draw_hints
@@ -33,6 +33,7 @@ from colorization.training.optimization import (
 )
 from colorization.training.perceptual import PerceptualDistance
 from colorization.training.recipes import Recipe
+from colorization.training.scene_objective import scene_losses
 from colorization.training.statistics import ColourStatistics
 
 _DISCRIMINATOR_RATE = 2e-4
@@ -164,13 +165,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_factor"]
         L_norm, ab = to_tensors(batch.stored.to(self.device, non_blocking=True))
-        labels = batch.labels.to(self.device, non_blocking=True)
-        hints = draw_hints(ab, self.recipe.hints, rng) if self.recipe.hints else None
-        with autocast(self.precision, self.device):
-            outputs = self._outputs(L_norm, hints)
-        total = self.loss(outputs, L_norm, ab, labels)
-        if self.discriminator is not None:
-            total = total + self._adversarial(L_norm, outputs.ab.float(), ab)
+        if isinstance(self.network, PaletteColorizer):
+            total = self._both_ways(self.network, L_norm, ab, batch.heads, rng)
+        else:
+            total = self._one_way(L_norm, ab, batch.labels, rng)
         loss = float(total.detach())
         if not math.isfinite(loss):
             raise DivergedError(
@@ -185,6 +183,35 @@ class Trainer:
         if self.average:
             self.average.update(self.network, position.step)
         return loss
+
+    def _one_way(
+        self, L_norm: Tensor, ab: Tensor, labels: Tensor, rng: np.random.Generator
+    ) -> Tensor:
+        """The recipe's loss of a network that gives a photo one colouring."""
+        hints = draw_hints(ab, self.recipe.hints, rng) if self.recipe.hints else None
+        with autocast(self.precision, self.device):
+            outputs = self._outputs(L_norm, hints)
+        total: Tensor = self.loss(outputs, L_norm, ab, labels.to(self.device, non_blocking=True))
+        if self.discriminator is not None:
+            total = total + self._adversarial(L_norm, outputs.ab.float(), ab)
+        return total
+
+    def _both_ways(
+        self,
+        network: PaletteColorizer,
+        L_norm: Tensor,
+        ab: Tensor,
+        heads: Tensor | None,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        """The loss with and without the palette, of a network that follows one."""
+        objective = self.recipe.objective
+        if heads is None:
+            heads = torch.zeros(len(ab), dtype=torch.long)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        with autocast(self.precision, self.device):
+            losses = scene_losses(network, L_norm, ab, heads.to(self.device), objective, generator)
+        return losses.total * objective.loss_scale
 
     def _move(self, loss: Tensor) -> None:
         """One step of the optimizer against the gradient of the loss."""
@@ -213,9 +240,11 @@ class Trainer:
         p.epoch, p.epoch_step, p.loss_sum, p.num_photos = p.epoch + 1, 0, 0.0, 0
         return result
 
-    def predict(self, stored: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """ab of stored Lab's L. stored: uint8 (N, 3, H, W). Returns float32 (N, 2, H, W)."""
-        return predict_ab(self.published, stored, self.precision, self.device)
+    def predict(
+        self, stored: NDArray[np.uint8], heads: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """ab of stored Lab's L. stored, heads: see `predict_ab`. Returns float32 (N, 2, H, W)."""
+        return predict_ab(self.published, stored, self.precision, self.device, heads)
 
     def resume_precision(self, precision: str) -> None:
         """Go on in the precision of a saved state. Raises ConfigError for fp16 off a GPU."""
@@ -259,10 +288,19 @@ class Trainer:
 
 
 def predict_ab(
-    network: nn.Module, stored: NDArray[np.uint8], precision: str, device: str = "cpu"
+    network: nn.Module,
+    stored: NDArray[np.uint8],
+    precision: str,
+    device: str = "cpu",
+    heads: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float32]:
-    """ab that a colorizer gives for stored Lab. stored: uint8 (N, 3, H, W). Returns (N, 2, H, W)."""
+    """ab that a colorizer gives for stored Lab; one that follows palettes gives the mean colours.
+
+    stored: uint8 (N, 3, H, W). heads: int64 (N,), whose colours each photo gets of a network with
+    several; None: the first one's. Returns (N, 2, H, W).
+    """
     L_norm, _ = to_tensors(torch.from_numpy(stored).to(device))
+    more = () if heads is None else (torch.from_numpy(heads).to(device),)
     with torch.inference_mode(), autocast(precision, device):
-        ab: Tensor = network(L_norm)
+        ab: Tensor = network(L_norm, *more)
     return ab.float().cpu().numpy()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from colorization.networks.contract import PaletteColorizer
 from colorization.networks.palettes import (
     CODEBOOK_SIZE,
     PalettePrior,
@@ -19,7 +20,6 @@ from colorization.networks.palettes import (
     nearest_entry,
     pooled_features,
 )
-from colorization.networks.unet_scene import SceneColorizer
 
 _HELD_OUT = 0.1
 _EPOCHS, _BATCH, _RATE, _DECAY = 40, 64, 1e-3, 0.05
@@ -58,7 +58,7 @@ class PriorScores:
 
 @torch.inference_mode()
 def look(
-    network: SceneColorizer, batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: str = "cpu"
+    network: PaletteColorizer, batches: Iterable[tuple[Tensor, Tensor, Tensor]], device: str = "cpu"
 ) -> Looked:
     """Run encoder and posterior over batches of L_norm, ab and heads (`scene_losses` says their shapes)."""
     network.eval()
@@ -72,15 +72,16 @@ def look(
     return Looked(torch.cat(pooled).clone(), torch.cat(palettes).clone(), torch.cat(every).clone())
 
 
-def fit_palettes(network: SceneColorizer, looked: Looked, seed: int = 0) -> PriorScores | None:
+def fit_palettes(network: PaletteColorizer, looked: Looked, seed: int = 0) -> PriorScores | None:
     """Give a network its codebook and its prior. Returns what the prior knows of photos held out.
 
     Of fewer photos than a codebook has entries none can be made: the network then has none, and None is
     returned.
     """
-    if len(looked.palettes) < CODEBOOK_SIZE:
-        return None
     palettes = network.palettes
+    if len(looked.palettes) < CODEBOOK_SIZE:
+        palettes.codebook.zero_()
+        return None
     codebook = cluster_palettes(looked.palettes, CODEBOOK_SIZE, seed=seed)
     prior, scores = _fitted_prior(looked, codebook, network.num_heads, seed)
     palettes.codebook.copy_(codebook)

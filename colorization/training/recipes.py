@@ -7,13 +7,23 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from colorization.errors import ConfigError
-from colorization.networks import BINS, ENCODER, HINTS, LABELS, check_network, networks_that
+from colorization.networks import (
+    BINS,
+    ENCODER,
+    HINTS,
+    LABELS,
+    PALETTES,
+    check_network,
+    networks_that,
+)
 
 LOSSES = ("l2", "l1", "huber", "classification")
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("step", "cosine", "constant")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PUBLISHED = ("best", "last")
+_TERMS = ("semantic_prior", "scene", "perceptual", "colourfulness", "adversarial")
+"""Fields of `Objective` that weigh a term beside the loss."""
 
 
 def _one_of(field_name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -25,6 +35,11 @@ def _at_least(field_name: str, value: float, least: float, *, excluded: bool = F
     if value < least or (excluded and value == least):
         word = f"over {least}" if excluded else f"{least} or more"
         raise ConfigError(f"Expected {field_name} of {word}, got {value}.")
+
+
+def _share(field_name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ConfigError(f"Expected {field_name} of 0..1, got {value}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,15 +68,26 @@ class Objective:
     """Weight of a PatchGAN's verdict (Isola et al. 2017)."""
     loss_scale: float = 1.0
     """Factor on the whole; with Adam it only weighs the loss against weight_decay."""
+    known: float = 0.7
+    """For networks with palettes: weight of the colours of the true palette; those without one weigh 1."""
+    palette_noise: float = 0.25
+    """Standard deviation of what is added to the true palette, so that its neighbours mean the like."""
+    palette_view: float = 0.5
+    """Share of the batches whose palettes are told from a part of each photo, mirrored for half of them,
+    so that a palette says what colours things have and not where on the picture they are."""
+    palette_part: float = 0.5
+    """Of height and width, what such a part has at least."""
 
     def __post_init__(self) -> None:
         _one_of("loss", self.loss, LOSSES)
         for name in ("huber_beta", "temperature", "loss_scale"):
             _at_least(name, getattr(self, name), 0, excluded=True)
-        for name in ("semantic_prior", "scene", "perceptual", "colourfulness", "adversarial"):
+        for name in (*_TERMS, "known", "palette_noise"):
             _at_least(name, getattr(self, name), 0)
-        if not 0 < self.rebalance <= 1:
-            raise ConfigError(f"Expected rebalance over 0, up to 1; got {self.rebalance}.")
+        _share("palette_view", self.palette_view)
+        for name in ("rebalance", "palette_part"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(f"Expected {name} over 0, up to 1; got {getattr(self, name)}.")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +137,7 @@ class Recipe:
     objective: Objective = field(default_factory=Objective)
     optimization: Optimization = field(default_factory=Optimization)
     epochs: int = 50
+    """0: nothing is learnt; the weights stay what they start from."""
     batch: int = 64
     """Photos in a batch."""
     crop: int = 0
@@ -123,6 +150,9 @@ class Recipe:
     lightness_jitter: float = 0.0
     """Largest natural logarithm of the gamma, and of the contrast, that L gets at each visit; its
     colours stay. Scans fade and darken as training photos do not."""
+    wear: float = 0.0
+    """Share of the photos whose L is worn as that of old ones is, anew at each visit: unsharp, faded,
+    grainy, unevenly lit, scratched (`colorization.training.wear`); their colours stay."""
     hints: float = 0.0
     """Mean number of colour hints shown with a photo, for networks that take them; 0 shows none."""
     precision: str = "auto"
@@ -141,15 +171,12 @@ class Recipe:
         check_network(self.network)
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("publish", self.publish, PUBLISHED)
-        for name in ("epochs", "batch", "validate_every"):
+        for name in ("batch", "validate_every"):
             _at_least(name, getattr(self, name), 1)
-        _at_least("patience", self.patience, 0)
-        _at_least("hints", self.hints, 0)
-        if not 0 <= self.horizontal_flip <= 1:
-            raise ConfigError(f"Expected horizontal_flip of 0..1, got {self.horizontal_flip}.")
-        if not 0 <= self.smallest_crop <= 1:
-            raise ConfigError(f"Expected smallest_crop of 0..1, got {self.smallest_crop}.")
-        _at_least("lightness_jitter", self.lightness_jitter, 0)
+        for name in ("epochs", "patience", "hints", "lightness_jitter"):
+            _at_least(name, getattr(self, name), 0)
+        for name in ("horizontal_flip", "smallest_crop", "wear"):
+            _share(name, getattr(self, name))
         if self.crop and (self.crop < 32 or self.crop % 32):
             raise ConfigError(f"Expected crop 0 or a multiple of 32, got {self.crop}.")
         self._require('loss = "classification"', self.classifies, BINS)
@@ -157,11 +184,18 @@ class Recipe:
         self._require("hints", self.hints > 0, HINTS)
         frozen = self.optimization.encoder_lr_factor == 0
         self._require("encoder_lr_factor = 0", frozen, ENCODER)
+        if self.has_palettes:
+            self._check_palettes()
 
     @property
     def classifies(self) -> bool:
         """Whether the loss is on ab bins."""
         return self.objective.loss == "classification"
+
+    @property
+    def has_palettes(self) -> bool:
+        """Whether the network's colours follow a palette, so that it learns with and without one."""
+        return self.network in networks_that(PALETTES)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, flat, as plain values, for fingerprints and cards."""
@@ -177,6 +211,26 @@ class Recipe:
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """The inverse of `to_dict`; fields that are not given keep their defaults."""
         return build_recipe_from(cls(network=values["network"]), values)
+
+    def _check_palettes(self) -> None:
+        """What both ways through the decoder can and cannot learn from."""
+        o = self.objective
+        if o.loss != "huber":
+            raise ConfigError(
+                f'Expected loss = "huber" for network {self.network}, got {o.loss!r}. Take recipe = '
+                '"scene", or another network.'
+            )
+        terms = [name for name in _TERMS if getattr(o, name)] + ["compile"] * self.compile
+        if terms:
+            raise ConfigError(
+                f"Expected no {', '.join((*_TERMS, 'compile'))} for network {self.network}, got "
+                f"{', '.join(terms)}. Take them out, or another network."
+            )
+        if self.batch < 2:
+            raise ConfigError(
+                f"Expected a batch of 2 or more for network {self.network}, whose palettes are told "
+                f"apart within one; got {self.batch}."
+            )
 
     def _require(self, what: str, wanted: bool, can: str) -> None:
         networks = networks_that(can)
@@ -273,6 +327,17 @@ RECIPES["starter"] = replace(
     ),
     epochs=4,
     validate_every=1,
+)
+# All heads of a scene network at once, or one of them alone (docs/decisions/028).
+RECIPES["scene"] = replace(
+    RECIPES["default"],
+    network="unet-scene",
+    optimization=replace(RECIPES["default"].optimization, clip_norm=50.0, ema=0.998),
+    epochs=32,
+    smallest_crop=0.6,
+    wear=0.35,
+    publish="last",
+    validate_every=4,
 )
 
 

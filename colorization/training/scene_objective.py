@@ -9,28 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colorization.networks.unet_scene import SceneColorizer, code_of
+from colorization.networks.contract import PaletteColorizer
+from colorization.networks.palettes import code_of
 from colorization.training.losses import huber
+from colorization.training.recipes import Objective
 
 _STRIDE = 4
 """The decoder's; there its colours are compared, without interpolating them first."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SceneObjective:
-    """Weights and sizes of the terms."""
-
-    huber_beta: float = 5.0
-    """Where huber turns from square to straight, in Lab units."""
-    known: float = 0.7
-    """Weight of the colours of the true palette; those without a palette weigh 1."""
-    noise: float = 0.25
-    """Standard deviation of what is added to the true palette, so that its neighbours mean the like."""
-    other_view: float = 0.5
-    """Share of the batches whose palettes are told from a part of each photo, mirrored for half of them,
-    so that a palette says what colours things have and not where on the picture they are."""
-    least_part: float = 0.5
-    """Of height and width, what such a part has at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +30,17 @@ class SceneLosses:
 
 
 def scene_losses(
-    network: SceneColorizer,
+    network: PaletteColorizer,
     L_norm: Tensor,
     ab: Tensor,
     heads: Tensor,
-    objective: SceneObjective,
+    objective: Objective,
     generator: torch.Generator | None = None,
 ) -> SceneLosses:
     """Both ways through the decoder on one way through the encoder, which costs most.
 
-    L_norm: float32 (N, 1, H, W), H and W multiples of 4. ab: (N, 2, H, W), Lab units. heads: int64 (N,).
+    L_norm: float32 (N, 1, H, W), N ≥ 2, H and W multiples of 32. ab: (N, 2, H, W), Lab units. heads:
+    int64 (N,). generator: of the noise and of what the posterior is shown.
     """
     features = network.encoder(L_norm)
     palette = network.palettes.posterior.say_of(*_view(features[3], ab, objective, generator))
@@ -62,7 +48,7 @@ def scene_losses(
     code = torch.cat(
         [
             code_of(None, len(ab), device=str(ab.device)),
-            code_of(palette + objective.noise * noise, len(ab)),
+            code_of(palette + objective.palette_noise * noise, len(ab)),
         ]
     )
     twice = [features[0], *(torch.cat([f, f]) for f in features[1:])]  # stride 2 is not decoded
@@ -75,17 +61,17 @@ def scene_losses(
 
 
 def _view(
-    feature: Tensor, ab: Tensor, objective: SceneObjective, generator: torch.Generator | None
+    feature: Tensor, ab: Tensor, objective: Objective, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
     """What the posterior is shown: the whole photos, or a part, half of them mirrored.
 
     feature: the encoder's at stride 16, (N, C, h, w). ab: (N, 2, H, W). Returns both, cut alike.
     """
     drawn = torch.rand(5, generator=generator).tolist()
-    if drawn[0] >= objective.other_view:
+    if drawn[0] >= objective.palette_view:
         return feature, ab
-    rows = _part(feature.shape[2], objective.least_part, drawn[1], drawn[2])
-    columns = _part(feature.shape[3], objective.least_part, drawn[3], drawn[4])
+    rows = _part(feature.shape[2], objective.palette_part, drawn[1], drawn[2])
+    columns = _part(feature.shape[3], objective.palette_part, drawn[3], drawn[4])
     down, across = ab.shape[2] // feature.shape[2], ab.shape[3] // feature.shape[3]
     whole = slice(rows.start * down, rows.stop * down)
     wide = slice(columns.start * across, columns.stop * across)

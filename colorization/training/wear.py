@@ -40,7 +40,7 @@ _GRID = 4
 
 
 def wear(L_N1HW: Tensor, options: Wear, rng: np.random.Generator) -> Tensor:
-    """L worn, each photo in its own way. L_N1HW: float32, 0..100. Returns the same, 0..100."""
+    """L worn, each photo in its own way, on its device. L_N1HW: float32, 0..100. Returns the same."""
     photos = len(L_N1HW)
     worn = rng.random(photos) < options.share
     if not worn.any():
@@ -60,9 +60,9 @@ def _wear_one(L_1HW: Tensor, options: Wear, rng: np.random.Generator) -> Tensor:
     if tone:
         L = toned(L, *np.exp(rng.uniform(-options.tone, options.tone, 2)))
     if grain:
-        L = L + rng.uniform(0, options.grain) * _grain(L.shape, rng)
+        L = L + rng.uniform(0, options.grain) * _grain(L.shape, rng).to(L.device)
     if lighting:
-        L = L + rng.uniform(0, options.lighting) * _lighting(L.shape, rng)
+        L = L + rng.uniform(0, options.lighting) * _lighting(L.shape, rng).to(L.device)
     if scratched:
         L = _scratched(L, int(rng.integers(0, options.scratches + 1)), rng)
     return L
@@ -73,7 +73,7 @@ def blurred(L_1HW: Tensor, sigma: float) -> Tensor:
     if sigma < 0.3:
         return L_1HW
     reach = math.ceil(2.5 * sigma)
-    at = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    at = torch.arange(-reach, reach + 1, dtype=torch.float32, device=L_1HW.device)
     kernel = torch.exp(-0.5 * (at / sigma) ** 2)
     kernel = kernel / kernel.sum()
     padded = F.pad(L_1HW[None], (reach,) * 4, mode="replicate")

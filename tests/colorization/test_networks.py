@@ -271,7 +271,7 @@ def test_the_cosine_runs_from_the_first_to_the_final_rate():
         ({"network": "vgg"}, "unet18"),
         ({"loss": "l3"}, "loss of l2, l1, huber, classification; got 'l3'"),
         ({"crop": 50}, "multiple of 32"),
-        ({"epochs": 0}, "epochs of 1 or more"),
+        ({"epochs": -1}, "epochs of 0 or more"),
         ({"final_learning_rate": 1.0}, "final_learning_rate <= learning_rate"),
         ({"loss": "classification"}, "eccv16, siggraph17, hypercolumn for loss"),
         ({"scene": 0.1}, "network of iizuka16 for scene"),
@@ -279,6 +279,17 @@ def test_the_cosine_runs_from_the_first_to_the_final_rate():
         ({"ema": 1.0}, "ema of 0 or more and under 1"),
         ({"patience": -1}, "patience of 0 or more"),
         ({"rebalance": 0}, "rebalance over 0"),
+        ({"wear": 1.5}, r"wear of 0\.\.1, got 1\.5"),
+        ({"known": -1}, "known of 0 or more"),
+        ({"palette_noise": -0.1}, "palette_noise of 0 or more"),
+        ({"palette_view": 2}, r"palette_view of 0\.\.1"),
+        ({"palette_part": 0}, "palette_part over 0, up to 1"),
+        ({"network": "unet-scene"}, "loss = \"huber\" for network unet-scene, got 'l2'"),
+        (
+            {"network": "unet-scene", "loss": "huber", "perceptual": 1, "compile": True},
+            "adversarial, compile for network unet-scene, got perceptual, compile",
+        ),
+        ({"network": "unet-scene", "loss": "huber", "batch": 1}, "batch of 2 or more"),
     ],
 )
 def test_a_wrong_recipe_override_is_refused(overrides, message):
@@ -288,6 +299,6 @@ def test_a_wrong_recipe_override_is_refused(overrides, message):
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
     with pytest.raises(
-        ConfigError, match="paper, authors, default, starter-shared, starter; got 'best'"
+        ConfigError, match="paper, authors, default, starter-shared, starter, scene; got 'best'"
     ):
         build_recipe("best")

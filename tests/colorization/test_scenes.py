@@ -14,12 +14,14 @@ from colorization.networks.palettes import (
     PalettePosterior,
     PalettePrior,
     cluster_palettes,
+    code_of,
     nearest_entry,
     pooled_features,
 )
-from colorization.networks.unet_scene import SceneColorizer, code_of
+from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.losses import huber
-from colorization.training.scene_objective import SceneObjective, scene_losses
+from colorization.training.recipes import Objective
+from colorization.training.scene_objective import scene_losses
 from colorization.training.wear import Wear, blurred, toned, wear
 
 CATEGORIES = 4
@@ -179,7 +181,7 @@ def test_what_cannot_be_seen_in_gray_is_learnt_by_the_palette_and_its_mean_witho
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        losses = scene_losses(network, L_norm, ab, heads, SceneObjective(noise=0.1), generator)
+        losses = scene_losses(network, L_norm, ab, heads, Objective(palette_noise=0.1), generator)
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
@@ -192,7 +194,7 @@ def test_what_cannot_be_seen_in_gray_is_learnt_by_the_palette_and_its_mean_witho
 def test_both_ways_teach_the_encoder_and_weights_scale_them():
     torch.manual_seed(0)
     network = SceneColorizer().train()
-    losses = scene_losses(network, *two_colourings(), SceneObjective(known=2.0))
+    losses = scene_losses(network, *two_colourings(), Objective(known=2.0))
     torch.testing.assert_close(losses.total.detach(), losses.unknown + 2 * losses.known)
     losses.total.backward()
     # FiLM is zero at first, so only its own weights feel the palette

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,7 @@ def saved(state: dict) -> dict:
         ("unet18-layer3", EVERYTHING),
         ("resnet18-trunk", {"fresh_each_epoch": True}),
         ("siggraph17", {"hints": 3.0, "loss": "classification"}),
+        ("unet-scene", {"crop": 32, "wear": 0.5, "ema": 0.9, "clip_norm": 1.0}),
     ],
 )
 def test_resuming_at_any_step_gives_the_state_of_an_uninterrupted_run(network, overrides):
@@ -234,6 +236,30 @@ def test_lightness_is_jittered_and_colours_are_not():
         assert (after.flatten()[order].int().diff() >= 0).all()  # still a curve
         curves.append((after.float() - before).mean().item())
     assert len(set(curves)) == 4 and max(map(abs, curves)) < 60
+
+
+def test_wear_of_a_share_of_the_photos_spares_the_colours_and_no_share_changes_nothing():
+    batch = coloured_batch()
+    worn = augment(batch, build_recipe("paper", {"wear": 1.0}), np.random.default_rng(0)).stored
+    assert worn.dtype == torch.uint8 and torch.equal(worn[:, 1:], batch.stored[:, 1:])
+    assert 2 <= sum(not torch.equal(a, b) for a, b in zip(worn, batch.stored, strict=True)) <= 4
+    still = augment(batch, build_recipe("paper"), np.random.default_rng(0)).stored
+    assert torch.equal(still, batch.stored)
+
+
+def test_each_photo_is_learnt_and_predicted_by_its_own_head():
+    torch.manual_seed(0)
+    network = build_network("unet-scene", num_heads=3)
+    joint = Trainer(network, build_recipe("scene", SMALL | {"ema": 0.0}), num_photos=4)
+    batch = coloured_batch()
+    heads = torch.tensor([0, 2, 0, 2])
+    joint.train_epoch([replace(batch, heads=heads)])
+    last = network.head.weight.grad.unflatten(0, (3, 2)).abs().amax(dim=(1, 2, 3, 4))
+    assert last[0] > 0 and last[1] == 0 and last[2] > 0
+    together = joint.predict(batch.stored.numpy(), heads.numpy())
+    alone = joint.predict(batch.stored[1:2].numpy(), heads[1:2].numpy())
+    np.testing.assert_allclose(together[1:2], alone, atol=1e-3)
+    assert np.abs(together[1] - joint.predict(batch.stored.numpy())[1]).max() > 0.01
 
 
 def test_the_moving_average_follows_the_weights_and_is_what_predicts():
