@@ -80,11 +80,19 @@ def _train(step: Step, upstream: list[StageRef], run: Run, config: TrainConfig) 
                 device=compute.device if run.cluster.slots.device != "cpu" else "cpu",
                 checkpoint_seconds=compute.checkpoint_seconds,
                 sheet_every=compute.sheet_every,
+                categories=_joint_categories(step, config),
             )
         ]
 
     work = Work(items=items, finish=_finish, by_photo=False, watch=_watch)
     return execute(step, upstream, run, work)
+
+
+def _joint_categories(step: Step, config: TrainConfig) -> tuple[str, ...]:
+    """Those that learn a head each of one network, in the order of what it learns from."""
+    if step.key != SHARED or not config.build_recipe().has_palettes:
+        return ()
+    return tuple(key for stage, key in step.upstream if stage == "preprocess")
 
 
 def newest_samples(ref: StageRef) -> Path | None:

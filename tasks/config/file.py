@@ -87,7 +87,7 @@ class ConfigTable:
     compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
-        check_pretraining(self.pretrain, self.train)
+        check_pretraining(self.pretrain, self.train, len(self.datasets))
 
 
 def load_workflow(path: Path) -> Workflow:

@@ -20,7 +20,9 @@ from colorization.training.recipes import (
 from tasks.config.problems import Rule
 from tasks.config.types import SEED, TableOf, TriedBy, check_rules, checked, one_of, whole
 
-INITS = ("scratch", "encoder", "imagenet", "pretrained", "starter", "file")
+_WHOLE = ("pretrained", "starter", "file")
+"""Inits that give a whole network, which may stay as it is."""
+INITS = ("scratch", "encoder", "imagenet", *_WHOLE)
 _BASE = Recipe(network="resnet18")
 
 
@@ -64,8 +66,9 @@ class TrainConfig:
     init: Annotated[str, one_of(*INITS)] = "scratch"
     """scratch; encoder: the resnet18 file in `encoder_weights`; imagenet: torchvision's resnet18,
     once `chromaflow models fetch torchvision:resnet18` got it; pretrained: what [pretrain] trained on
-    all categories; starter: the package's expert
-    (fine-tune); file: the weights in `init_weights` (fine-tune)."""
+    all categories, of a network with heads the category's own; starter: the package's expert
+    (fine-tune); file: the weights in `init_weights` (fine-tune). With epochs = 0 the last three stay as
+    they are."""
     encoder_weights: str = ""
     """A resnet18 state dict as safetensors or .pth, for init = "encoder"."""
     init_weights: str = ""
@@ -99,6 +102,13 @@ class TrainConfig:
     def _recipe_rules(self, recipe: Recipe, table: str, whose: str) -> list[Rule]:
         """What the other settings ask of a recipe. table: where its fields are set."""
         return [
+            Rule(
+                recipe.epochs > 0 or self.init in _WHOLE,
+                f"{table}.epochs",
+                f'1 or more with init = "{self.init}"{whose}',
+                recipe.epochs,
+                f"Write 1 or more, or below [train] an init of {', '.join(_WHOLE)}.",
+            ),
             Rule(
                 (recipe.objective.perceptual > 0) == bool(self.perceptual_weights),
                 "perceptual_weights",
@@ -135,8 +145,13 @@ _FILE_OF: Mapping[str, str] = {"encoder": "encoder_weights", "file": "init_weigh
 """init → the setting that names its file."""
 
 
-def check_pretraining(pretrain: TrainConfig | None, train: TrainConfig) -> None:
-    """Raise ConfigError where [pretrain] and [train] do not fit together."""
+def check_pretraining(
+    pretrain: TrainConfig | None, train: TrainConfig, num_categories: int = 0
+) -> None:
+    """Raise ConfigError where [pretrain] and [train] do not fit together.
+
+    num_categories: of which there are datasets.
+    """
     rules = [
         Rule(
             (train.init == "pretrained") == (pretrain is not None),
@@ -147,11 +162,14 @@ def check_pretraining(pretrain: TrainConfig | None, train: TrainConfig) -> None:
         )
     ]
     if pretrain is not None:
-        rules += _rules_of_pretraining(pretrain, train)
+        rules += _rules_of_pretraining(pretrain, train, num_categories)
     check_rules(*rules)
 
 
-def _rules_of_pretraining(pretrain: TrainConfig, train: TrainConfig) -> list[Rule]:
+def _rules_of_pretraining(
+    pretrain: TrainConfig, train: TrainConfig, num_categories: int
+) -> list[Rule]:
+    recipe = pretrain.build_recipe()
     allowed = [init for init in INITS if init not in ("pretrained", "starter")]
     trained = [train, *(train.of(category) for category in train.categories)]
     networks = sorted({config.build_recipe().network for config in (pretrain, *trained)})
@@ -176,5 +194,19 @@ def _rules_of_pretraining(pretrain: TrainConfig, train: TrainConfig) -> list[Rul
             "one network in [pretrain] and [train]",
             " and ".join(networks),
             "Give both the same recipe.",
+        ),
+        Rule(
+            recipe.epochs > 0,
+            "pretrain.overrides.epochs",
+            "1 or more",
+            recipe.epochs,
+            "Take [pretrain] out where nothing is learnt together.",
+        ),
+        Rule(
+            not recipe.has_palettes or recipe.batch >= num_categories,
+            "pretrain.overrides.batch",
+            f"{num_categories} or more: each step has photos of every category",
+            recipe.batch,
+            "Write a larger batch below [pretrain.overrides].",
         ),
     ]

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from colorization.categories import CATEGORY_NAMES
 from colorization.errors import WeightsMismatchError
 from colorization.networks import NETWORK_NAMES, build_network
-from colorization.networks.contract import Colorizer
+from colorization.networks.contract import Colorizer, PaletteColorizer
 from storage.errors import DamagedError
 from storage.records.checkpoints import load_checkpoint
 
@@ -56,17 +57,59 @@ def identify_network(state: Mapping[str, Tensor], path: Path) -> str:
     )
 
 
-def load_colorizer(path: Path) -> tuple[Colorizer, dict[str, Any]]:
+def load_colorizer(path: Path, *, joint: bool = False) -> tuple[Colorizer, dict[str, Any]]:
     """A trained colorizer in eval mode, and its provenance.
 
-    path: our weights, or a published release of a registered network (.pth). Raises DamagedError
-    for a broken file, WeightsMismatchError for weights of another network.
+    path: our weights, or a published release of a registered network (.pth). joint: whether a network
+    of several categories' heads is taken too. Raises DamagedError for a broken file,
+    WeightsMismatchError for weights of another network.
     """
     state, metadata = load_weights(path)
     name = metadata.get("network") or identify_network(state, path)
     network = build_network(name, num_classes=metadata.get("num_classes", 0))
+    num_heads = network.heads_of(state) if isinstance(network, PaletteColorizer) else 1
+    if num_heads > 1:
+        if not joint:
+            raise WeightsMismatchError(
+                f"Expected weights of one category in {path}, got a network of {num_heads} "
+                'categories\' heads. `chromaflow train` with init = "file" and epochs = 0 cuts a '
+                "category's out of it."
+            )
+        network = build_network(name, num_heads=num_heads)
     load_state(network, state, path, name)
     return network.eval(), {"network": name, **metadata}
+
+
+def category_state(
+    network: PaletteColorizer,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    category: str,
+    path: Path,
+    *,
+    learns: bool,
+) -> dict[str, Tensor]:
+    """One category's state dict: its head's, where the weights hold those of several.
+
+    metadata: of the weights. learns: whether the head is only a start. Raises WeightsMismatchError for
+    a category that has none, or whose head has learnt nothing and is not to.
+    """
+    if network.heads_of(state) < 2:
+        return dict(state)
+    names = list(metadata.get("heads", CATEGORY_NAMES))
+    if category not in names or len(names) != network.heads_of(state):
+        raise WeightsMismatchError(
+            f"Expected a head of {category} in {path}, got {network.heads_of(state)} of "
+            f"{', '.join(names)}. Name weights that were trained with {category}."
+        )
+    without = metadata.get("heads_without_photos", ())
+    if category in without and not learns:
+        known = ", ".join(name for name in names if name not in without)
+        raise WeightsMismatchError(
+            f"Expected a head of {category} that has learnt in {path}; only those of {known} have. "
+            f"Give {category} one epoch or more."
+        )
+    return network.head_of(state, names.index(category))
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:

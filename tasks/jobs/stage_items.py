@@ -43,6 +43,8 @@ class TrainItem(WorkItem):
     device: str
     checkpoint_seconds: float
     sheet_every: int
+    categories: tuple[str, ...] = ()
+    """Of `shards`, where one network learns a head for each; none where it has one head."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -190,7 +190,7 @@ def describe_model(path: Path) -> ModelInfo:
     from colorization.networks.cost import network_cost
     from tasks.jobs.networks import load_colorizer
 
-    network, metadata = load_colorizer(path)
+    network, metadata = load_colorizer(path, joint=True)
     cost = network_cost(network)
     provenance = {key: value for key, value in metadata.items() if key != "network"}
     return ModelInfo(

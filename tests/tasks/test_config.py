@@ -68,6 +68,28 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
             },
             '"unet18 and unet18-stride4"',
         ),
+        ({"train": {"overrides": {"epochs": 0}}}, "init of pretrained, starter, file"),
+        (
+            {"train": {"init": "starter", "categories": {"birds": {"epochs": -1}}}},
+            r"\[train.categories.birds\] epochs: expected 0 or more",
+        ),
+        (
+            {
+                "pretrain": {"init": "file", "init_weights": "x", "overrides": {"epochs": 0}},
+                "train": {"init": "pretrained"},
+            },
+            r"\[pretrain.overrides\] epochs: expected 1 or more, got 0",
+        ),
+        (
+            {
+                "datasets": {"birds": "a", "people": "b", "places": "c"},
+                "pretrain": {"recipe": "scene", "overrides": {"batch": 2}},
+                "train": {"recipe": "scene", "init": "pretrained"},
+            },
+            r"\[pretrain.overrides\] batch: expected 3 or more: each step has photos of every",
+        ),
+        ({"train": {"overrides": {"network": "unet-scene", "loss": "l1"}}}, 'loss = "huber"'),
+        ({"train": {"recipe": "scene", "overrides": {"wear": 2.0}}}, r"wear: expected 0\.\.1"),
         ({"compute": {"device": "gpu"}}, "auto, cpu, cuda"),
         ({"compute": {"threads": -1}}, "0 or more"),
         ({"colorize": {"merge": "max"}}, "soft, hard"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
+from training_items import write_split
 
 from colorization.training.feeding import PhotoBatch
 from storage.shards.reader import ShardReader
@@ -17,6 +18,7 @@ from tasks.jobs.training.loading import (
     ShardBatches,
     Split,
     epoch_batches,
+    open_splits,
 )
 
 
@@ -106,3 +108,50 @@ def test_a_split_on_the_device_stays_there(split: Split) -> None:
     memory = MemoryBatches(split, 50, 7, device="cuda")
     assert all(batch.stored.is_cuda for batch in memory.epoch(0))
     assert Path("/dev/nvidia0").exists()
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> Split:
+    """Three categories of 9, 30 and no photos, in another order than their heads."""
+    folder = tmp_path_factory.mktemp("joint")
+    counts = {"places": 30, "people": 9, "birds": 0}
+    folders = [write_split(folder / name, n, 2, tint=n) for name, n in counts.items()]
+    return open_splits(folders, "train", categories=list(counts))
+
+
+def test_every_step_has_a_fixed_share_of_each_category_and_none_is_seen_less_often(
+    joint: Split,
+) -> None:
+    assert [photos.name for photos in joint.categories] == ["people", "places"]
+    stream = ShardBatches(joint, 7, 5)
+    heads, rows = [], []
+    for epoch in range(9):
+        stream.begin(epoch)
+        assert len(stream) == 6 == len(batches := list(stream))
+        for batch in batches:
+            assert batch.heads is not None
+            heads.append(batch.heads.tolist())
+            rows += [photo.numpy().tobytes() for photo in batch.stored]
+    assert all(head == [0, 0, 0, 3, 3, 3, 3] for head in heads)
+    visits = np.unique(rows, return_counts=True)[1]
+    assert sorted(set(visits)) == [7, 8, 18], "54 steps of 4 of 30, and of 3 of 9"
+
+
+def test_a_joint_epoch_from_a_step_on_is_the_rest_of_the_whole_one_from_memory_too(
+    joint: Split,
+) -> None:
+    memory, stream = MemoryBatches(joint, 7, 5), ShardBatches(joint, 7, 5)
+    stream.begin(3)
+    whole = list(stream)
+    stream.begin(3, 4)
+    for found in (memory.epoch(3), [*memory.epoch(3, 0)][:4] + list(stream)):
+        for one, other in zip(found, whole, strict=True):
+            assert same(one, other) and one.heads is not None and other.heads is not None
+            assert torch.equal(one.heads, other.heads)
+    stored, _ = joint.batch(joint.spread(6))
+    assert len(stored) == 6 and joint.heads_of(joint.spread(6)).tolist() == [0, 0, 0, 3, 3, 3]
+
+
+def test_a_batch_without_one_of_each_category_is_refused(joint: Split) -> None:
+    with pytest.raises(ValueError, match="batch of 2 or more, got 1"):
+        list(ShardBatches(joint, 1, 5))

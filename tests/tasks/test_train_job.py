@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from training_items import dump_item, training_item, write_split
+from training_items import sha256, train_and_die, training_item, write_split
 
 from colorization.errors import DivergedError, WeightsMismatchError
 from colorization.networks import build_network
@@ -31,26 +27,11 @@ from tasks.jobs.training.state import TrainingState
 from tasks.jobs.training.train import train_network
 
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261124"))
-ROOT = Path(__file__).parents[2]
-CHILD = Path(__file__).parent / "training_items.py"
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_split(tmp_path_factory.mktemp("shards"), 40)
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def train_and_die(item: TrainItem, after_steps: int) -> bool:
-    """Train in a process that dies after so many steps; whether it did."""
-    words = [sys.executable, str(CHILD), dump_item(item), str(after_steps)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
 
 
 @pytest.mark.parametrize("num_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
@@ -345,7 +326,7 @@ def test_training_goes_on_from_a_file_of_the_same_network(tmp_path: Path, shards
 
 def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, shards: Path) -> None:
     from tasks.jobs.training.loading import open_split
-    from tasks.jobs.training.train import build_trainer
+    from tasks.jobs.training.start import build_trainer
 
     trainer = build_trainer(training_item(tmp_path, shards), open_split(shards, "train"))
     with torch.no_grad():

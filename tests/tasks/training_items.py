@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import signal
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,10 +23,14 @@ from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.train import train_network
 
 SIDE = 32
+ROOT = Path(__file__).parents[2]
 
 
-def write_split(folder: Path, num_train: int, num_val: int = 6) -> Path:
-    """A preprocess step's folder: photos whose colour follows from their lightness, two labels."""
+def write_split(folder: Path, num_train: int, num_val: int = 6, *, tint: int = 0) -> Path:
+    """A preprocess step's folder: photos whose colour follows from their lightness, two labels.
+
+    tint: added to a of every photo, which gray does not show.
+    """
     rows: list[dict[str, Any]] = []
     rng = np.random.default_rng(3)
     for split, count in (("train", num_train), ("val", num_val)):
@@ -30,7 +38,7 @@ def write_split(folder: Path, num_train: int, num_val: int = 6) -> Path:
         writer = ShardWriter(folder / STORE_NAME, split, 0)
         for row in range(count):
             L = rng.integers(0, 256, (1, SIDE // 4, SIDE // 4)).repeat(4, 1).repeat(4, 2)
-            stored = np.concatenate([L, 128 + L // 8, 158 - L // 8]).astype(np.uint8)
+            stored = np.concatenate([L, 128 + tint + L // 8, 158 - L // 8]).astype(np.uint8)
             writer.add(row, stored)
             rows.append({"split": split, "row": row, "label": "ab"[row % 2]})
         writer.write()
@@ -38,7 +46,7 @@ def write_split(folder: Path, num_train: int, num_val: int = 6) -> Path:
     return folder
 
 
-def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
+def training_item(folder: Path, *shards: Path, **changes: Any) -> TrainItem:
     """Four epochs of a small network in fp32; `changes` are of the item or of its recipe."""
     recipe = {
         "network": "unet18-layer3",
@@ -52,7 +60,7 @@ def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
         "name": "weights",
         "folder": str(folder),
         "category": "birds",
-        "shards": (str(shards),),
+        "shards": tuple(map(str, shards)),
         "data_digest": "0" * 64,
         "seed": 5,
         "init": "scratch",
@@ -64,6 +72,7 @@ def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
         "device": "cpu",
         "checkpoint_seconds": 60.0,
         "sheet_every": 2,
+        "categories": (),
     }
     own = {key: value for key, value in changes.items() if key in fields}
     recipe |= {key: value for key, value in changes.items() if key not in fields}
@@ -71,16 +80,21 @@ def training_item(folder: Path, shards: Path, **changes: Any) -> TrainItem:
     return TrainItem(recipe=built, **(fields | own))
 
 
-def dump_item(item: TrainItem) -> str:
-    """An item as JSON, for another process."""
-    return json.dumps(asdict(item))
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def train_and_die(item: TrainItem, after_steps: int) -> bool:
+    """Train in a process that dies after so many steps; whether it did."""
+    words = [sys.executable, __file__, json.dumps(asdict(item)), str(after_steps)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
 
 
 def main() -> None:
     """Train the item of the first argument; SIGKILL this process after so many steps of its own."""
-    import os
-    import signal
-
     from colorization.training.loop import Trainer
 
     item, deadly = TrainItem(**json.loads(sys.argv[1])), int(sys.argv[2])

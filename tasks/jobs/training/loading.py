@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from colorization.training.feeding import PhotoBatch, num_steps, step_rows
+from colorization.categories import CATEGORY_NAMES, category_index
+from colorization.training.feeding import PhotoBatch, num_steps
 from storage.records.names import ROWS_NAME, STORE_NAME
 from storage.records.tables import read_table
 from storage.shards.reader import JoinedReader, ShardReader
+from tasks.jobs.items import spread_evenly
+from tasks.jobs.training.orders import CategoryPhotos, Rows, StepOrder, step_order
 
 EpochBatches = Callable[[int, int], Iterable[PhotoBatch]]
 """(epoch, first step) → the batches of the epoch from that step on."""
@@ -31,19 +34,43 @@ _LOADED_AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The photos of one split and their labels."""
+    """The photos of one split, their labels, and the categories that learn a head each from them."""
 
     reader: ShardReader | JoinedReader
     labels: NDArray[np.int64]
     """int64 (N,), as the reader's rows: index into `label_names`, −1 for a label not in it."""
     label_names: tuple[str, ...]
+    heads: NDArray[np.int64] | None = None
+    """int64 (N,), as the reader's rows: which head learns each photo; None: the network has one."""
+    categories: tuple[CategoryPhotos, ...] = ()
+    """Those of which there are photos, by their heads; none where the network has one."""
 
     def __len__(self) -> int:
         return len(self.reader)
 
-    def batch(self, order: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def batch(self, order: Rows) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Photos and labels of some rows. Returns uint8 (n, 3, S, S) and int64 (n,)."""
         return self.reader.read(order), self.labels[np.searchsorted(self.reader.rows, order)]
+
+    def photo_batch(self, order: Rows) -> PhotoBatch:
+        """Photos of some rows as a step takes them."""
+        stored, labels = self.batch(order)
+        heads = self.heads_of(order)
+        return PhotoBatch(
+            torch.from_numpy(stored),
+            torch.from_numpy(labels),
+            None if heads is None else torch.from_numpy(heads),
+        )
+
+    def heads_of(self, order: Rows) -> NDArray[np.int64] | None:
+        """Which heads learn the photos of some rows, int64 (n,); None: the network has one."""
+        return None if self.heads is None else self.heads[np.searchsorted(self.reader.rows, order)]
+
+    def spread(self, most: int) -> Rows:
+        """At most so many rows, evenly spread; of several categories as many of each, if there are."""
+        every = [photos.rows for photos in self.categories] or [self.reader.rows]
+        each = max(1, most // len(every))
+        return np.concatenate([rows[spread_evenly(len(rows), each)] for rows in every])
 
 
 def open_split(preprocessed: Path, split: str, label_names: tuple[str, ...] = ()) -> Split:
@@ -61,19 +88,37 @@ def open_split(preprocessed: Path, split: str, label_names: tuple[str, ...] = ()
     return Split(reader, labels, names)
 
 
-def open_splits(folders: Sequence[Path], split: str, label_names: tuple[str, ...] = ()) -> Split:
+def open_splits(
+    folders: Sequence[Path],
+    split: str,
+    label_names: tuple[str, ...] = (),
+    categories: Sequence[str] = (),
+) -> Split:
     """The photos of one split of one or more categories, mixed. Raises DamagedError.
 
-    label_names: as in `open_split`; those of several categories together.
+    label_names: as in `open_split`; those of several categories together. categories: of each folder,
+    where each learns a head of its own; none where the network has one.
     """
-    if len(folders) == 1:
+    if len(folders) == 1 and not categories:
         return open_split(folders[0], split, label_names)
     names = label_names or tuple(
         sorted({name for folder in folders for name in open_split(folder, split).label_names})
     )
     parts = [open_split(folder, split, names) for folder in folders]
-    reader = JoinedReader([part.reader for part in parts if isinstance(part.reader, ShardReader)])
-    return Split(reader, np.concatenate([part.labels for part in parts]), names)
+    readers = [part.reader for part in parts if isinstance(part.reader, ShardReader)]
+    joined = JoinedReader(readers)
+    labels = np.concatenate([part.labels for part in parts])
+    if not categories:
+        return Split(joined, labels, names)
+    numbers = [category_index(name) for name in categories]
+    heads = np.repeat(np.array(numbers, np.int64), [len(part) for part in parts])
+    reader_of = dict(zip(categories, readers, strict=True))
+    photos = [
+        CategoryPhotos(name, reader_of[name], joined.rows[heads == category_index(name)])
+        for name in CATEGORY_NAMES
+        if len(reader_of.get(name, ()))
+    ]
+    return Split(joined, labels, names, heads, tuple(photos))
 
 
 class ShardBatches(IterableDataset[PhotoBatch]):
@@ -100,11 +145,10 @@ class ShardBatches(IterableDataset[PhotoBatch]):
     def __iter__(self) -> Iterator[PhotoBatch]:
         worker = get_worker_info()
         number, count = (worker.id, worker.num_workers) if worker else (0, 1)
-        order = self._split.reader.epoch_order((self._seed, self._epoch))
-        steps = range(self._start + number, num_steps(len(order), self._batch), count)
+        rows_of = _step_order(self._split, self._batch, self._seed, self._epoch)
+        steps = range(self._start + number, num_steps(len(self._split), self._batch), count)
         for step in steps:
-            stored, labels = self._split.batch(order[step_rows(len(order), self._batch, step)])
-            yield PhotoBatch(torch.from_numpy(stored), torch.from_numpy(labels))
+            yield self._split.photo_batch(rows_of(step))
 
 
 class MemoryBatches:
@@ -114,18 +158,21 @@ class MemoryBatches:
     """
 
     def __init__(self, split: Split, batch: int, seed: int, device: str = "cpu") -> None:
-        self._reader = split.reader
+        self._split = split
         self._photos = _load(split, device)
         self._labels = torch.from_numpy(split.labels).to(device)
+        self._heads = None if split.heads is None else torch.from_numpy(split.heads).to(device)
         self._batch, self._seed = batch, seed
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[PhotoBatch]:
         """The batches of one epoch from a step on."""
-        order = self._reader.epoch_order((self._seed, epoch))
-        places = torch.from_numpy(np.searchsorted(self._reader.rows, order))
-        for step in range(start, num_steps(len(order), self._batch)):
-            rows = places[step_rows(len(order), self._batch, step)].to(self._photos.device)
-            yield PhotoBatch(self._photos[rows], self._labels[rows])
+        rows_of = _step_order(self._split, self._batch, self._seed, epoch)
+        known = self._split.reader.rows
+        for step in range(start, num_steps(len(known), self._batch)):
+            places = torch.from_numpy(np.searchsorted(known, rows_of(step)))
+            places = places.to(self._photos.device)
+            heads = None if self._heads is None else self._heads[places]
+            yield PhotoBatch(self._photos[places], self._labels[places], heads)
 
 
 def epoch_batches(split: Split, batch: int, seed: int, device: str) -> EpochBatches:
@@ -146,6 +193,10 @@ def epoch_batches(split: Split, batch: int, seed: int, device: str) -> EpochBatc
         return dataset
 
     return begin
+
+
+def _step_order(split: Split, batch: int, seed: int, epoch: int) -> StepOrder:
+    return step_order(split.reader, split.categories, batch, seed, epoch)
 
 
 def _load(split: Split, device: str) -> Tensor:

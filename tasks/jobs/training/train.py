@@ -8,34 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from colorization.colour.lab import decode_lab
+from colorization.categories import CATEGORY_NAMES
 from colorization.compute import resolve_device
 from colorization.errors import DivergedError
-from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
-from colorization.networks import LABELS, build_network, networks_that
-from colorization.networks.contract import Colorizer
 from colorization.training.loop import Trainer
-from colorization.training.objective import needs_statistics
-from colorization.training.perceptual import PerceptualDistance
-from colorization.training.recipes import Recipe
-from colorization.training.statistics import ColourStatistics, colour_statistics
 from storage.errors import UsageError
 from storage.records.ledger import exclusive, record_file
-from tasks.jobs.items import ItemResult, commit_item, spread_evenly
+from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.machine import available_cores
-from tasks.jobs.networks import load_state, load_weights
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.loading import Split, epoch_batches, open_splits
 from tasks.jobs.training.results import write_results
+from tasks.jobs.training.start import build_trainer, num_classes, num_heads
 from tasks.jobs.training.state import TrainingState
+from tasks.jobs.training.validation import baselines, validate
 from tasks.jobs.training.watch import TrainingWatch, watched_files
 
-_EVAL_BATCH = 16
-_STATISTICS_PHOTOS = 2048
-_LARGEST_AB = 1e4
 _LOCK_NAME = ".training.lock"
 _PATIENCE = 30.0
 """Seconds that the workers of a killed run may take to end."""
@@ -52,18 +42,25 @@ def train_network(item: TrainItem) -> ItemResult:
     item = replace(item, device=resolve_device(item.device))
     folder = Path(item.folder)
     shards = [Path(shards) for shards in item.shards]
-    train = open_splits(shards, "train")
-    val = open_splits(shards, "val", train.label_names)
-    if len(train) < item.min_photos:
-        raise UsageError(
-            f"Expected {item.min_photos} or more usable training photos of {item.category}, got "
-            f"{len(train)}. Add photos, or lower [train] min_photos; `chromaflow status` lists "
-            "what was refused."
-        )
+    train = open_splits(shards, "train", categories=item.categories)
+    val = open_splits(shards, "val", train.label_names, item.categories)
+    _check_counts(item, train)
     folder.mkdir(parents=True, exist_ok=True)
     # a job on another machine may outlive the run that sent it, and must not have a rival
     with exclusive(folder / _LOCK_NAME, f"the training of {item.category} in {folder}", _PATIENCE):
         return _train(item, train, val)
+
+
+def _check_counts(item: TrainItem, train: Split) -> None:
+    """Raise UsageError for too few photos: of each category, where each learns a head of its own."""
+    counts = dict.fromkeys(item.categories, 0) or {item.category: len(train)}
+    counts |= {photos.name: len(photos) for photos in train.categories}
+    for name, count in counts.items():
+        if count < item.min_photos:
+            raise UsageError(
+                f"Expected {item.min_photos} or more usable training photos of {name}, got {count}. "
+                "Add photos, or lower [train] min_photos; `chromaflow status` lists what was refused."
+            )
 
 
 def _train(item: TrainItem, train: Split, val: Split) -> ItemResult:
@@ -75,6 +72,9 @@ def _train(item: TrainItem, train: Split, val: Split) -> ItemResult:
     watch = TrainingWatch(folder, item.category, val)
     batches = epoch_batches(train, trainer.recipe.batch, item.seed, item.device)
     try:
+        if not trainer.recipe.epochs:
+            trainer.network.eval()
+            state.history = [{"epoch": 0, **validate(trainer, val), **known}]
         while not _is_finished(trainer, state):
             try:
                 _one_epoch(item, trainer, state, watch, batches, val, known)
@@ -84,59 +84,6 @@ def _train(item: TrainItem, train: Split, val: Split) -> ItemResult:
     finally:
         watch.close()
     return _finish(item, trainer, state, train)
-
-
-def build_trainer(item: TrainItem, train: Split) -> Trainer:
-    """A trainer at its first step; the same for the same item."""
-    recipe = Recipe.from_dict(item.recipe)
-    torch.manual_seed(item.seed)
-    perceptual = None
-    if item.perceptual_weights:
-        perceptual = PerceptualDistance(load_weights(Path(item.perceptual_weights))[0])
-    return Trainer(
-        _initial_network(item, recipe, train),
-        recipe,
-        num_photos=len(train),
-        seed=item.seed,
-        device=item.device,
-        statistics=_statistics(train) if needs_statistics(recipe.objective) else None,
-        perceptual=perceptual,
-    )
-
-
-def validate(trainer: Trainer, val: Split) -> dict[str, Any]:
-    """Mean scores over the validation split; empty without photos.
-
-    Raises DivergedError for colours that are none: the last step of an epoch may have diverged.
-    """
-    scores = []
-    for stored in val.reader.batches(_EVAL_BATCH):
-        L, ab_truth = decode_lab(stored)
-        ab = trainer.predict(stored)
-        if not np.abs(ab).max() < _LARGEST_AB:
-            raise DivergedError(
-                f"Expected ab within ±{_LARGEST_AB:.0f}, got {np.abs(ab).max():.3g} after step "
-                f"{trainer.position.step}. Lower learning_rate "
-                f"(now {trainer.recipe.optimization.learning_rate}) and train again."
-            )
-        scores += [photo_scores(*photo) for photo in zip(L, ab, ab_truth, strict=True)]
-    return mean_scores(scores) if scores else {}
-
-
-def baselines(val: Split) -> dict[str, float]:
-    """What scores are read against: those of gray, and the truth's colourfulness."""
-    gray, colourful = [], []
-    for stored in val.reader.batches(_EVAL_BATCH):
-        for L, truth in zip(*decode_lab(stored), strict=True):
-            gray.append(photo_scores(L, np.zeros_like(truth), truth))
-            colourful.append(colourfulness_of(L, truth))
-    if not gray:
-        return {}
-    return {
-        "gray_delta_e": float(np.mean([score["delta_e"] for score in gray])),
-        "gray_ab_rmse": float(np.mean([score["ab_rmse"] for score in gray])),
-        "truth_colourfulness": float(np.mean(colourful)),
-    }
 
 
 def _one_epoch(
@@ -202,48 +149,15 @@ def _go_back(
     return again
 
 
-def _initial_network(item: TrainItem, recipe: Recipe, train: Split) -> Colorizer:
-    network = build_network(recipe.network, num_classes=_num_classes(item, train))
-    if item.init_weights is None:
-        return network
-    path = Path(item.init_weights)
-    weights, _ = load_weights(path)
-    if item.init in ("encoder", "imagenet"):
-        network.load_encoder(weights)
-    else:
-        load_state(network, weights, path, recipe.network)
-    return network
-
-
-def _num_classes(item: TrainItem, train: Split) -> int:
-    """Labels that the network learns: only some can, and one label is none."""
-    learns = item.recipe["network"] in networks_that(LABELS) and item.recipe["scene"] > 0
-    if not learns:
-        return 0
-    if len(train.label_names) < 2:
-        raise UsageError(
-            f"Expected two or more labels of {item.category} for scene over 0, got "
-            f"{len(train.label_names)}. Use a dataset with labels, or scene = 0."
-        )
-    return len(train.label_names)
-
-
-def _statistics(train: Split) -> ColourStatistics:
-    """Of at most some thousand photos, evenly spread."""
-    rows = train.reader.rows
-    picked = rows[spread_evenly(len(rows), _STATISTICS_PHOTOS)]
-    parts = np.array_split(picked, -(-len(picked) // 64))
-    return colour_statistics((train.batch(part) for part in parts), len(train.label_names))
-
-
 def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Split) -> ItemResult:
     """Publish the weights that the recipe asks for, the others beside them, metrics and card."""
     folder = Path(item.folder)
     metadata = {
         "kind": "colorizer",
         "network": trainer.recipe.network,
-        "num_classes": _num_classes(item, train),
+        "num_classes": num_classes(item, train),
         "category": item.category,
+        **_heads(item, train),
         "recipe": trainer.recipe.to_dict(),
         "init": item.init,
         "seed": item.seed,
@@ -254,15 +168,27 @@ def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Spli
         "license": item.license,
         "rollbacks": state.rollbacks,
     }
-    weights, *others = write_results(folder, trainer, state, metadata)
+    weights, *others = write_results(folder, trainer, state, train, metadata)
     result = commit_item(
         item,
         files=[record_file(folder, weights)],
         extras=[record_file(folder, path) for path in (*others, *watched_files(folder))],
         num_photos=len(train),
         quarantined=[],
-        epochs=len(state.history),
+        epochs=trainer.position.epoch,
         rollbacks=len(state.rollbacks),
     )
     state.clear()
     return result
+
+
+def _heads(item: TrainItem, train: Split) -> dict[str, Any]:
+    """What the metadata says of a network that has a head for each of several categories."""
+    if not item.categories:
+        return {}
+    learnt = {photos.name for photos in train.categories}
+    return {
+        "num_heads": num_heads(item),
+        "heads": list(CATEGORY_NAMES),
+        "heads_without_photos": [name for name in CATEGORY_NAMES if name not in learnt],
+    }

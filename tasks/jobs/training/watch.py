@@ -15,13 +15,14 @@ from storage.pictures.curves import training_curves
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import write_bytes, write_json
 from storage.records.names import CURVES_NAME, EVENTS_FOLDER, PROGRESS_NAME, SAMPLES_FOLDER
-from tasks.jobs.items import spread_evenly
 from tasks.jobs.training.loading import Split
 
 _PROGRESS_SECONDS = 1.0
 _CURVE_SECONDS = 20.0
 _SCALAR_STEPS = 10
 _NUM_SAMPLES = 6
+_OF_EACH = 2
+"""Samples of each category, where one network learns several."""
 
 
 class TrainingWatch:
@@ -72,6 +73,8 @@ class TrainingWatch:
         self._draw_sheet(trainer, history)
 
     def _draw_curves(self, history: list[dict[str, Any]]) -> None:
+        if history[-1]["epoch"] == 0:
+            return  # nothing was learnt
         write_bytes(self._folder / CURVES_NAME, training_curves(self._title, history))
 
     def _draw_sheet(self, trainer: Trainer, history: list[dict[str, Any]]) -> None:
@@ -101,10 +104,10 @@ def watched_files(folder: Path) -> list[Path]:
 
 def sample_sheet(trainer: Trainer, val: Split) -> bytes:
     """Some validation photos, gray, as colorized and as they are. Returns a PNG's bytes."""
-    rows = val.reader.rows[spread_evenly(len(val.reader.rows), _NUM_SAMPLES)]
+    rows = val.spread(max(_NUM_SAMPLES, _OF_EACH * len(val.categories)))
     stored = val.reader.read(rows)
     L, ab_truth = decode_lab(stored)
-    ab = trainer.predict(stored)
+    ab = trainer.predict(stored, val.heads_of(rows))
     lines = []
     for i in range(len(stored)):
         pictures = [
