@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from command import chromaflow, computed
+from command import actions, chromaflow, computed
 
 from colorization.networks import build_network
 from storage.records.checkpoints import load_checkpoint, save_checkpoint
@@ -141,6 +141,47 @@ def test_a_network_pretrained_on_all_categories_is_the_start_of_each(project: Pa
     again = computed(project, *UNTIL)
     redone = {name for name, step in again.items() if step["computed"]}
     assert redone == trained
+
+
+JOINT = """
+[pretrain]
+recipe = "scene"
+min_photos = 4
+[pretrain.overrides]
+epochs = 2
+batch = 4
+crop = 32
+validate_every = 1
+"""
+
+
+def test_one_joint_training_gives_every_category_its_head(project: Path) -> None:
+    text = project.read_text().replace('init = "starter"', 'init = "pretrained"')
+    text = text.replace('recipe = "starter"', 'recipe = "scene"').replace("epochs = 2", "epochs = 0")
+    project.write_text(text + JOINT)
+    steps = computed(project, "--until", "evaluate")
+    counts = {name: step["counts"] for name, step in steps.items()}
+    assert counts["pretrain/shared"]["epochs"] == 2 and counts["train/people"]["epochs"] == 0
+    current = project.parent / "workspace/current"
+    joint = load_checkpoint(current / "pretrain/shared/weights.safetensors")
+    assert joint.metadata["heads_without_photos"] == ["birds", "animals"]
+    for number, name in ((0, "people"), (3, "places")):
+        expert = load_checkpoint(current / f"train/{name}/weights.safetensors")
+        assert expert.metadata["init"] == "pretrained" and expert.metadata["category"] == name
+        for key, tensor in expert.tensors.items():
+            whole = joint.tensors[key]
+            if whole.shape != tensor.shape:
+                whole = np.split(whole, 4)[number]
+            assert np.array_equal(whole, tensor), key
+    code, _, err = chromaflow(
+        "models", "export", current / "pretrain/shared/weights.safetensors", "x.pt2"
+    )
+    assert code == 3 and "one category" in err and "epochs = 0" in err
+
+    project.write_text(project.read_text() + "[train.categories.people]\nepochs = 1\n")
+    redone = {name for name, (action, _) in actions(project).items() if action != "skip"}
+    assert redone >= {"train/people", "evaluate/people"}
+    assert not redone & {"pretrain/shared", "train/places", "evaluate/places"}
 
 
 def test_the_plan_shows_how_32_cores_are_shared_by_four_categories(
