@@ -39,7 +39,7 @@ from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.feeding import to_tensors
 from colorization.training.losses import huber
 from colorization.training.optimization import MovingAverage
-from colorization.training.recipes import Objective
+from colorization.training.recipe_fields import Objective
 from colorization.training.scene_objective import scene_losses
 from colorization.training.wear import Wear, wear
 

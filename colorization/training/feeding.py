@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from colorization.colour.lab import AB_OFFSET, L_CENTRE, L_MAX, L_SPREAD
-from colorization.training.recipes import Recipe
+from colorization.training.recipe_fields import Recipe
 from colorization.training.wear import Wear, wear
 
 T = TypeVar("T")

@@ -32,7 +32,7 @@ from colorization.training.optimization import (
     train_mode,
 )
 from colorization.training.perceptual import PerceptualDistance
-from colorization.training.recipes import Recipe
+from colorization.training.recipe_fields import Recipe
 from colorization.training.scene_objective import scene_losses
 from colorization.training.statistics import ColourStatistics
 

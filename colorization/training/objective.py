@@ -18,7 +18,7 @@ from colorization.training.losses import (
     semantic_prior,
 )
 from colorization.training.perceptual import PerceptualDistance
-from colorization.training.recipes import Objective
+from colorization.training.recipe_fields import Objective
 from colorization.training.statistics import ColourStatistics
 
 

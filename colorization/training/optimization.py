@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from colorization.networks.contract import Colorizer
-from colorization.training.recipes import Optimization
+from colorization.training.recipe_fields import Optimization
 
 
 def scheduled_rate(optimization: Optimization, step: int, num_steps: int) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 from colorization.networks.contract import PaletteColorizer
 from colorization.networks.palettes import code_of
 from colorization.training.losses import huber
-from colorization.training.recipes import Objective
+from colorization.training.recipe_fields import Objective
 
 _STRIDE = 4
 """The decoder's; there its colours are compared, without interpolating them first."""

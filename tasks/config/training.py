@@ -10,13 +10,8 @@ from typing import Annotated, Any, get_type_hints
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
 from colorization.networks import ENCODER, check_network, networks_that
-from colorization.training.recipes import (
-    RECIPES,
-    Objective,
-    Optimization,
-    Recipe,
-    build_recipe,
-)
+from colorization.training.recipe_fields import Objective, Optimization, Recipe
+from colorization.training.recipes import RECIPES, build_recipe
 from tasks.config.problems import Rule
 from tasks.config.types import SEED, TableOf, TriedBy, check_rules, checked, one_of, whole
 

@@ -143,6 +143,8 @@ TERMS: dict[str, dict[str, Any]] = {
     "hints": {"hints": 2.0, "network": "siggraph17"},
     "jitter": {"lightness_jitter": 0.3, "smallest_crop": 0.5, "horizontal_flip": 0.5},
     "moving average": {"ema": 0.9, "clip_norm": 1.0},
+    "wear": {"wear": 1.0},
+    "palettes": {"network": "unet-scene", "palette_view": 1.0},
 }
 LOOKS: dict[str, dict[str, Any]] = {
     "soft": {"merge": MergeOptions()},

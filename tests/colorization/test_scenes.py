@@ -20,7 +20,7 @@ from colorization.networks.palettes import (
 )
 from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.losses import huber
-from colorization.training.recipes import Objective
+from colorization.training.recipe_fields import Objective
 from colorization.training.scene_objective import scene_losses
 from colorization.training.wear import Wear, blurred, toned, wear
 

@@ -157,7 +157,9 @@ validate_every = 1
 
 def test_one_joint_training_gives_every_category_its_head(project: Path) -> None:
     text = project.read_text().replace('init = "starter"', 'init = "pretrained"')
-    text = text.replace('recipe = "starter"', 'recipe = "scene"').replace("epochs = 2", "epochs = 0")
+    text = text.replace('recipe = "starter"', 'recipe = "scene"').replace(
+        "epochs = 2", "epochs = 0"
+    )
     project.write_text(text + JOINT)
     steps = computed(project, "--until", "evaluate")
     counts = {name: step["counts"] for name, step in steps.items()}

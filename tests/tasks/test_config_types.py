@@ -20,7 +20,7 @@ import pytest
 
 from colorization.errors import ConfigError
 from colorization.merging.options import MergeOptions
-from colorization.training.recipes import RECIPE_KEYS
+from colorization.training.recipe_fields import RECIPE_KEYS
 from storage.records.fingerprint import hash_value
 from tasks.config.file import ConfigTable, build_workflow, load_workflow
 from tasks.config.model import DatasetConfig, TrainConfig, Workflow, canonical

@@ -97,5 +97,11 @@ def test_another_network_does_not_train_this_one_again() -> None:
     assert not others & set(own)
 
 
+def test_another_named_recipe_trains_nothing_again() -> None:
+    modules = STAGES["train"].modules()
+    assert "colorization.training.recipe_fields" in modules
+    assert "colorization.training.recipes" not in modules
+
+
 def test_a_training_does_not_hang_on_how_photos_are_read() -> None:
     assert not [name for name in STAGES["train"].modules() if name.startswith("storage.photos")]

@@ -324,6 +324,21 @@ def test_training_goes_on_from_a_file_of_the_same_network(tmp_path: Path, shards
     assert max(gaps) < 1e-6
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_no_epochs_leave_the_weights_that_it_starts_from(
+    tmp_path: Path, shards: Path, ema: float
+) -> None:
+    train_network(training_item(tmp_path / "first", shards, epochs=1))
+    start = {"init": "file", "init_weights": str(tmp_path / "first/weights.safetensors")}
+    result = train_network(training_item(tmp_path / "same", shards, epochs=0, ema=ema, **start))
+    first, same = (load_checkpoint(tmp_path / n / "weights.safetensors") for n in ("first", "same"))
+    for key, value in first.tensors.items():
+        assert np.array_equal(value, same.tensors[key]), key
+    scores = [checkpoint.metadata["metrics"]["delta_e"] for checkpoint in (first, same)]
+    assert scores[0] == scores[1] and same.metadata["metrics"]["epoch"] == 0
+    assert result.num_photos == 40 and load_history(tmp_path / "same")["epoch"].tolist() == [0]
+
+
 def test_a_state_that_is_not_finite_is_not_kept(tmp_path: Path, shards: Path) -> None:
     from tasks.jobs.training.loading import open_split
     from tasks.jobs.training.start import build_trainer

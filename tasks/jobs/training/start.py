@@ -13,7 +13,7 @@ from colorization.networks.contract import Colorizer, PaletteColorizer
 from colorization.training.loop import Trainer
 from colorization.training.objective import needs_statistics
 from colorization.training.perceptual import PerceptualDistance
-from colorization.training.recipes import Recipe
+from colorization.training.recipe_fields import Recipe
 from colorization.training.statistics import ColourStatistics, colour_statistics
 from storage.errors import UsageError
 from tasks.jobs.networks import category_state, load_state, load_weights
