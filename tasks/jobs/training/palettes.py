@@ -27,14 +27,17 @@ def with_palettes(
     Returns with them what there is to say of it, for metadata and card.
     """
     network = trainer.published
-    if not isinstance(network, PaletteColorizer) or not trainer.recipe.epochs:
+    if not isinstance(network, PaletteColorizer):
         return weights, {}
+    if not trainer.recipe.epochs:
+        said = "those of the weights that it starts from" if network.palettes.fitted else "none"
+        return weights, {"palettes": said}
     network = copy.deepcopy(network)
     network.load_state_dict(dict(weights))
     looked = look(network, _photos(train), trainer.device)
     scores = fit_palettes(network, looked, trainer.seed)
-    said = f"none: {len(looked.palettes)} training photos are too few" if scores is None else scores
-    return network.state_dict(), {"palettes": str(said)}
+    few = f"none: {len(looked.palettes)} training photos are too few"
+    return network.state_dict(), {"palettes": few if scores is None else f"prior: {scores}"}
 
 
 def _photos(train: Split) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

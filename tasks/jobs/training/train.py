@@ -55,11 +55,12 @@ def _check_counts(item: TrainItem, train: Split) -> None:
     """Raise UsageError for too few photos: of each category, where each learns a head of its own."""
     counts = dict.fromkeys(item.categories, 0) or {item.category: len(train)}
     counts |= {photos.name: len(photos) for photos in train.categories}
+    table = "train" if item.category in CATEGORY_NAMES else "pretrain"
     for name, count in counts.items():
         if count < item.min_photos:
             raise UsageError(
                 f"Expected {item.min_photos} or more usable training photos of {name}, got {count}. "
-                "Add photos, or lower [train] min_photos; `chromaflow status` lists what was refused."
+                f"Add photos, or lower [{table}] min_photos; `chromaflow status` lists what was refused."
             )
 
 
