@@ -30,7 +30,7 @@ from colorization.colour.lab import decode_lab
 from colorization.compute import resolve_precision
 from colorization.errors import ConfigError
 from colorization.metrics.scores import colourfulness_of, mean_scores, photo_scores
-from colorization.training.loop import predict_ab
+from colorization.training.prediction import predict_ab
 from storage.records.ledger import read_json, write_json
 from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace

@@ -32,6 +32,7 @@ from colorization.training.optimization import (
     train_mode,
 )
 from colorization.training.perceptual import PerceptualDistance
+from colorization.training.prediction import predict_ab
 from colorization.training.recipe_fields import Recipe
 from colorization.training.scene_objective import scene_losses
 from colorization.training.statistics import ColourStatistics
@@ -285,22 +286,3 @@ class Trainer:
             self.discriminator.load_state_dict(state["discriminator"])
             self._discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         self.network.eval()  # as after an epoch; what is predicted must not move BatchNorm's means
-
-
-def predict_ab(
-    network: nn.Module,
-    stored: NDArray[np.uint8],
-    precision: str,
-    device: str = "cpu",
-    heads: NDArray[np.int64] | None = None,
-) -> NDArray[np.float32]:
-    """ab that a colorizer gives for stored Lab; one that follows palettes gives the mean colours.
-
-    stored: uint8 (N, 3, H, W). heads: int64 (N,), whose colours each photo gets of a network with
-    several; None: the first one's. Returns (N, 2, H, W).
-    """
-    L_norm, _ = to_tensors(torch.from_numpy(stored).to(device))
-    more = () if heads is None else (torch.from_numpy(heads).to(device),)
-    with torch.inference_mode(), autocast(precision, device):
-        ab: Tensor = network(L_norm, *more)
-    return ab.float().cpu().numpy()

@@ -12,7 +12,7 @@ from colorization.colour.lab import AB_OFFSET, decode_lab
 from colorization.compute import place, resolve_precision
 from colorization.metrics.baselines import baseline_colours
 from colorization.metrics.scores import SCORE_NAMES, photo_scores
-from colorization.training.loop import predict_ab
+from colorization.training.prediction import predict_ab
 from storage.records.ledger import record_file
 from storage.records.names import RESULTS_NAME, WEIGHTS_NAME
 from storage.records.tables import REAL, TEXT, WHOLE, write_table

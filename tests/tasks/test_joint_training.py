@@ -95,7 +95,7 @@ def test_the_file_says_which_heads_have_learnt_and_what_the_prior_knows(joint: P
     assert checkpoint.tensors["palettes.codebook"].any()
     assert "cross-entropy" in metadata["palettes"]
     card = (joint / "card.md").read_text()
-    assert "| heads that have learnt nothing | ['birds', 'animals'] |" in card
+    assert "| heads that have learnt nothing | birds, animals |" in card
     assert "seen only photos of people, places" in card and "cross-entropy" in card
     assert (joint / "curves.png").exists() and (joint / "samples/epoch-0008.png").exists()
 

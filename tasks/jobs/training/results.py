@@ -89,7 +89,9 @@ def model_card(metadata: dict[str, Any]) -> str:
         "precision": metadata["precision"],
         "license": metadata["license"],
     }
-    facts |= {said: metadata[key] for key, said in _OF_HEADS.items() if metadata.get(key)}
+    for key, said in _OF_HEADS.items():
+        if value := metadata.get(key):
+            facts[said] = value if isinstance(value, str) else ", ".join(value)
     return f"""# Colorizer for {metadata["category"]}
 
 | field | value |
