@@ -189,6 +189,17 @@ def test_a_scene_network_learns_alone_both_ways(tmp_path: Path) -> None:
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
 
 
+def test_heads_are_cut_out_of_a_file_that_says_nothing_of_itself(
+    tmp_path: Path, shards: Shards, joint: Path
+) -> None:
+    whole = tensors(load_checkpoint(joint / "weights.safetensors").tensors)
+    torch.save(whole, tmp_path / "joint.pth")
+    start = {"init": "file", "epochs": 0}
+    train_network(own_item(tmp_path / "own", shards, "places", tmp_path / "joint.pth", **start))
+    found = load_checkpoint(tmp_path / "own/weights.safetensors").tensors
+    assert np.array_equal(found["head.bias"], whole["head.bias"][6:8])
+
+
 def test_weights_of_several_heads_are_no_expert(joint: Path) -> None:
     with pytest.raises(
         WeightsMismatchError, match="one category .* got a network of 4 .*epochs = 0"
