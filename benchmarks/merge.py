@@ -27,9 +27,10 @@ from quality import expert_files
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import Float, rgb_to_lab
-from colorization.merging.inference import MergedColorizer, Prediction, network_size
+from colorization.merging.inference import MergedColorizer, Prediction
 from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import build_segmenter
+from colorization.merging.sizes import network_size
 from colorization.metrics.scores import photo_scores
 from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file

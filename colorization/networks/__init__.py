@@ -15,7 +15,7 @@ from colorization.errors import ConfigError
 if TYPE_CHECKING:
     from colorization.networks.contract import Colorizer
 
-LABELS, BINS, HINTS, ENCODER = "labels", "bins", "hints", "encoder"
+LABELS, BINS, HINTS, ENCODER, PALETTES = "labels", "bins", "hints", "encoder", "palettes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class NetworkEntry:
     can: frozenset[str] = frozenset()
     """LABELS: it can learn the photos' labels beside their colours. BINS: it classifies ab bins, so
     loss = "classification" can train it. HINTS: it takes colour hints. ENCODER: it can start from
-    torchvision's resnet18 weights."""
+    torchvision's resnet18 weights. PALETTES: its colours follow one."""
 
 
 _ENCODED = frozenset({ENCODER})
@@ -40,7 +40,7 @@ _REGISTRY: dict[str, NetworkEntry] = {
     "unet18": NetworkEntry("unet18", "UNet18Colorizer", {"depth": 4}, _ENCODED),
     "unet18-layer3": NetworkEntry("unet18", "UNet18Colorizer", {"depth": 3}, _ENCODED),
     "unet18-stride4": NetworkEntry("unet18", "UNet18Colorizer", {"stride": 4}, _ENCODED),
-    "unet-scene": NetworkEntry("unet_scene", "SceneColorizer", can=_ENCODED),
+    "unet-scene": NetworkEntry("unet_scene", "SceneColorizer", can=frozenset({ENCODER, PALETTES})),
     "eccv16": NetworkEntry("eccv16", "Eccv16Colorizer", can=frozenset({BINS})),
     "siggraph17": NetworkEntry("siggraph17", "Siggraph17Colorizer", can=frozenset({BINS, HINTS})),
     "iizuka16": NetworkEntry("iizuka16", "Iizuka16Colorizer", can=frozenset({LABELS})),
@@ -52,7 +52,7 @@ NETWORK_NAMES = tuple(_REGISTRY)
 
 
 def networks_that(can: str) -> tuple[str, ...]:
-    """Names of the networks with one of LABELS, BINS, HINTS, ENCODER, in the registry's order."""
+    """Names of the networks with one of LABELS, BINS, HINTS, ENCODER, PALETTES, in the registry's order."""
     return tuple(name for name, entry in _REGISTRY.items() if can in entry.can)
 
 

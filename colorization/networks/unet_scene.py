@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from colorization.networks.contract import EncodedColorizer
 from colorization.networks.encoder import ResNet18Encoder
-from colorization.networks.palettes import PALETTE_SIZE, Palettes
+from colorization.networks.palette_choice import PALETTE_SIZE
+from colorization.networks.palettes import Palettes
 from colorization.networks.residual import STAGE_CHANNELS
 from colorization.networks.unet18 import HEAD_GAIN
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from colorization.networks.palette_choice import CODEBOOK_SIZE
 from colorization.networks.palettes import (
-    CODEBOOK_SIZE,
     PalettePrior,
     cluster_palettes,
     nearest_entry,

@@ -18,7 +18,7 @@ from storage.records.fingerprint import hash_file
 from storage.records.item_record import ItemRecord, read_items
 from storage.records.ledger import FileRecord
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
-from storage.records.outputs import aside_name
+from storage.records.outputs import aside_name, bare_stem
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.kept import (
@@ -206,7 +206,8 @@ class OutputTree:
     def _beside(self, path: str, stem: str, content: str) -> Path:
         """Where an output's file goes that somebody changed; in a bag not among its payload."""
         place = self._root if self._root == self._output else self._output / _ASIDE
-        return place / (aside_name(stem, content[:_MARK_LENGTH]) + path.removeprefix(stem))
+        aside = bare_stem(aside_name(stem, content[:_MARK_LENGTH]))
+        return place / (aside + path.removeprefix(bare_stem(stem)))
 
     def _remove(self, output: Output) -> None:
         """Delete an output's files, the photo last. What was changed since is somebody's, and stays."""

@@ -19,7 +19,7 @@ from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord, OutputFacts
 from storage.records.ledger import FileRecord
 from storage.records.names import PACKS_FOLDER
-from storage.records.outputs import files_of, stem_of
+from storage.records.outputs import bare_stem, files_of, stem_of
 from storage.records.workspace import Workspace
 
 STORE_NAME = "outputs"
@@ -105,10 +105,12 @@ class Output:
 
 def renamed(output: Output, stem: str, **changes: Any) -> Output:
     """An output whose files bear another name. changes: of its fields besides."""
-    names = {file.path: stem + file.path.removeprefix(output.stem) for file in output.files}
+    before, after = bare_stem(output.stem), bare_stem(stem)
+    names = {file.path: after + file.path.removeprefix(before) for file in output.files}
+    variants = [{**one, "output": names[one["output"]]} for one in output.facts.variants]
     return replace(
         output,
-        facts=replace(output.facts, output=names[output.name]),
+        facts=replace(output.facts, output=names[output.name], variants=variants),
         files=tuple(replace(file, path=names[file.path]) for file in output.files),
         group="",
         **changes,
@@ -126,7 +128,9 @@ def outputs_of(
         if facts.output in by_name:
             yield Output(
                 facts=facts,
-                files=tuple(by_name[name] for name in files_of(facts.output, by_name)),
+                files=tuple(
+                    by_name[name] for name in files_of(facts.output, by_name, facts.variant_names)
+                ),
                 root=place_of_tree,
                 step=step,
                 pack=f"{step}/{pack}" if pack else "",
