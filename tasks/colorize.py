@@ -158,7 +158,12 @@ class _Photos:
         number = self._place.number
         paths = {row["path"] for row in manifest}
         outputs = [*self._tree.known(folder), *self._tree.done(folder)]
-        own = [o for o in outputs if o.photo[0] == number and not o.aside and o.photo[1] in paths]
+        own = [
+            o
+            for o in outputs
+            if o.photo[0] == number and o.photo[1] in paths and not (o.aside or o.facts.variant)
+        ]
+        outputs = [o for o in outputs if not (o.facts.variant and o.photo[1] in paths)]
         rest = {o.stem for o in outputs} - {o.stem for o in own}
         is_utf_8 = self._archive.bag or bool(self._run.workflow.remotes)
 

@@ -15,7 +15,14 @@ from storage.records.names import PACKS_FOLDER
 VERSION = 1
 """Of a record. Those without one are of version 1."""
 _KEYS = {"key", "files", "extras", "num_photos", "quarantined"}
-_ADDED = {"notes": [], "pages": [], "range": "declared", "palette": "", "variants": []}
+_ADDED = {
+    "notes": [],
+    "pages": [],
+    "range": "declared",
+    "palette": "",
+    "variants": [],
+    "variant": 0,
+}
 """Of few photos, and later than version 1's first records: said only where there is something to say."""
 _MEASURED = ("shares", "colourfulness", "uncertainty")
 
@@ -60,6 +67,8 @@ class OutputFacts:
     """The code of the palette that it follows; empty for the mean colours."""
     variants: Sequence[Mapping[str, str]] = ()
     """Other colourings beside it, the likeliest first: `output`, its name, and `palette`, its code."""
+    variant: int = 0
+    """Which of a photo's variants it is, where it is kept without the photo's own output; 0 for none."""
     max_dL: float | None = None
     """Largest |ΔL*| before encoding."""
     seconds: float | None = None

@@ -24,14 +24,15 @@ from storage.records.workspace import Workspace
 
 STORE_NAME = "outputs"
 """Folder of the state folder."""
-GONE, REPLACED, LEFT_OUT, UNUSABLE, ELSEWHERE = WHY = (
+GONE, REPLACED, LEFT_OUT, UNASKED, UNUSABLE, ELSEWHERE = WHY = (
     "no original",
     "another original now",
     "left out",
+    "a variant that this run was not asked for",
     "original of no use now",
     "of another archive",
 )
-ORPHANS = (GONE, REPLACED, LEFT_OUT)
+ORPHANS = (GONE, REPLACED, LEFT_OUT, UNASKED)
 """What `--delete` removes. The other two stay: the output may be all that is left of a photo, or its
 original lies in an archive that this run did not look at."""
 _VERSION = 1
@@ -115,6 +116,18 @@ def renamed(output: Output, stem: str, **changes: Any) -> Output:
         group="",
         **changes,
     )
+
+
+def variants_apart(output: Output) -> Iterator[Output]:
+    """The variants of an output, each as one of its own that stands for no photo's colours."""
+    by_name = {file.path: file for file in output.files}
+    for number, variant in enumerate(output.facts.variants, start=1):
+        if variant["output"] in by_name:
+            facts = replace(
+                output.facts, output=variant["output"], key="", variant=number, variants=()
+            )
+            files = tuple(by_name[name] for name in files_of(facts.output, by_name))
+            yield replace(output, facts=facts, files=files, pack="", picture=0, why=UNASKED)
 
 
 def outputs_of(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from colorization.colour.full_size import Kept, colour_strips
@@ -19,7 +20,12 @@ from colorization.colour.lab import Float, rgb_to_lab
 from colorization.colour.own_colour import OwnColour
 from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer, Prediction, Variant
-from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
+from colorization.metrics.appearance import (
+    Appearance,
+    LightnessWatch,
+    appearance_of,
+    colours_of,
+)
 from colorization.networks.palette_choice import PaletteChoice
 from storage.containers.tiff_copying import TiffPage
 from storage.errors import PhotoError
@@ -77,6 +83,8 @@ class Seen:
     """The uncertainty of each page, where it is wanted."""
     appearance: Appearance | None = None
     """Of the first page that is coloured."""
+    small: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Its variants, as small as in `appearance`."""
     lightness: LightnessWatch = field(default_factory=LightnessWatch)
     lost: list[str] = field(default_factory=list)
     """Metadata that could not be read, or has no place in the output."""
@@ -168,6 +176,7 @@ def _pages(
         if seen.appearance is None and config["thumbnails"]:
             small = reduce_to(photo.pixels, config["thumbnails"])
             seen.appearance = appearance_of(small, found, kept)
+            seen.small = [colours_of(small, variant.ab, kept) for variant in found.variants]
         seen.palette = seen.palette or found.palette
         seen.variants.append(PageVariants(kept, found.variants))
         derived = _derived(item, opened, photo, found.palette)
@@ -270,6 +279,8 @@ def _write(
     if item.config["keep_times"]:
         seen.notes += _keep_times(item, row, files)
     pictures = _pictures(seen.appearance, item.config["thumbnails"]) if seen.appearance else {}
+    for number in range(len(variants) if pictures else 0):
+        pictures[f"v{number + 1}"] = small_jpeg(seen.small[number])
     facts = OutputFacts(
         photo=row["path"],
         sha256=row["sha256"],
