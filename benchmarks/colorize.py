@@ -51,14 +51,11 @@ from colorization.colour.full_size import colour_strips, reduced_L
 from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
 from colorization.merging.hinting import Hint
-from colorization.merging.inference import (
-    MergedColorizer,
-    Prediction,
-    network_size,
-    single_expert_segmenter,
-)
+from colorization.merging.inference import MergedColorizer, Prediction, single_expert_segmenter
 from colorization.merging.options import MergeOptions
+from colorization.merging.sizes import network_size
 from colorization.networks import build_network
+from colorization.networks.palette_choice import PaletteChoice
 from storage.metadata.derivative import Placement, Provenance, derivative
 from storage.photos.decoder import shared_decoder
 from storage.photos.encoding import ColoredPage, encode
@@ -289,11 +286,13 @@ def _encode(photo: Photo, ab: torch.Tensor) -> bytes:
 class _Square(MergedColorizer):
     """As siggraph17's demo does it: lightness at 256x256, ab back at full size."""
 
-    def predict(self, L: Float, hints: Sequence[Hint] = ()) -> Prediction:
+    def predict(
+        self, L: Float, hints: Sequence[Hint] = (), palette: PaletteChoice | None = None
+    ) -> Prediction:
         square = torch.nn.functional.interpolate(
             torch.from_numpy(L)[None, None], size=(256, 256), mode="bilinear", antialias=True
         )
-        return super().predict(square[0, 0].numpy(), hints)
+        return super().predict(square[0, 0].numpy(), hints, palette)
 
 
 def _siggraph(precision: str) -> MergedColorizer:

@@ -1,13 +1,14 @@
-"""Milliseconds of merged inference with four experts at 256², beside siggraph17's.
+"""Milliseconds of merged inference with four experts at 256², beside siggraph17's and DDColor-T's.
 
-    python benchmarks/inference.py [--threads 2] [--rounds 40] [--weights FOLDER]
+    python benchmarks/inference.py [--threads 2] [--rounds 40] [--weights FOLDER] [--before FOLDER]
     python benchmarks/inference.py --threads 1 --rounds 1   # the smallest
 
-FOLDER: a workspace whose train stage is done; without one the starter experts. Every photo (those that
+FOLDER: a workspace whose train stage is done, or CATEGORY.safetensors; without one the starter experts.
+--before: others, merged in the same run. Every photo (those that
 scikit-image carries, as gray, and noise) makes all four experts run: the segmenter's answer is followed
 by weights that are nowhere 0. Timed in turn, block by block: segmenter, merged (segmenter, weights,
-four experts, merge), siggraph17 as released (fp32) and in our precision. Medians; the figures of
-issue 6, line 6, are printed last.
+four experts, merge), siggraph17 as released (fp32) and in our precision, the shape of DDColor-T (fp32, at
+256² and at 512², its default). Medians; the figures of issue 6 and 21, line 6, are printed last.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from ddcolor import DDColorShape
 from quality import expert_files
 from skimage import data
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.colour.lab import Float, normalize_L, rgb_to_L
+from colorization.colour.lab import L_MAX, Float, normalize_L, rgb_to_L
 from colorization.compute import autocast, place, resolve_precision
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.options import MergeOptions
@@ -44,9 +47,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--weights", type=Path, metavar="FOLDER")
+    parser.add_argument("--before", type=Path, metavar="FOLDER")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    blocks = build_blocks(arguments.weights)
+    blocks = build_blocks(arguments.weights, arguments.before)
     times: dict[str, list[float]] = {name: [] for name in blocks}
     lightness = photos()
     for number in range(arguments.rounds + 2):
@@ -61,9 +65,12 @@ def main() -> None:
     medians = {name: statistics.median(of_block) for name, of_block in times.items()}
     for name, milliseconds in medians.items():
         print(f"{name:<24}{milliseconds:8.1f} ms")
-    for name in ("siggraph17, ours", "siggraph17"):
+    for name in ("siggraph17, ours", "siggraph17", "DDColor-T", "DDColor-T at 512²"):
         ratio = statistics.median(a / b for a, b in zip(times[name], times["merged"], strict=True))
         print(f"{name}: {ratio:.2f} times the time of merged")
+    if "before" in times:
+        pairs = zip(times["merged"], times["before"], strict=True)
+        print(f"merged: {statistics.median(a / b for a, b in pairs):.2f} times the time of before")
     print(f"segmenter: {medians['segmenter']:.1f} ms, at most {_MOST_SEGMENTER:g} asked")
     print(f"merged: {medians['merged']:.1f} ms, at most {_MOST_MERGED:g} asked")
 
@@ -78,16 +85,17 @@ def photos() -> list[Float]:
     return [*(rgb_to_L(np.ascontiguousarray(p)) for p in middles), noise]
 
 
-def build_blocks(weights: Path | None) -> dict[str, Callable[[Float], object]]:
+def build_blocks(weights: Path | None, before: Path | None) -> dict[str, Callable[[Float], object]]:
     """What is timed, by name; each takes L (256, 256)."""
     segmenter = build_segmenter("starter", load_weights(require(segmenter_file("starter")))[0])
-    experts = {name: load_colorizer(path)[0] for name, path in expert_files(weights).items()}
 
     def everywhere(L: torch.Tensor) -> torch.Tensor:
         return (segmenter(L) + 1) / (1 + len(CATEGORY_NAMES))
 
-    options = MergeOptions(threshold=0.0)
-    merged = MergedColorizer(experts, everywhere, merge=options)
+    def merged(folder: Path | None) -> MergedColorizer:
+        experts = {name: load_colorizer(path)[0] for name, path in expert_files(folder).items()}
+        return MergedColorizer(experts, everywhere, merge=MergeOptions(threshold=0.0))
+
     assert isinstance(segmenter, torch.nn.Module)
     place(segmenter, "cpu")
 
@@ -98,6 +106,16 @@ def build_blocks(weights: Path | None) -> dict[str, Callable[[Float], object]]:
 
     torch.manual_seed(0)
     siggraph = place(build_network("siggraph17").eval(), "cpu")
+    peer = place(DDColorShape().eval(), "cpu")
+
+    def ddcolor(side: int) -> Callable[[Float], object]:
+        @torch.inference_mode()
+        def run(L: Float) -> object:
+            gray = torch.from_numpy(L / L_MAX)[None, None].expand(1, 3, -1, -1)
+            seen = F.interpolate(gray, (side, side), mode="bilinear", align_corners=False)
+            return peer(seen.contiguous(memory_format=torch.channels_last))
+
+        return run
 
     def alone(precision: str) -> Callable[[Float], object]:
         @torch.inference_mode()
@@ -110,9 +128,12 @@ def build_blocks(weights: Path | None) -> dict[str, Callable[[Float], object]]:
 
     return {
         "segmenter": segment,
-        "merged": merged.predict,
+        "merged": merged(weights).predict,
+        **({"before": merged(before).predict} if before else {}),
         "siggraph17, ours": alone(resolve_precision("auto")),
         "siggraph17": alone("fp32"),
+        "DDColor-T": ddcolor(SIDE),
+        "DDColor-T at 512²": ddcolor(2 * SIDE),
     }
 
 

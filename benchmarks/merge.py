@@ -10,32 +10,39 @@ The segmenter learned the masks of two thirds of them; the held-out third is sho
 
 Scores are means over photos of ab RMSE and ΔE00 at network size, through `MergedColorizer`. Jump: mean
 distance of ab between neighbouring pixels of different categories of the segmenter (the seams of the
-hard merge) whose L differs by less than 2; of the truth at the same places. The lines of issue 6,
-line 4, are printed last.
+hard merge) whose L differs by less than 2; of the truth at the same places. Sides: how far the mean ab of
+both sides of a border between two categories, as far as 8 pixels from it, are apart. likely: soft, with
+the one palette that suits the photo best. The lines of issues 6 and 21, line 4, are printed last.
 """
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from quality import expert_files
+from scipy.ndimage import maximum_filter
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import Float, rgb_to_lab
-from colorization.merging.inference import MergedColorizer, Prediction, network_size
+from colorization.merging.inference import MergedColorizer, Prediction
 from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import build_segmenter
+from colorization.merging.sizes import network_size
 from colorization.metrics.scores import photo_scores
+from colorization.networks.palette_choice import PaletteChoice
 from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file
 
 SIDE = 256
 _FLAT, _MOST_JUMP = 2.0, 1.5
+_BAND, _LEAST_SIDE = 8, 64
+"""Pixels from a border, and of a side at least."""
 _HELD = 3
 """Every third photo's mask was kept from the segmenter (benchmarks/starter_segmenter.py)."""
 
@@ -47,6 +54,7 @@ class Tally:
     ab_rmse: list[float] = field(default_factory=list)
     delta_e: list[float] = field(default_factory=list)
     jumps: list[NDArray[np.float64]] = field(default_factory=list)
+    sides: list[float] = field(default_factory=list)
 
     def row(self, places: slice = slice(None)) -> tuple[float, float]:
         """Mean ab RMSE and ΔE00 of some photos."""
@@ -72,8 +80,13 @@ def main() -> None:
     experts = {n: load_colorizer(p)[0] for n, p in expert_files(arguments.weights).items()}
     segmenter = build_segmenter("starter", load_weights(require(segmenter_file("starter")))[0])
     soft = MergedColorizer(experts, segmenter, merge=MergeOptions(**chosen))
+    likely = MergedColorizer(
+        experts, segmenter, merge=MergeOptions(**chosen), palette=PaletteChoice(likely=True)
+    )
     hard = MergedColorizer(experts, segmenter, merge=MergeOptions(mode="hard"))
-    tallies = {name: Tally() for name in ("truth", "gray", *CATEGORY_NAMES, "hard", "soft")}
+    tallies = {
+        name: Tally() for name in ("truth", "gray", *CATEGORY_NAMES, "hard", "soft", "likely")
+    }
     paths = sorted((arguments.shared / "photos_seg" / "images").glob("*.jpg"))[: arguments.photos]
     for path in paths:
         lab = read_lab(path)
@@ -81,10 +94,15 @@ def main() -> None:
         hardened = hard.predict(L)
         ways = {"truth": truth, "gray": np.zeros_like(truth)}
         ways |= {name: everywhere(soft, name, L) for name in CATEGORY_NAMES}
-        ways |= {"hard": ab_of(hardened), "soft": ab_of(soft.predict(L))}
+        ways |= {
+            "hard": ab_of(hardened),
+            "soft": ab_of(soft.predict(L)),
+            "likely": ab_of(likely.predict(L)),
+        }
         seams = find_seams(hardened, L)
         for name, ab in ways.items():
             add(tallies[name], L, ab, truth, seams)
+            tallies[name].sides += sides_apart(hardened, ab)
     report(tallies)
 
 
@@ -135,15 +153,28 @@ def add(
         tally.jumps.append(np.linalg.norm(np.diff(ab, axis=axis)[:, mask], axis=0).astype(float))
 
 
+def sides_apart(prediction: Prediction, ab: Float) -> list[float]:
+    """Of each two categories that meet in a photo: how far mean ab on both sides is apart."""
+    owner = prediction.weight[0].argmax(0).numpy()
+    near = {k: maximum_filter(owner == k, size=2 * _BAND + 1) for k in np.unique(owner)}
+    found = []
+    for first, second in combinations(near, 2):
+        sides = ((owner == first) & near[second], (owner == second) & near[first])
+        if min(side.sum() for side in sides) >= _LEAST_SIDE:
+            means = [ab[:, side].mean(axis=1) for side in sides]
+            found.append(float(np.linalg.norm(means[0] - means[1])))
+    return found
+
+
 def report(tallies: dict[str, Tally]) -> None:
     """The table, and the lines of the issue."""
     num_photos = len(tallies["soft"].ab_rmse)
     print(f"{num_photos} photos; in brackets the third whose masks the segmenter did not learn")
-    print(f"{'':<10}{'ab RMSE':>18}{'ΔE00':>18}{'jump':>8}")
+    print(f"{'':<10}{'ab RMSE':>18}{'ΔE00':>18}{'jump':>8}{'sides':>8}")
     for name, tally in tallies.items():
         (rmse, delta_e), (rmse_held, delta_held) = tally.row(), tally.row(slice(None, None, _HELD))
         both = f"{rmse:>9.2f} ({rmse_held:5.2f}) {delta_e:>9.2f} ({delta_held:5.2f})"
-        print(f"{name:<10}{both}{tally.jump:>8.2f}")
+        print(f"{name:<10}{both}{tally.jump:>8.2f}{np.mean(tally.sides):>8.2f}")
     soft = tallies["soft"].row()
     others = {name: tallies[name].row() for name in (*CATEGORY_NAMES, "hard")}
     for name, other in others.items():
@@ -152,6 +183,8 @@ def report(tallies: dict[str, Tally]) -> None:
         )
     ratio = tallies["soft"].jump / tallies["truth"].jump
     print(f"jump to the truth's: {ratio:.2f}, at most {_MOST_JUMP:g} asked")
+    apart = {name: float(np.mean(tallies[name].sides)) for name in ("truth", "soft", "likely")}
+    print("sides apart: " + ", ".join(f"{name} {value:.2f}" for name, value in apart.items()))
     beaten = sum(soft[i] < other[i] for other in others.values() for i in (0, 1))
     print(f"soft merge is lower in {beaten} of {2 * len(others)} comparisons")
 

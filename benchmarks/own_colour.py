@@ -36,7 +36,8 @@ from starter import starter_models  # noqa: E402
 from colorization.colour.evidence import evidence  # noqa: E402
 from colorization.colour.full_size import colour_strips, reduced_L  # noqa: E402
 from colorization.colour.lab import rgb_to_L, rgb_to_lab  # noqa: E402
-from colorization.merging.inference import MergedColorizer, network_size  # noqa: E402
+from colorization.merging.inference import MergedColorizer  # noqa: E402
+from colorization.merging.sizes import network_size  # noqa: E402
 from storage.photos.photo import decode  # noqa: E402
 from storage.photos.reduced import decode_rgb  # noqa: E402
 from tasks.jobs.models import load_merged  # noqa: E402

@@ -42,10 +42,10 @@ from colorization.categories import CATEGORY_NAMES, REST, class_to_category
 from colorization.colour.lab import L_MAX, decode_lab, lab_to_rgb, rgb_to_L
 from colorization.compute import place
 from colorization.merging.deeplab import GrayDeepLab
-from colorization.merging.inference import MULTIPLE, network_size
 from colorization.merging.merge import refine_weights
 from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import StarterSegmenter
+from colorization.merging.sizes import MULTIPLE, network_size
 from storage.records.checkpoints import load_checkpoint, save_checkpoint
 from storage.records.ledger import write_bytes
 from storage.records.workspace import Workspace

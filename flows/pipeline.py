@@ -1,4 +1,4 @@
-"""The whole pipeline: ingest → preprocess → (pretrain →) train → evaluate, and → colorize.
+"""The whole pipeline: ingest → preprocess → (pretrain →) train → evaluate, and → (series →) colorize.
 
 Prefect shows what the docstring of a deployed flow says of its parameters, in Google's layout only.
 The flows of single stages run through the same `run_stages`, so a stage does the same work
@@ -43,6 +43,7 @@ from tasks.prefect_page import open_page
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.preprocess import preprocess
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
+from tasks.series import series
 from tasks.stage_table import STAGE_NAMES
 from tasks.train import pretrain, train
 
@@ -52,6 +53,7 @@ TASKS: dict[str, Any] = {
     "pretrain": pretrain,
     "train": train,
     "evaluate": evaluate,
+    "series": series,
     "colorize": colorize,
 }
 

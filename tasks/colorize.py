@@ -12,13 +12,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from colorization.categories import CATEGORY_NAMES
-from colorization.merging.segmenter_names import is_import_path
 from storage.errors import NoInputError
-from storage.records.fingerprint import hash_file
 from storage.records.item_record import ItemRecord, require_item
 from storage.records.ledger import read_json, record_file, record_path
-from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, SIDECARS_NAME, WEIGHTS_NAME
+from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, SIDECARS_NAME
 from storage.records.outputs import output_names
 from storage.records.tables import read_rows
 from storage.sources.bags import write_bag
@@ -26,6 +23,7 @@ from storage.sources.no_photo import CLUTTER, HIDDEN
 from storage.sources.selecting import fitter
 from storage.sources.sidecars import with_sidecars
 from storage.visible import escaped, visible
+from tasks.archive.models import archive_models
 from tasks.archive.ownership import place_of
 from tasks.archive.reuse import photo_key, take_over
 from tasks.archive.sweep import OutputTree
@@ -34,8 +32,8 @@ from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
 from tasks.jobs.items import spread_evenly
-from tasks.jobs.stage_items import TRUTH, ColorizeItem, ModelSpec, SheetItem
-from tasks.weights.models import expert_files, require, segmenter_file
+from tasks.jobs.stage_items import TRUTH, ColorizeItem, SheetItem
+from tasks.series import with_palettes
 
 SHEET_ITEM = "sheet"
 _NAMED = 100
@@ -101,6 +99,9 @@ class _Photos:
             manifest = [
                 row | {"accepted": True} if is_accepted(row["path"]) else row for row in manifest
             ]
+        if config.series:
+            found = self._step.workspace.current("series", self._step.key).resolve()
+            manifest = with_palettes(manifest, found)
         manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
         number = self._place.number
         self._tree.keep_changed(folder, {row["output"] for row in manifest}, self._step.hashes.hash)
@@ -157,7 +158,12 @@ class _Photos:
         number = self._place.number
         paths = {row["path"] for row in manifest}
         outputs = [*self._tree.known(folder), *self._tree.done(folder)]
-        own = [o for o in outputs if o.photo[0] == number and not o.aside and o.photo[1] in paths]
+        own = [
+            o
+            for o in outputs
+            if o.photo[0] == number and o.photo[1] in paths and not (o.aside or o.facts.variant)
+        ]
+        outputs = [o for o in outputs if not (o.facts.variant and o.photo[1] in paths)]
         rest = {o.stem for o in outputs} - {o.stem for o in own}
         is_utf_8 = self._archive.bag or bool(self._run.workflow.remotes)
 
@@ -167,7 +173,8 @@ class _Photos:
             return escaped(inside) if is_utf_8 else inside
 
         known = {tree_path(o.photo[1]): o.stem for o in own}
-        names = output_names(map(tree_path, paths), known, rest)
+        variants = self._run.workflow.colorize.variants
+        names = output_names(map(tree_path, paths), known, rest, variants)
         return [row | {"output": names[tree_path(row["path"])]} for row in manifest]
 
     def _write_bag(self, records: dict[str, ItemRecord]) -> list[Path]:
@@ -210,7 +217,7 @@ def _items(
         "folder": str(folder),
         "source": source_of(step.workspace, step.key),
         "config": config.output_parts() | {"version": version("chromaflow")},
-        "models": _models(step, run),
+        "models": archive_models(step.workspace, run.workflow, run.cluster.slots),
         "output": str(archive.photos_root),
         "archive": number,
     }
@@ -252,39 +259,13 @@ def _chunks(
             yield f"{number:06d}" + (f"-{k}" if k else ""), part
 
 
-def _models(step: Step, run: Run) -> ModelSpec:
-    """Experts trained in this workspace; named or starter ones for the other categories."""
-    config = run.workflow.colorize
-    datasets = run.workflow.datasets
-    files = expert_files(datasets, run.workflow.experts)
-    paths = {category: require(model) for category, model in files.items()}
-    for category in datasets:
-        paths[category] = step.workspace.current("train", category).resolve() / WEIGHTS_NAME
-    segmenter = require(segmenter_file(config.segmenter, config.segmenter_weights))
-    is_code = is_import_path(config.segmenter) and not config.segmenter_weights
-    return ModelSpec(
-        experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
-        segmenter=config.segmenter,
-        segmenter_weights="" if is_code else str(segmenter),
-        classes=tuple(config.classes.items()),
-        hashes=(
-            *((category, hash_file(paths[category])) for category in CATEGORY_NAMES),
-            (f"segmenter {config.segmenter}", hash_file(segmenter)),
-        ),
-        merge=config.merge_options,
-        uncertainty=config.uncertainty,
-        short_side=config.short_side,
-        num_threads=run.cluster.slots.threads,
-        device=run.cluster.slots.device,
-    )
-
-
 def _identity(item: ColorizeItem) -> list[Any]:
     photos = [
         [
             *(photo["path"], photo["sha256"], photo["output"], photo.get("hints")),
             *([photo["sidecar"]["sha256"]] if "sidecar" in photo else []),
             *(["accepted"] if photo.get("accepted") else []),
+            *([photo["palette"]] if "palette" in photo else []),
         ]
         for photo in item.photos
     ]

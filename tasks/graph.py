@@ -1,4 +1,4 @@
-"""From a workflow to its steps: ingest → preprocess → (pretrain →) train → evaluate, and → colorize."""
+"""From a workflow to its steps: ingest → preprocess → (pretrain →) train → evaluate, and → (series →) colorize."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from storage.sources.files import list_files
 from storage.sources.locations import check_folder, resolve_location
 from storage.sources.nesting import refuse_nesting
 from storage.sources.source import open_source
+from tasks.archive.palettes import check_palette_photo, check_palettes
 from tasks.compute.cluster_class import check_cluster
 from tasks.compute.slots import Slots, plan_colorizing, plan_photos, plan_training
 from tasks.config.hints import HINTS, read_hints
@@ -200,9 +201,15 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
     if is_import_path(workflow.colorize.segmenter):
         code = segmenter_code(workflow.colorize.segmenter)
         inputs |= _hashes({"segmenter code": code}, hashes)
+    weights = set(inputs)
     if workflow.colorize.hints:
         read_hints(Path(workflow.colorize.hints))
         inputs |= _hashes({HINTS: Path(workflow.colorize.hints)}, hashes)
+    if workflow.colorize.palette_from:
+        photo = Path(workflow.colorize.palette_from)
+        check_palette_photo(photo)
+        inputs |= _hashes({"palette photo": photo}, hashes)
+    check_palettes(workflow)
     if (signing := workflow.colorize.signing) is not None:
         _check_signing(signing)
         inputs |= _hashes({"certificates": signing.certificates}, hashes)
@@ -210,18 +217,32 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         truth = check_folder(archive.truth, "colour originals")
         names = sorted(file.path for file in list_files(truth, follow=True))
         inputs[TRUTH] = hash_value(_hashes({name: truth / name for name in names}, hashes))
+    before = [ingest]
+    if workflow.colorize.series:
+        before.append(
+            Step(
+                stage="series",
+                code=STAGES["series"],
+                key=ARCHIVE,
+                workspace=ingest.workspace,
+                config=workflow.colorize.series_parts(),
+                upstream=(ingest.name, *(("train", name) for name in trained)),
+                inputs={name: digest for name, digest in inputs.items() if name in weights},
+                hashes=hashes,
+            )
+        )
     colorize = Step(
         stage="colorize",
         code=STAGES["colorize"],
         key=ARCHIVE,
         workspace=ingest.workspace,
         config=workflow.colorize.result_parts() | {"bag": archive.bag},
-        upstream=(ingest.name, *(("train", name) for name in trained)),
+        upstream=(*(step.name for step in before), *(("train", name) for name in trained)),
         inputs=inputs,
         output_root=archive.photos_root,
         hashes=hashes,
     )
-    return [ingest, colorize]
+    return [*before, colorize]
 
 
 def _written(workflow: Workflow) -> list[Path]:
@@ -306,7 +327,7 @@ def stage_slots(workflow: Workflow, stage: str, num_steps: int) -> Slots:
     """How the machine is shared among the steps of a stage where nothing is trained."""
     if stage in (*TRAINING, "evaluate"):
         return plan_training(num_steps, replace(workflow.compute, device="cpu"))
-    if stage == "colorize":
+    if stage in ("series", "colorize"):
         return plan_colorizing(workflow.compute)
     return plan_photos(workflow.compute)
 

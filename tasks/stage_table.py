@@ -9,6 +9,7 @@ from tasks.engine.stage_code import StageCode
 
 _DECODER = "storage.photos.decoder_process"
 """Started as a process, never imported."""
+_NETWORKS = tuple(sorted({network_module(name) for name in NETWORK_NAMES}))
 _WORDS: dict[str, str] = {
     "colorization.errors": "words for people",
     "storage.records.names": "names of files: another one is a new schema",
@@ -45,6 +46,11 @@ STAGES: Mapping[str, StageCode] = {
     "pretrain": _TRAIN,
     "train": _TRAIN,
     "evaluate": StageCode(schema=2, roots=("tasks.jobs.evaluate",), decides_nothing=_FROM_SHARDS),
+    "series": StageCode(
+        schema=1,
+        roots=("tasks.series", "tasks.jobs.series", _DECODER, *_NETWORKS),
+        decides_nothing=_WORDS,
+    ),
     "colorize": StageCode(
         schema=2,
         roots=(
@@ -53,7 +59,7 @@ STAGES: Mapping[str, StageCode] = {
             "tasks.jobs.sheet",
             "tasks.config.hints",
             _DECODER,
-            *sorted({network_module(name) for name in NETWORK_NAMES}),
+            *_NETWORKS,
         ),
         decides_nothing=_WORDS,
     ),

@@ -6,7 +6,6 @@ experts → merge in ab → full size, in `colorization.colour.full_size`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 from colorization.categories import CATEGORY_NAMES, REST
 from colorization.colour.evidence import evidence
 from colorization.colour.full_size import reduced_L
-from colorization.colour.lab import Float, Pixels, normalize_L
+from colorization.colour.lab import L_CENTRE, L_SPREAD, Float, Pixels, normalize_L, rgb_to_lab
 from colorization.compute import autocast, place, resolve_precision
+from colorization.errors import ConfigError
 from colorization.merging.hinting import Hint, hint_channels, spread_hints
 from colorization.merging.merge import (
     certain_share,
@@ -29,11 +29,25 @@ from colorization.merging.merge import (
     refine_weights,
 )
 from colorization.merging.options import MergeOptions
+from colorization.merging.scene_palettes import Features, Palette, ScenePalettes
 from colorization.merging.segmentation import Segmenter
+from colorization.merging.sizes import network_size, padded, to_network_size
 from colorization.networks.contract import EncodedColorizer
+from colorization.networks.palette_choice import PaletteChoice, numbers_of
+from colorization.networks.unet_scene import SceneColorizer
 
-MULTIPLE = 32
-_MOST_ASPECT, _MOST_MULTIPLES = 4, 64
+_SPREAD_OVER = 5
+"""Likely colourings that the uncertainty looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another colouring of the photo."""
+
+    ab: Tensor
+    """As that of `Prediction`."""
+    palette: str
+    """The code of its palette."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +63,22 @@ class Prediction:
     shares: dict[str, float]
     """Category → mean weight over the photo."""
     uncertainty: Tensor | None = None
-    """float32 (1, 1, h, w), Lab units, where it was asked for: how far the experts that a pixel mixes,
-    and the photo and its mirror image, are apart."""
+    """float32 (1, 1, h, w), Lab units, where it was asked for: how far the experts that a pixel mixes, the
+    photo and its mirror image, and its likely colourings are apart."""
     blank: bool = False
     """Whether nothing is to be seen, so that it stays gray but for hints."""
+    palette: str = ""
+    """The code of the palette that `ab` follows; empty for the mean colours."""
+    variants: tuple[Variant, ...] = ()
+    """The likeliest colourings, best first, as many as were asked for."""
 
 
 class MergedColorizer:
     """Experts by category, a segmenter, and how to merge them.
 
     experts: category name → network. segmenter: None when there is a single expert to use
-    everywhere.
+    everywhere. palette: which one colours photos for which no other is named. variants: how many further
+    colourings are made. Where no expert follows palettes there is the mean only, and no variant.
     """
 
     def __init__(
@@ -70,10 +89,14 @@ class MergedColorizer:
         merge: MergeOptions = MergeOptions(),  # noqa: B008 - frozen
         short_side: int = 256,
         uncertainty: bool = False,
+        palette: PaletteChoice = PaletteChoice(),  # noqa: B008 - frozen
+        variants: int = 0,
         precision: str = "auto",
         device: str = "cpu",
     ) -> None:
         self.experts = {name: network.eval() for name, network in experts.items()}
+        self.palettes = ScenePalettes(self.experts)
+        self.palette, self.num_variants = palette, variants
         self.segmenter = segmenter
         self.merge, self.short_side = merge, short_side
         self.uncertainty = uncertainty or merge.abstain > 0
@@ -89,15 +112,19 @@ class MergedColorizer:
         if isinstance(self.segmenter, nn.Module):
             place(self.segmenter, device)
 
-    def predict(self, L: Float, hints: Sequence[Hint] = ()) -> Prediction:
+    def predict(
+        self, L: Float, hints: Sequence[Hint] = (), palette: PaletteChoice | None = None
+    ) -> Prediction:
         """Colours of one photo at network size.
 
-        L: float32 (H, W), 0..100, of any size. hints: see `colorization.merging.hinting`. A photo for which a
-        GPU has not the memory is predicted on the CPU. Raises torch.OutOfMemoryError, or RuntimeError
-        with the words of torch's CPU allocator, where there is no memory either.
+        L: float32 (H, W), 0..100, of any size. hints: see `colorization.merging.hinting`. palette: the photo's,
+        where it is not that of all. A photo for which a GPU has not the memory is predicted on the CPU. Raises
+        torch.OutOfMemoryError, or RuntimeError with the words of torch's CPU allocator, where there is no
+        memory either.
         """
+        choice = palette or self.palette
         try:
-            return self._predict(L, hints)
+            return self._predict(L, hints, choice)
         except torch.OutOfMemoryError:
             if self.device == "cpu":
                 raise
@@ -105,103 +132,218 @@ class MergedColorizer:
         self._move("cpu")
         torch.cuda.empty_cache()
         try:
-            return self._predict(L, hints)
+            return self._predict(L, hints, choice)
         finally:
             self._move(gpu)
 
     @torch.inference_mode()
-    def _predict(self, L: Float, hints: Sequence[Hint]) -> Prediction:
-        L_11hw = _network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
-        found = self._merged(L_11hw, hints)
+    def _predict(self, L: Float, hints: Sequence[Hint], choice: PaletteChoice) -> Prediction:
+        L_11hw = to_network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
+        scene = self._see(L_11hw)
+        palette = self.palettes.chosen(choice, scene.likelihood) if self.palettes else None
+        experts_ab = self._colours(scene, hints, palette)
+        merged = merge(experts_ab, scene.weight)
+        strongest = max(experts_ab, key=lambda k: scene.shares[CATEGORY_NAMES[k]])
+        uncertainty = None
         if self.uncertainty:
-            mirrored = [replace(hint, across=1 - hint.across) for hint in hints]
-            other = self._merged(L_11hw.flip(-1), mirrored).ab.flip(-1)
-            apart = (found.ab - other).square().sum(dim=1, keepdim=True)
-            assert found.uncertainty is not None
-            found = replace(found, uncertainty=(found.uncertainty.square() + apart).sqrt())
+            uncertainty = self._uncertainty(scene, hints, palette, experts_ab, merged)
+        kept = None
         if self.merge.abstain:
-            assert found.uncertainty is not None
-            found = replace(
-                found, ab=found.ab * certain_share(found.uncertainty, self.merge.abstain)
-            )
-        found = _by_evidence(found, L_11hw)
-        return replace(found, ab=spread_hints(found.ab, L_11hw, hints))
+            assert uncertainty is not None
+            kept = certain_share(uncertainty, self.merge.abstain)
+        evident = _evidence(L_11hw)
 
-    def _merged(self, L_11hw: Tensor, hints: Sequence[Hint]) -> Prediction:
-        """What the networks say; uncertainty: how far the experts that a pixel mixes are apart."""
-        padded, (height, width) = _pad(L_11hw)
-        weight = self._weight(padded)[..., :height, :width]
+        def finished(ab: Tensor) -> Tensor:
+            for share in (kept, evident):
+                ab = ab if share is None else ab * share
+            return spread_hints(ab, L_11hw, hints)
+
+        return Prediction(
+            ab=finished(merged),
+            weight=scene.weight,
+            single=experts_ab[strongest],
+            shares=scene.shares,
+            uncertainty=uncertainty,
+            blank=evident is not None and not bool(evident.any()),
+            palette=palette.code if palette else "",
+            variants=tuple(
+                Variant(finished(self._merged(scene, hints, variant)), variant.code)
+                for variant in self._likely(scene, self.num_variants)
+            ),
+        )
+
+    def _see(self, L_11hw: Tensor) -> _Scene:
+        """What segmenter and encoders say of a photo, before it has colours."""
+        whole, (height, width) = padded(L_11hw)
+        weight = self._weight(whole)[..., :height, :width]
         weight = refine_weights(weight, L_11hw, self.merge)
         weight = drop_absent(weight, set(self.experts), self.merge.threshold)
         wanted = weight.amax(dim=(0, 2, 3)) > 0
         names = {k: name for k, name in enumerate(CATEGORY_NAMES) if wanted[k]}
+        shares = dict(zip(CATEGORY_NAMES, weight.mean(dim=(0, 2, 3)).tolist(), strict=True))
+        L_norm = normalize_L(whole).contiguous(memory_format=torch.channels_last)
+        features: dict[nn.Module, Sequence[Tensor]] = {}
+        with autocast(self.precision, self.device):
+            for expert in (self.experts[name] for name in names.values()):
+                if isinstance(expert, EncodedColorizer) and expert.encoder not in features:
+                    features[expert.encoder] = expert.encoder(L_norm)
+            likelihood = (
+                self.palettes.likelihood(features, shares) if self.palettes else weight.new_zeros(0)
+            )
+        return _Scene(L_norm, (height, width), weight, names, shares, features, likelihood)
+
+    def _likely(self, scene: _Scene, count: int) -> list[Palette]:
+        return self.palettes.likely(scene.likelihood, count) if self.palettes and count else []
+
+    def _merged(self, scene: _Scene, hints: Sequence[Hint], palette: Palette | None) -> Tensor:
+        return merge(self._colours(scene, hints, palette), scene.weight)
+
+    def _uncertainty(
+        self,
+        scene: _Scene,
+        hints: Sequence[Hint],
+        palette: Palette | None,
+        experts_ab: dict[int, Tensor],
+        merged: Tensor,
+    ) -> Tensor:
+        """How far what could be said of each pixel is apart, Lab units."""
+        mixed = disagreement(experts_ab, scene.weight, merged)
+        mirrored_hints = [replace(hint, across=1 - hint.across) for hint in hints]
+        mirrored = self._see(_lightness_of(scene).flip(-1))
+        other = self._merged(mirrored, mirrored_hints, palette).flip(-1)
+        square = mixed.square() + (merged - other).square().sum(dim=1, keepdim=True)
+        likely = self._likely(scene, _SPREAD_OVER)
+        if likely:
+            every = torch.stack([self._merged(scene, hints, one) for one in likely])
+            share = scene.likelihood.sort(descending=True).values[: len(likely)]
+            share = (share / share.sum())[:, None, None, None, None]
+            apart = (every - (share * every).sum(dim=0)).square().sum(dim=2, keepdim=True)
+            square = square + (share * apart).sum(dim=0)
+        return square.sqrt()
+
+    def _colours(
+        self, scene: _Scene, hints: Sequence[Hint], palette: Palette | None
+    ) -> dict[int, Tensor]:
+        """ab of each expert that matters, by its category's number."""
+        height, width = scene.size
+        L_norm = scene.L_norm
         channels = F.pad(
             hint_channels(hints, height, width).to(self.device),
-            (0, padded.shape[-1] - width, 0, padded.shape[-2] - height),
+            (0, L_norm.shape[-1] - width, 0, L_norm.shape[-2] - height),
         )
+        found = {}
         with autocast(self.precision, self.device):
-            ab = self._experts_ab(normalize_L(padded), channels, list(names.values()))
-        experts_ab = {k: ab[name].float()[..., :height, :width] for k, name in names.items()}
-        shares = weight.mean(dim=(0, 2, 3)).tolist()
-        strongest = max(experts_ab, key=lambda k: shares[k])
-        merged = merge(experts_ab, weight)
-        return Prediction(
-            ab=merged,
-            weight=weight,
-            single=experts_ab[strongest],
-            shares=dict(zip(CATEGORY_NAMES, shares, strict=True)),
-            uncertainty=disagreement(experts_ab, weight, merged) if self.uncertainty else None,
-        )
+            for k, name in scene.names.items():
+                expert = self.experts[name]
+                if palette and isinstance(expert, SceneColorizer) and name in self.palettes.experts:
+                    features = scene.features[expert.encoder]
+                    ab = expert.decode(features, L_norm.shape[-2:], palette.numbers)
+                elif isinstance(expert, EncodedColorizer):
+                    ab = expert.decode(scene.features[expert.encoder], L_norm.shape[-2:])
+                elif getattr(expert, "takes_hints", False):
+                    ab = expert(L_norm, channels)
+                else:
+                    ab = expert(L_norm)
+                found[k] = ab.float()[..., :height, :width]
+        return found
 
-    def _weight(self, padded: Tensor) -> Tensor:
+    def likelihood_of(
+        self, pixels: Pixels, alpha: Pixels | None = None
+    ) -> tuple[list[float], list[str]]:
+        """How likely each palette of the codebook is for a photo, and the codes of these palettes.
+
+        Empty where no expert follows palettes. pixels, alpha: as `look` takes them.
+        """
+        if not self.palettes:
+            return [], []
+        L = reduced_L(
+            pixels, alpha, network_size(pixels.shape[0], pixels.shape[1], self.short_side)
+        )
+        with torch.inference_mode():
+            scene = self._see(to_network_size(torch.from_numpy(L)[None, None], self.short_side))
+            entries = range(1, len(scene.likelihood) + 1)
+            return scene.likelihood.tolist(), [self.palettes.entry(n).code for n in entries]
+
+    @torch.inference_mode()
+    def palette_of(self, pixels: Pixels) -> PaletteChoice:
+        """The palette of a colour photo. pixels: uint8 or uint16 (H, W, 3), sRGB-encoded.
+
+        Raises ConfigError where no expert follows palettes.
+        """
+        if not self.palettes:
+            raise ConfigError(
+                "Expected an expert that follows palettes for the palette of a photo, got none. Train "
+                "experts with the network unet-scene, or use the starter's."
+            )
+        lab = torch.from_numpy(rgb_to_lab(pixels))[None].to(self.device)
+        small, _ = padded(to_network_size(lab, self.short_side))
+        L_norm = normalize_L(small[:, :1]).contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, self.device):
+            palette = self.palettes.of_photo(L_norm, small[:, 1:])
+        return PaletteChoice(numbers=numbers_of(palette.code))
+
+    def _weight(self, whole: Tensor) -> Tensor:
         """What the segmenter says; one that is no module cannot be moved, and works on the CPU."""
-        seen = padded if isinstance(self.segmenter, nn.Module) else padded.cpu()
+        seen = whole if isinstance(self.segmenter, nn.Module) else whole.cpu()
         with autocast(self.precision, self.device):
             return self.segmenter(seen).float().to(self.device)
 
-    def _experts_ab(
-        self, L_norm: Tensor, hints_13hw: Tensor, names: Sequence[str]
-    ) -> dict[str, Tensor]:
-        """ab of some experts; an encoder that some of them share runs once."""
-        L_norm = L_norm.contiguous(memory_format=torch.channels_last)
-        features: dict[nn.Module, Sequence[Tensor]] = {}
-        ab = {}
-        for name in names:
-            expert = self.experts[name]
-            if isinstance(expert, EncodedColorizer):
-                if expert.encoder not in features:
-                    features[expert.encoder] = expert.encoder(L_norm)
-                ab[name] = expert.decode(features[expert.encoder], L_norm.shape[-2:])
-            elif getattr(expert, "takes_hints", False):
-                ab[name] = expert(L_norm, hints_13hw)
-            else:
-                ab[name] = expert(L_norm)
-        return ab
-
     def look(
-        self, pixels: Pixels, *, alpha: Pixels | None = None, hints: Sequence[Hint] = ()
+        self,
+        pixels: Pixels,
+        *,
+        alpha: Pixels | None = None,
+        hints: Sequence[Hint] = (),
+        palette: PaletteChoice | None = None,
     ) -> Prediction:
         """What the networks say of a photo at its full size.
 
-        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded. alpha: (H, W).
+        pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded. alpha: (H, W). palette: the
+        photo's, where it is not that of all.
         """
         height, width = pixels.shape[:2]
         size = network_size(height, width, self.short_side)
-        return self.predict(reduced_L(pixels, alpha, size), hints)
+        return self.predict(reduced_L(pixels, alpha, size), hints, palette)
 
 
-def _by_evidence(found: Prediction, L_11hw: Tensor) -> Prediction:
-    """No colour where nothing is to be seen."""
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A photo as the experts see it."""
+
+    L_norm: Tensor
+    """(1, 1, h', w'), padded."""
+    size: tuple[int, int]
+    """Height and width before."""
+    weight: Tensor
+    """(1, K, h, w)."""
+    names: dict[int, str]
+    """The experts that matter, by their category's number."""
+    shares: dict[str, float]
+    features: Features
+    likelihood: Tensor
+    """(Q,); (0,) where no expert follows palettes."""
+
+
+def _lightness_of(scene: _Scene) -> Tensor:
+    """L, float32 (1, 1, h, w), 0..100."""
+    height, width = scene.size
+    return scene.L_norm[..., :height, :width] * L_SPREAD + L_CENTRE
+
+
+def _evidence(L_11hw: Tensor) -> Tensor | None:
+    """What share of the colours each pixel keeps, (1, 1, h, w); None where that is all of them everywhere.
+
+    Where nothing is to be seen there is no colour.
+    """
     shares = evidence(np.ascontiguousarray(L_11hw[0, 0].float().cpu().numpy()))
     if shares.min() >= 1:
-        return found
-    spread = F.interpolate(
-        torch.from_numpy(shares)[None, None].to(found.ab.device),
-        size=found.ab.shape[-2:],
+        return None
+    return F.interpolate(
+        torch.from_numpy(shares)[None, None].to(L_11hw.device),
+        size=L_11hw.shape[-2:],
         mode="bilinear",
         align_corners=False,
     )
-    return replace(found, ab=found.ab * spread, blank=not shares.any())
 
 
 def share_encoders(networks: Sequence[nn.Module]) -> None:
@@ -228,38 +370,3 @@ def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:
     weight = L_N1HW.new_zeros(photos, len(CATEGORY_NAMES), height, width)
     weight[:, CATEGORY_NAMES.index(REST)] = 1
     return weight
-
-
-def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Height and width at which the networks see a photo.
-
-    The short side is `short_side` and the aspect kept, but for photos longer than 4:1, which are
-    reduced further so that they cost no more than one of 4:1; no side is under MULTIPLE or over
-    64 × MULTIPLE.
-    """
-    scale = short_side / min(height, width)
-    area = scale * scale * height * width
-    scale *= min(1.0, math.sqrt(_MOST_ASPECT * short_side * short_side / area))
-    rows, columns = (
-        min(max(MULTIPLE, round(side * scale)), _MOST_MULTIPLES * MULTIPLE)
-        for side in (height, width)
-    )
-    return rows, columns
-
-
-def _network_size(L_11HW: Tensor, short_side: int) -> Tensor:
-    """Resize to the size of the networks, antialiased."""
-    height, width = L_11HW.shape[-2:]
-    size = network_size(height, width, short_side)
-    if size == (height, width):
-        return L_11HW
-    return F.interpolate(
-        L_11HW, size=list(size), mode="bilinear", align_corners=False, antialias=True
-    )
-
-
-def _pad(L_11hw: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Reflect-pad right and below to a multiple of MULTIPLE. Returns it and the size before."""
-    height, width = L_11hw.shape[-2:]
-    padded = F.pad(L_11hw, (0, -width % MULTIPLE, 0, -height % MULTIPLE), mode="reflect")
-    return padded, (height, width)

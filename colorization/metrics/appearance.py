@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from colorization.colour.full_size import Kept, colour_strips, strips
 from colorization.colour.lab import L_MAX, Float, Pixels, gray_to_L, rgb_to_luminance
@@ -46,7 +47,7 @@ def appearance_of(small: Pixels, found: Prediction, kept: Kept = Kept()) -> Appe
 
     small: the photo reduced, uint8 or uint16, (h, w) or (h, w, 3). kept: of its own colour.
     """
-    after = np.concatenate(list(colour_strips(small, found.ab, np.uint8, kept))).astype(np.uint8)
+    after = colours_of(small, found.ab, kept)
     levels, mean = None, None
     if found.uncertainty is not None:
         uncertainty = found.uncertainty[0, 0].cpu().numpy()
@@ -63,6 +64,11 @@ def appearance_of(small: Pixels, found: Prediction, kept: Kept = Kept()) -> Appe
         colourfulness=colourfulness(after),
         mean_uncertainty=mean,
     )
+
+
+def colours_of(small: Pixels, ab: Tensor, kept: Kept = Kept()) -> NDArray[np.uint8]:  # noqa: B008
+    """A reduced photo with colours, uint8 (h, w, 3). small, kept: as `appearance_of` takes them."""
+    return np.concatenate(list(colour_strips(small, ab, np.uint8, kept))).astype(np.uint8)
 
 
 class LightnessWatch:

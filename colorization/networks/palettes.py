@@ -11,15 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from colorization.networks.palette_choice import CODEBOOK_SIZE, PALETTE_SIZE
 from colorization.networks.residual import STAGE_CHANNELS
 
-PALETTE_SIZE = 8
 _AB_SCALE = 30.0
 """Lab units for each unit of what the posterior sees."""
 _WIDTH, _POOLED, _PRIOR_WIDTH = 96, 2, 256
 _FEATURE_SHARE = 0.2
 """On the first layer as it begins: 256 features would drown the two colours."""
-CODEBOOK_SIZE = 48
 
 
 class PalettePosterior(nn.Module):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from colorization.networks.contract import PaletteColorizer
 from colorization.networks.encoder import ResNet18Encoder
-from colorization.networks.palettes import PALETTE_SIZE, Palettes, code_of
+from colorization.networks.palette_choice import PALETTE_SIZE
+from colorization.networks.palettes import Palettes, code_of
 from colorization.networks.residual import STAGE_CHANNELS
 from colorization.networks.unet18 import HEAD_GAIN
 

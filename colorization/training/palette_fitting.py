@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from colorization.networks.contract import PaletteColorizer
+from colorization.networks.palette_choice import CODEBOOK_SIZE
 from colorization.networks.palettes import (
-    CODEBOOK_SIZE,
     PalettePrior,
     cluster_palettes,
     nearest_entry,

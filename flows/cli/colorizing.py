@@ -53,6 +53,19 @@ def colorize(
     ] = "",
     segmenter: Annotated[str | None, typer.Option(help="starter or torchvision:NAME.")] = None,
     merge: Annotated[str | None, typer.Option(help="soft or hard.")] = None,
+    palette: Annotated[
+        str | None,
+        typer.Option(help="Which colouring: mean, likely, 1 to 48, or a code of the report."),
+    ] = None,
+    palette_from: Annotated[
+        Path | None, typer.Option(metavar="PHOTO", help="A colour photo whose palette to take.")
+    ] = None,
+    variants: Annotated[
+        int | None, typer.Option(metavar="N", help="Write the N likeliest colourings as well.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option(help="folder: photos of one folder share their likeliest palette.")
+    ] = None,
     toning: Annotated[
         str | None,
         typer.Option(help="Of sepia: neutral replaces it, keep adds to it; replace: all colour."),
@@ -130,6 +143,10 @@ def colorize(
             settings={
                 "segmenter": segmenter,
                 "merge": merge,
+                "palette": palette,
+                "palette_from": str(palette_from.resolve()) if palette_from else None,
+                "variants": variants,
+                "series": series,
                 "toning": toning,
                 "accept": accept,
                 "accept_photos": accept_photo,

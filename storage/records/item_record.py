@@ -15,7 +15,14 @@ from storage.records.names import PACKS_FOLDER
 VERSION = 1
 """Of a record. Those without one are of version 1."""
 _KEYS = {"key", "files", "extras", "num_photos", "quarantined"}
-_ADDED = {"notes": [], "pages": [], "range": "declared"}
+_ADDED = {
+    "notes": [],
+    "pages": [],
+    "range": "declared",
+    "palette": "",
+    "variants": [],
+    "variant": 0,
+}
 """Of few photos, and later than version 1's first records: said only where there is something to say."""
 _MEASURED = ("shares", "colourfulness", "uncertainty")
 
@@ -56,6 +63,12 @@ class OutputFacts:
     0 where it was left out; `reason` (THUMBNAIL, or a code) and `detail`."""
     range: str = "declared"
     """Of its samples: `declared`, or `auto`, which stretched them where they use a small part of it."""
+    palette: str = ""
+    """The code of the palette that it follows; empty for the mean colours."""
+    variants: Sequence[Mapping[str, str]] = ()
+    """Other colourings beside it, the likeliest first: `output`, its name, and `palette`, its code."""
+    variant: int = 0
+    """Which of a photo's variants it is, where it is kept without the photo's own output; 0 for none."""
     max_dL: float | None = None
     """Largest |ΔL*| before encoding."""
     seconds: float | None = None
@@ -69,6 +82,11 @@ class OutputFacts:
     def copied(self) -> set[int]:
         """Numbers in the output, from 1, of the pages that are as they were."""
         return {page["output"] for page in self.pages if page["output"]}
+
+    @property
+    def variant_names(self) -> list[str]:
+        """Of its variants, below the output's root."""
+        return [variant["output"] for variant in self.variants]
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any], place: Path | None = None) -> Self:

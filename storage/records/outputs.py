@@ -23,6 +23,7 @@ def output_names(
     paths: Iterable[str],
     known: Mapping[str, str] | None = None,
     others: Iterable[str] = (),
+    variants: int = 0,
 ) -> dict[str, str]:
     """Photo path → output path without suffix: `a/1.tif` → `a/1.tif.color`.
 
@@ -30,28 +31,47 @@ def output_names(
     case or Unicode form only) all but the first in order get `~` and eight digits of the path's
     SHA-256. So do names that are too long or too deep for some disks; they go to the tree's root.
     known: names that photos bear already; they keep them. others: names of outputs that are none of
-    these photos', which nothing may be written over.
+    these photos', which nothing may be written over. variants: how many each has beside it
+    (`variant_name`); their names are as much taken.
     """
     known = known or {}
     paths = sorted(set(paths))
     names: dict[str, str] = {}
     taken = {plain_name(name) for name in others}
+
+    def take(path: str, name: str) -> None:
+        taken.update(_all_names(name, variants))
+        names[path] = name
+
     for path in paths:
         name = known.get(path)
-        if name is not None and plain_name(name) not in taken:
-            taken.add(plain_name(name))
-            names[path] = name
+        if name is not None and not taken & _all_names(name, variants):
+            take(path, name)
     for path in paths:
         if path in names:
             continue
-        name = f"{path}.color"
+        name = f"{path}{_COLOR}"
         if _too_long(name):
             name = _marked(path, PurePosixPath())
-        elif plain_name(name) in taken:
+        elif taken & _all_names(name, variants):
             name = _marked(path, PurePosixPath(path).parent)
-        taken.add(plain_name(name))
-        names[path] = name
+        take(path, name)
     return {path: names[path] for path in paths}
+
+
+def _all_names(stem: str, variants: int) -> set[str]:
+    stems = [stem, *(variant_name(stem, number) for number in range(1, variants + 1))]
+    return {plain_name(name) for name in stems}
+
+
+def variant_name(stem: str, number: int) -> str:
+    """The name without suffix of a photo's variant: `a/1.tif.color` → `a/1.tif.v2.color`. number: from 1."""
+    return f"{bare_stem(stem)}.v{number}{_COLOR}"
+
+
+def bare_stem(stem: str) -> str:
+    """What the names of all that belongs to an output begin with: `a/1.tif.color` → `a/1.tif`."""
+    return stem.removesuffix(_COLOR)
 
 
 def plain_name(name: str) -> str:
@@ -72,9 +92,10 @@ def aside_name(stem: str, mark: str) -> str:
     return str(folder / f"{kept}~{mark}{_COLOR}")
 
 
-def files_of(output: str, names: Iterable[str]) -> list[str]:
-    """Of file names those that belong to an output: itself, its sidecar, its map."""
-    wanted = {output, output + SIDECAR_SUFFIX, stem_of(output) + MAP_SUFFIX}
+def files_of(output: str, names: Iterable[str], variants: Iterable[str] = ()) -> list[str]:
+    """Of file names those that belong to an output: itself, its variants, their sidecars, its map."""
+    photos = [output, *variants]
+    wanted = {stem_of(output) + MAP_SUFFIX, *photos, *(name + SIDECAR_SUFFIX for name in photos)}
     return [name for name in names if name in wanted]
 
 

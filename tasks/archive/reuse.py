@@ -17,6 +17,7 @@ from storage.records.fingerprint import hash_value
 from storage.records.ledger import link_or_copy
 from storage.records.workspace import Workspace
 from tasks.config.hints import HINTS
+from tasks.engine.adoption import upstream_of_items
 from tasks.engine.kept import Output, renamed
 from tasks.jobs.ready import commit_ready, rows_left
 from tasks.jobs.stage_items import ColorizeItem, ReadyPhoto, SheetItem
@@ -28,14 +29,15 @@ _NOT_OF_PHOTOS = ("accept_photos", "bag", "chunk", "output", "sheet")
 def photo_key(parts: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """A hash of all that decides one photo's output, wherever it lies.
 
-    parts: of the step's fingerprint. row: of the manifest, with its hints, sidecar and acceptance.
+    parts: of the step's fingerprint. row: of the manifest, with its hints, sidecar, palette and acceptance.
     """
     config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
     inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, "truth")}
-    upstream = {k: v for k, v in parts["upstream"].items() if not k.startswith("ingest/")}
+    upstream = upstream_of_items(parts["upstream"])
     own = [parts["schema"], config, inputs, upstream, parts["modules"]]
     beside = [row["sidecar"]["sha256"]] if "sidecar" in row else []
     beside += ["accepted"] if row.get("accepted") else []
+    beside += [row["palette"]] if "palette" in row else []
     return hash_value([own, row["sha256"], row.get("hints"), *beside])
 
 

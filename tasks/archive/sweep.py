@@ -18,7 +18,7 @@ from storage.records.fingerprint import hash_file
 from storage.records.item_record import ItemRecord, read_items
 from storage.records.ledger import FileRecord
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
-from storage.records.outputs import aside_name
+from storage.records.outputs import aside_name, bare_stem
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from tasks.engine.kept import (
@@ -27,6 +27,7 @@ from tasks.engine.kept import (
     LEFT_OUT,
     ORPHANS,
     REPLACED,
+    UNASKED,
     UNUSABLE,
     Output,
     drop_unused_packs,
@@ -34,6 +35,7 @@ from tasks.engine.kept import (
     outputs_of,
     read_kept,
     renamed,
+    variants_apart,
 )
 from tasks.engine.superseded import records_aside
 from tasks.engine.verification import read_success, root_of
@@ -167,7 +169,13 @@ class OutputTree:
         leaving: list[Output] = []
         known = self.known(folder)
         aside = {(o.photo, o.content) for o in known if o.aside}
-        for output in known:
+        for output in self._with_variants_apart(known, judge):
+            if output.facts.variant and output.photo in judge.coloured:
+                gone = output.leaving and not all(self._present(output))
+                (leaving if self._delete or gone else kept).append(
+                    replace(output, why=UNASKED, leaving=self._delete or gone)
+                )
+                continue
             if self._is_own(output):
                 continue
             is_copy = not output.aside and (output.photo, output.content) in aside
@@ -180,6 +188,28 @@ class OutputTree:
         elsewhere = [o for o in read_kept(self._workspace) if not self._is_here(o)]
         self.swept.kept, self._leaving, self._elsewhere = kept, leaving, elsewhere
         keep(self._workspace, [*kept, *leaving, *elsewhere])
+
+    def _with_variants_apart(self, known: Iterable[Output], judge: _Judge) -> Iterator[Output]:
+        """What is known, variants that the run did not make again by themselves: they are nobody's to
+        delete unasked."""
+        made = {self._root / path for path in self._files}
+        named: set[Path] = set()
+        for output in sorted(known, key=lambda output: not output.facts.variant):
+            place = output.place(self._workspace)
+            if output.facts.variant:
+                apart, rest = [output], None
+            else:
+                apart = [*variants_apart(output)] if output.photo in judge.coloured else []
+                left = {file.path for variant in apart for file in variant.files}
+                files = tuple(file for file in output.files if file.path not in left)
+                rest = replace(output, files=files) if apart else output
+            for variant in apart:
+                path = place / variant.name
+                if path not in made and path not in named and path.is_file():
+                    named.add(path)
+                    yield variant
+            if rest is not None:
+                yield rest
 
     def sweep(self) -> Swept:
         """Remove what was noted, once the step is published."""
@@ -206,7 +236,8 @@ class OutputTree:
     def _beside(self, path: str, stem: str, content: str) -> Path:
         """Where an output's file goes that somebody changed; in a bag not among its payload."""
         place = self._root if self._root == self._output else self._output / _ASIDE
-        return place / (aside_name(stem, content[:_MARK_LENGTH]) + path.removeprefix(stem))
+        aside = bare_stem(aside_name(stem, content[:_MARK_LENGTH]))
+        return place / (aside + path.removeprefix(bare_stem(stem)))
 
     def _remove(self, output: Output) -> None:
         """Delete an output's files, the photo last. What was changed since is somebody's, and stays."""

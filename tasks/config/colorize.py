@@ -9,6 +9,12 @@ from typing import Annotated, Any
 from colorization.categories import CATEGORY_NAMES, VOC_CLASSES
 from colorization.merging.options import MERGE_MODES, MergeOptions
 from colorization.merging.segmenter_names import check_segmenter
+from colorization.networks.palette_choice import (
+    MEAN,
+    MOST_VARIANTS,
+    PaletteChoice,
+    parse_palette,
+)
 from storage.allowed import ALGORITHMS
 from storage.errors import REASONS
 from storage.formats import OUTPUT_FORMATS
@@ -34,9 +40,23 @@ TONINGS = ("neutral", "keep", "replace")
 RANGES = ("declared", "auto")
 LABELS = ("corner", "border")
 _ACCEPTABLE = tuple(code for code, reason in REASONS.items() if reason.acceptable)
+_OF_SERIES = (
+    *(
+        "segmenter",
+        "classes",
+        "merge",
+        "temperature",
+        "floor",
+        "feather",
+        "threshold",
+        "short_side",
+    ),
+    *("range", "salvage", "series"),
+)
 _MERGE = MergeOptions()
 """The defaults of [colorize], which are said there."""
-_PLACES = ("segmenter_weights", "hints", "certificates", "key")
+SERIES = ("folder",)
+_PLACES = ("segmenter_weights", "hints", "palette_from", "certificates", "key")
 """Fields of [colorize] that say where a file lies."""
 _URL = Accepts(
     "an http:// or https:// URL, or nothing",
@@ -66,6 +86,17 @@ class ColorizeConfig:
     feather: Annotated[float, number(0, 0.5)] = _MERGE.feather
     threshold: Annotated[float, number(0, 1)] = _MERGE.threshold
     abstain: Annotated[float, number(0)] = _MERGE.abstain
+    palette: Annotated[str, TriedBy(parse_palette)] = MEAN
+    """Which of its plausible colourings a photo gets, where the experts follow palettes: mean, that of none
+    and of all; likely, the likeliest; 1 to 48, an entry of the codebook; or a code of 16 hexadecimal digits
+    as the report names it."""
+    palette_from: str = ""
+    """A colour photo whose palette all photos get: of the same place, or a painting; empty for none."""
+    series: Annotated[str, one_of(*SERIES, empty=True)] = ""
+    """folder: photos of one folder get the palette that is likeliest for all of them together; empty for
+    each its own."""
+    variants: Annotated[int, whole(0, MOST_VARIANTS)] = 0
+    """How many of its likeliest colourings each photo gets beside its own, as NAME.v1.color.EXT."""
     short_side: Annotated[int, whole(32)] = 256
     """Network size: the short side in pixels."""
     chunk: Annotated[int, whole(1)] = 32
@@ -129,10 +160,36 @@ class ColorizeConfig:
             ),
         )
         _ = self.merge_options  # raises for a wrong one
+        check_rules(
+            Rule(
+                self.palette == MEAN or not self.palette_from,
+                "palette",
+                f"{MEAN} with palette_from, which says it",
+                self.palette,
+                "Leave one of the two out.",
+            ),
+            Rule(
+                not self.series or not (self.palette_from or self.palette_choice.own),
+                "series",
+                f"{MEAN} or likely as palette with series, which finds one for each folder",
+                f"palette {self.palette}" + (" and palette_from" if self.palette_from else ""),
+                "Leave one of the two out.",
+            ),
+        )
 
     def result_parts(self) -> dict[str, Any]:
         """What decides the outputs, for the fingerprint; files count by their hash."""
         return {name: value for name, value in canonical(self).items() if name not in _PLACES}
+
+    @property
+    def palette_choice(self) -> PaletteChoice:
+        """`palette`, parsed."""
+        return parse_palette(self.palette)
+
+    def series_parts(self) -> dict[str, Any]:
+        """What decides the palettes of series, for the fingerprint."""
+        parts = self.result_parts()
+        return {name: parts[name] for name in _OF_SERIES}
 
     def output_parts(self) -> dict[str, Any]:
         """What a worker needs to know beside the models."""

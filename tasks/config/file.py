@@ -159,6 +159,7 @@ _FILE_KEYS = (
     "perceptual_weights",
     "segmenter_weights",
     "hints",
+    "palette_from",
     "certificates",
     "key",
 )

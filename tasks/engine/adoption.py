@@ -20,15 +20,23 @@ from tasks.jobs.stage_items import TRUTH
 
 _OF_ALL = (HINTS, TRUTH)
 """Files that say something of many photos: an item counts what they say of its own."""
+_STAGES_OF_ALL = ("ingest/", "series/")
+"""Steps that do."""
+
+
+def upstream_of_items(upstream: Mapping[str, str]) -> dict[str, str]:
+    """Digests by label of the steps before, without those that say something of many photos."""
+    return {n: d for n, d in upstream.items() if not n.startswith(_STAGES_OF_ALL)}
 
 
 def item_key(step: Step, parts: Mapping[str, Any], identity: Any) -> str:
     """A hash of all that decides one item's output.
 
     parts: of the step's fingerprint. identity: what the item is made of, its photos by content, their
-    hints and colour originals among it; so what ingest and these files say of all photos does not count.
+    hints, palettes and colour originals among it; so what ingest, series and these files say of all photos
+    does not count.
     """
-    upstream = {n: d for n, d in parts["upstream"].items() if not n.startswith("ingest/")}
+    upstream = upstream_of_items(parts["upstream"])
     inputs = {name: digest for name, digest in parts["inputs"].items() if name not in _OF_ALL}
     own = {**parts, "upstream": upstream, "inputs": inputs}
     return hash_value([step.stage, own, identity])

@@ -19,19 +19,20 @@ from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord, OutputFacts
 from storage.records.ledger import FileRecord
 from storage.records.names import PACKS_FOLDER
-from storage.records.outputs import files_of, stem_of
+from storage.records.outputs import bare_stem, files_of, stem_of
 from storage.records.workspace import Workspace
 
 STORE_NAME = "outputs"
 """Folder of the state folder."""
-GONE, REPLACED, LEFT_OUT, UNUSABLE, ELSEWHERE = WHY = (
+GONE, REPLACED, LEFT_OUT, UNASKED, UNUSABLE, ELSEWHERE = WHY = (
     "no original",
     "another original now",
     "left out",
+    "a variant that this run was not asked for",
     "original of no use now",
     "of another archive",
 )
-ORPHANS = (GONE, REPLACED, LEFT_OUT)
+ORPHANS = (GONE, REPLACED, LEFT_OUT, UNASKED)
 """What `--delete` removes. The other two stay: the output may be all that is left of a photo, or its
 original lies in an archive that this run did not look at."""
 _VERSION = 1
@@ -105,14 +106,28 @@ class Output:
 
 def renamed(output: Output, stem: str, **changes: Any) -> Output:
     """An output whose files bear another name. changes: of its fields besides."""
-    names = {file.path: stem + file.path.removeprefix(output.stem) for file in output.files}
+    before, after = bare_stem(output.stem), bare_stem(stem)
+    names = {file.path: after + file.path.removeprefix(before) for file in output.files}
+    variants = [{**one, "output": names[one["output"]]} for one in output.facts.variants]
     return replace(
         output,
-        facts=replace(output.facts, output=names[output.name]),
+        facts=replace(output.facts, output=names[output.name], variants=variants),
         files=tuple(replace(file, path=names[file.path]) for file in output.files),
         group="",
         **changes,
     )
+
+
+def variants_apart(output: Output) -> Iterator[Output]:
+    """The variants of an output, each as one of its own that stands for no photo's colours."""
+    by_name = {file.path: file for file in output.files}
+    for number, variant in enumerate(output.facts.variants, start=1):
+        if variant["output"] in by_name:
+            facts = replace(
+                output.facts, output=variant["output"], key="", variant=number, variants=()
+            )
+            files = tuple(by_name[name] for name in files_of(facts.output, by_name))
+            yield replace(output, facts=facts, files=files, pack="", picture=0, why=UNASKED)
 
 
 def outputs_of(
@@ -126,7 +141,9 @@ def outputs_of(
         if facts.output in by_name:
             yield Output(
                 facts=facts,
-                files=tuple(by_name[name] for name in files_of(facts.output, by_name)),
+                files=tuple(
+                    by_name[name] for name in files_of(facts.output, by_name, facts.variant_names)
+                ),
                 root=place_of_tree,
                 step=step,
                 pack=f"{step}/{pack}" if pack else "",

@@ -151,3 +151,11 @@ def _open(item: PhotoItem, row: dict[str, Any], decoder: Decoder) -> Opened:
         pages = decoder.pages(content, max_megapixels=float("inf"), **reading(item))
         first = next(pages)
     return Opened(row, chain([first], pages), first, sidecar, content)
+
+
+def pages_again(item: PhotoItem, opened: Opened) -> Iterator[Photo]:
+    """The pages of a photo once more: of several they are decoded anew."""
+    if opened.first.header.num_pages == 1:
+        return iter([opened.first])
+    decoder = shared_decoder()
+    return decoder.pages(opened.content, max_megapixels=float("inf"), **reading(item))

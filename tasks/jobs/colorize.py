@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from colorization.colour.full_size import Kept, colour_strips
 from colorization.colour.lab import Float, rgb_to_lab
 from colorization.colour.own_colour import OwnColour
 from colorization.merging.hinting import Hint
-from colorization.merging.inference import MergedColorizer, Prediction
-from colorization.metrics.appearance import Appearance, LightnessWatch, appearance_of
+from colorization.merging.inference import MergedColorizer, Prediction, Variant
+from colorization.metrics.appearance import (
+    Appearance,
+    LightnessWatch,
+    appearance_of,
+    colours_of,
+)
+from colorization.networks.palette_choice import PaletteChoice
 from storage.containers.tiff_copying import TiffPage
 from storage.errors import PhotoError
 from storage.metadata.content_credentials import sign, signable
@@ -31,6 +39,7 @@ from storage.metadata.derivative import (
     xmp_sidecar,
 )
 from storage.metadata.descriptions import described
+from storage.metadata.signing import Signing
 from storage.photos.codec import Header
 from storage.photos.encoding import (
     ColoredPage,
@@ -49,13 +58,21 @@ from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord, write_recorded
 from storage.records.manifest import Quarantined
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
-from storage.records.outputs import output_suffix, write_output
-from tasks.jobs.archive_photos import Opened, look_at, open_ahead, unwanted
+from storage.records.outputs import output_suffix, variant_name, write_output
+from tasks.jobs.archive_photos import Opened, look_at, open_ahead, pages_again, unwanted
 from tasks.jobs.items import ItemResult, modified_ns, quarantine_into
 from tasks.jobs.models import load_merged
 from tasks.jobs.ready import Written, commit_chunk, rows_left
 from tasks.jobs.sheet import weight_colours
 from tasks.jobs.stage_items import ColorizeItem
+
+
+@dataclass(frozen=True, slots=True)
+class PageVariants:
+    """Further colourings of a page."""
+
+    kept: Kept
+    variants: tuple[Variant, ...]
 
 
 @dataclass(slots=True)
@@ -66,6 +83,8 @@ class Seen:
     """The uncertainty of each page, where it is wanted."""
     appearance: Appearance | None = None
     """Of the first page that is coloured."""
+    small: list[NDArray[np.uint8]] = field(default_factory=list)
+    """Its variants, as small as in `appearance`."""
     lightness: LightnessWatch = field(default_factory=LightnessWatch)
     lost: list[str] = field(default_factory=list)
     """Metadata that could not be read, or has no place in the output."""
@@ -73,8 +92,17 @@ class Seen:
     """What else people should know."""
     pages: list[dict[str, Any]] = field(default_factory=list)
     """Those that are not coloured, as of `OutputFacts`."""
+    palette: str = ""
+    """The code of the first page's that follows one."""
+    variants: list[PageVariants | None] = field(default_factory=list)
+    """Of each page; None for one that is not coloured."""
     seconds: float = 0.0
     """That the networks took before the photo is written."""
+
+    @property
+    def num_variants(self) -> int:
+        """How many files of further colourings there are."""
+        return min((len(page.variants) for page in self.variants if page), default=0)
 
 
 def colorize_chunk(item: ColorizeItem) -> ItemResult:
@@ -124,6 +152,7 @@ def _pages(
     for the first page.
     """
     config = item.config
+    asked = item.models.palette_of_photo(opened.row)
     for number, photo in enumerate(opened.pages):
         name = output_format(photo.header, config["format"])
         check_encodable(photo, name)
@@ -135,9 +164,11 @@ def _pages(
                 raise error
             seen.pages.append(_uncoloured(photo.header.page + 1, number + 1, error))
             seen.notes += ["hints: they are for page 1, which is not coloured"] if hints else []
-            yield TiffPage(content=opened.content, number=photo.header.page)
+            copied = TiffPage(content=opened.content, number=photo.header.page)
+            seen.variants.append(None)
+            yield copied
             continue
-        found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints)
+        found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints, palette=asked)
         if config["uncertainty"] and found.uncertainty is not None:
             seen.maps.append(found.uncertainty[0, 0].cpu().numpy())
         own = look.own_colour() if look and config["toning"] != "replace" else None
@@ -145,18 +176,60 @@ def _pages(
         if seen.appearance is None and config["thumbnails"]:
             small = reduce_to(photo.pixels, config["thumbnails"])
             seen.appearance = appearance_of(small, found, kept)
-        strips = colour_strips(photo.pixels, found.ab, output_dtype(photo, name), kept)
-        strips = seen.lightness.passing(photo.pixels, strips)
-        derived = _derived(item, opened, photo)
+            seen.small = [colours_of(small, variant.ab, kept) for variant in found.variants]
+        seen.palette = seen.palette or found.palette
+        seen.variants.append(PageVariants(kept, found.variants))
+        derived = _derived(item, opened, photo, found.palette)
         place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
         seen.notes += [place + note for note in _noted(photo, found, own)]
+        seen.notes += [place + note for note in _no_palette(item, found, asked)]
         seen.lost += [*photo.metadata.lost, *derived.lost, *cut_to_fit(name, derived)]
-        yield ColoredPage(
-            photo=photo,
-            strips=with_label(strips, shape, config["label"]) if config["label"] else strips,
-            shape=labelled_shape(shape, config["label"]),
-            metadata=derived,
-        )
+        yield _coloured(item, photo, found.ab, kept, derived, seen.lightness)
+
+
+def _coloured(
+    item: ColorizeItem,
+    photo: Photo,
+    ab: Tensor,
+    kept: Kept,
+    metadata: Metadata,
+    watch: LightnessWatch,
+) -> ColoredPage:
+    """A page with these colours; its strips are computed as they are read."""
+    name, label = output_format(photo.header, item.config["format"]), item.config["label"]
+    shape = (photo.header.height, photo.header.width)
+    strips = watch.passing(
+        photo.pixels, colour_strips(photo.pixels, ab, output_dtype(photo, name), kept)
+    )
+    return ColoredPage(
+        photo=photo,
+        strips=with_label(strips, shape, label) if label else strips,
+        shape=labelled_shape(shape, label),
+        metadata=metadata,
+    )
+
+
+def _variant_pages(
+    item: ColorizeItem, opened: Opened, seen: Seen, number: int
+) -> Iterator[ColoredPage | TiffPage]:
+    """The pages of a photo's variant, from 0; those that are not coloured are as in the photo's own."""
+    for photo, page in zip(pages_again(item, opened), seen.variants, strict=True):
+        if page is None:
+            yield TiffPage(content=opened.content, number=photo.header.page)
+            continue
+        variant = page.variants[number]
+        derived = _derived(item, opened, photo, variant.palette)
+        yield _coloured(item, photo, variant.ab, page.kept, derived, seen.lightness)
+
+
+def _no_palette(
+    item: ColorizeItem, found: Prediction, asked: PaletteChoice | None
+) -> Iterator[str]:
+    """What was asked of palettes and no expert of the photo could give."""
+    models = item.models
+    wanted = asked is not None or models.palette != PaletteChoice() or models.palette_from
+    if (wanted and not found.palette) or len(found.variants) < models.variants:
+        yield "palette: its experts follow none, so it has the mean colours and no variants"
 
 
 def _noted(photo: Photo, found: Prediction, own: OwnColour | None) -> Iterator[str]:
@@ -189,28 +262,25 @@ def _write(
     started = time.monotonic()
     row, header = opened.row, opened.first.header
     format_name = output_format(header, item.config["format"])
-    name = row["output"] + output_suffix(row["path"], header.format, format_name)
+    suffix = output_suffix(row["path"], header.format, format_name)
+    name = row["output"] + suffix
     root = Path(item.output)
-    signing = item.config["signing"] if signable(format_name, header.num_pages) else None
-
-    def write(file: BinaryIO) -> None:
-        if signing is None:
-            encode(file, pages, format_name)
-            return
-        buffer = io.BytesIO()
-        encode(buffer, pages, format_name)
-        file.write(sign(buffer.getvalue(), format_name, signing, _provenance(item, row)))
-
-    files = [write_output(root, name, write)]
-    if item.config["sidecar"] or not holds_metadata(format_name):
-        metadata = _derived(item, opened, opened.first)
-        files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
+    files = _write_photo(item, opened, name, pages, seen.palette)
+    variants = []
+    for number in range(seen.num_variants):
+        other = variant_name(row["output"], number + 1) + suffix
+        palette = next(page for page in seen.variants if page).variants[number].palette
+        further = _variant_pages(item, opened, seen, number)
+        files += _write_photo(item, opened, other, further, palette)
+        variants.append({"output": other, "palette": palette})
     if seen.maps:
         map_path = root / (row["output"] + MAP_SUFFIX)
         files.append(write_recorded(root, map_path, uncertainty_map(seen.maps)))
     if item.config["keep_times"]:
         seen.notes += _keep_times(item, row, files)
     pictures = _pictures(seen.appearance, item.config["thumbnails"]) if seen.appearance else {}
+    for number in range(len(variants) if pictures else 0):
+        pictures[f"v{number + 1}"] = small_jpeg(seen.small[number])
     facts = OutputFacts(
         photo=row["path"],
         sha256=row["sha256"],
@@ -226,17 +296,53 @@ def _write(
         bits=np.dtype(output_dtype(opened.first, format_name)).itemsize * 8,
         lossless=is_lossless(opened.first, format_name),
         label=item.config["label"],
-        signed=signing is not None,
+        signed=_signing(item, header) is not None,
         said=described(opened.first.metadata),
         lost=list(dict.fromkeys(seen.lost)),
         notes=[*_missing(header), *seen.notes],
         pages=[*seen.pages, *map(_left_out, header.thumbnails)],
         range=item.config["range"],
+        palette=seen.palette,
+        variants=variants,
         max_dL=round(seen.lightness.most, 2),
         **_measured(seen.appearance),
         seconds=round(seen.seconds + time.monotonic() - started, 3),
     )
     return Written(files, facts, pictures)
+
+
+def _write_photo(
+    item: ColorizeItem,
+    opened: Opened,
+    name: str,
+    pages: Iterable[ColoredPage | TiffPage],
+    palette: str,
+) -> list[FileRecord]:
+    """Encode pages into one file, signed where that is asked, with a sidecar where one is wanted."""
+    header, root = opened.first.header, Path(item.output)
+    format_name = output_format(header, item.config["format"])
+    signing = _signing(item, header)
+
+    def write(file: BinaryIO) -> None:
+        if signing is None:
+            encode(file, pages, format_name)
+            return
+        buffer = io.BytesIO()
+        encode(buffer, pages, format_name)
+        provenance = _provenance(item, opened.row, palette)
+        file.write(sign(buffer.getvalue(), format_name, signing, provenance))
+
+    files = [write_output(root, name, write)]
+    if item.config["sidecar"] or not holds_metadata(format_name):
+        metadata = _derived(item, opened, opened.first, palette)
+        files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
+    return files
+
+
+def _signing(item: ColorizeItem, header: Header) -> Signing | None:
+    """With what a photo is signed, if at all."""
+    format_name = output_format(header, item.config["format"])
+    return item.config["signing"] if signable(format_name, header.num_pages) else None
 
 
 def _keep_times(item: ColorizeItem, row: dict[str, Any], files: Iterable[FileRecord]) -> list[str]:
@@ -287,7 +393,7 @@ def _pictures(appearance: Appearance, side: int) -> dict[str, bytes]:
     return pictures
 
 
-def _derived(item: ColorizeItem, opened: Opened, photo: Photo) -> Metadata:
+def _derived(item: ColorizeItem, opened: Opened, photo: Photo, palette: str) -> Metadata:
     """What the colour of a page says of itself; the sidecar is the first page's."""
     height, width = photo.header.height, photo.header.width
     shown = labelled_shape((height, width), item.config["label"])
@@ -295,14 +401,15 @@ def _derived(item: ColorizeItem, opened: Opened, photo: Photo) -> Metadata:
         orientation=photo.header.orientation, photo=(width, height), size=(shown[1], shown[0])
     )
     sidecar = opened.sidecar if photo is opened.first else b""
-    provenance = _provenance(item, opened.row)
+    provenance = _provenance(item, opened.row, palette)
     return derivative(photo.metadata, provenance, placement=placement, sidecar=sidecar)
 
 
-def _provenance(item: ColorizeItem, row: dict[str, Any]) -> Provenance:
+def _provenance(item: ColorizeItem, row: dict[str, Any], palette: str) -> Provenance:
     return Provenance(
         system="Chromaflow",
         version=item.config["version"],
         original_sha256=row["sha256"],
         checkpoints=item.models.hashes,
+        note=f"palette {palette}" if palette else "",
     )

@@ -11,6 +11,7 @@ from colorization.compute import resolve_device
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.segmentation import Segmenter, build_segmenter, import_segmenter
 from colorization.merging.segmenter_names import is_import_path
+from storage.photos.reduced import decode_rgb
 from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.jobs.stage_items import ModelSpec
 
@@ -19,14 +20,20 @@ from tasks.jobs.stage_items import ModelSpec
 def load_merged(spec: ModelSpec) -> MergedColorizer:
     """The experts and segmenter of a spec; a worker loads them once and keeps them."""
     torch.set_num_threads(spec.num_threads)
-    return MergedColorizer(
+    colorizer = MergedColorizer(
         {category: load_colorizer(Path(path))[0] for category, path in spec.experts},
         load_segmenter(spec),
         merge=spec.merge,
         uncertainty=spec.uncertainty,
+        palette=spec.palette,
+        variants=spec.variants,
         short_side=spec.short_side,
         device=resolve_device(spec.device),
     )
+    if spec.palette_from:
+        reference = Path(spec.palette_from).read_bytes()
+        colorizer.palette = colorizer.palette_of(decode_rgb(reference, short_side=spec.short_side))
+    return colorizer
 
 
 def load_segmenter(spec: ModelSpec) -> Segmenter:

@@ -1,4 +1,4 @@
-"""The contact sheet of an archive: gray | mask | single expert | merged | truth."""
+"""The contact sheet of an archive: gray | mask | single expert | merged | variants | truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from torch import Tensor
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.full_size import full_size_strips, reduced_L
 from colorization.colour.lab import Float, lab_to_rgb
-from colorization.merging.inference import MergedColorizer, network_size
+from colorization.merging.inference import MergedColorizer
+from colorization.merging.sizes import network_size
+from colorization.networks.palette_choice import PaletteChoice
 from storage.errors import PhotoError
 from storage.photos.decoder import shared_decoder
 from storage.photos.reduced import decode_rgb
@@ -54,23 +56,31 @@ def draw_sheet(item: SheetItem) -> ItemResult:
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:
             continue
-        pictures, caption = _row(colorizer, L)
+        palette = item.models.palette_of_photo(photo)
+        pictures, caption = _row(colorizer, L, palette)
         truth = _truth(item, photo["path"])
         rows.append((f"{photo['path']}   {caption}", [*pictures, truth]))
-    headings = ["gray", "mask", "single expert", "merged", "truth" if item.truth else ""]
+    variants = [f"v{number}" for number in range(1, item.models.variants + 1)]
+    headings = ["gray", "mask", "single expert", "merged", *variants]
+    headings.append("truth" if item.truth else "")
     folder = Path(item.folder)
     write_bytes(folder / SHEET_NAME, contact_sheet(headings, rows))
     sheet = record_file(folder, folder / SHEET_NAME)
     return commit_item(item, files=[], extras=[sheet], num_photos=len(item.photos), quarantined=[])
 
 
-def _row(colorizer: MergedColorizer, L: Float) -> tuple[list[NDArray[Any]], str]:
-    prediction = colorizer.predict(L)
+def _row(
+    colorizer: MergedColorizer, L: Float, palette: PaletteChoice | None
+) -> tuple[list[NDArray[Any] | None], str]:
+    prediction = colorizer.predict(L, palette=palette)
     gray = _colours(L, prediction.ab * 0)
     mask = weight_colours(prediction.weight[0].cpu().numpy())
     present = sorted(prediction.shares.items(), key=lambda pair: -pair[1])
     caption = " · ".join(f"{name} {share:.0%}" for name, share in present if share >= 0.01)
-    return [gray, mask, _colours(L, prediction.single), _colours(L, prediction.ab)], caption
+    others = [_colours(L, variant.ab) for variant in prediction.variants]
+    missing: list[NDArray[Any] | None] = [None] * (colorizer.num_variants - len(others))
+    coloured = [_colours(L, prediction.single), _colours(L, prediction.ab)]
+    return [gray, mask, *coloured, *others, *missing], caption
 
 
 def weight_colours(weight_KHW: Float) -> NDArray[np.uint8]:

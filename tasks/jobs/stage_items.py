@@ -6,11 +6,13 @@ Nothing here imports torch: the process that hands work out has no use for its t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from colorization.merging.options import MergeOptions
 from colorization.metrics.baselines import BASELINES
+from colorization.networks.palette_choice import PaletteChoice, parse_palette
 from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord
 from tasks.jobs.items import PhotoItem, WorkItem
@@ -81,8 +83,18 @@ class ModelSpec:
     num_threads: int
     device: str
     """cpu, cuda, or auto: what the worker finds."""
+    palette: PaletteChoice = PaletteChoice()
+    """Of photos that have none of their own."""
+    palette_from: str = ""
+    """A colour photo whose palette that is instead; empty for none."""
+    variants: int = 0
+    """How many further colourings each photo gets."""
     hashes: tuple[tuple[str, str], ...]
     """Name and SHA-256 of every weights file, for the metadata of what they colour."""
+
+    def palette_of_photo(self, row: Mapping[str, Any]) -> PaletteChoice | None:
+        """That of a photo's series; None where it has none of its own. row: of the manifest."""
+        return parse_palette(row["palette"]) if "palette" in row else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +114,7 @@ class ReadyPhoto:
 @dataclass(frozen=True, kw_only=True)
 class ColorizeItem(PhotoItem):
     """One chunk of photos. Each photo: a manifest row; `output`, its name without suffix; `key`, of
-    what decides its output; `hints`, of `tasks.config.hints`, where it has some."""
+    what decides its output; `hints`, of `tasks.config.hints`, and `palette`, its series', where it has some."""
 
     job: ClassVar[str] = "tasks.jobs.colorize:colorize_chunk"
     models: ModelSpec
@@ -112,6 +124,14 @@ class ColorizeItem(PhotoItem):
     """Its number among the archives of the output folder."""
     ready: tuple[ReadyPhoto, ...] = ()
     """Of the photos those that need no colouring."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesItem(PhotoItem):
+    """Photos of some folders that stand for all of them. Each: a manifest row; `series`, its folder."""
+
+    job: ClassVar[str] = "tasks.jobs.series:judge_series"
+    models: ModelSpec
 
 
 @dataclass(frozen=True, kw_only=True)

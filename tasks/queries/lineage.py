@@ -14,12 +14,11 @@ from storage.records.fingerprint import hash_file
 from storage.records.ledger import damage, record_path
 from storage.records.names import (
     MANIFEST_NAME,
-    MAP_SUFFIX,
     QUARANTINE_NAME,
     ROWS_NAME,
-    SIDECAR_SUFFIX,
     STATE_NAME,
 )
+from storage.records.outputs import files_of
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.shards.file import PHOTOS_PER_SHARD
@@ -106,14 +105,14 @@ def _looked_in(workspace: Workspace) -> list[str]:
 
 
 def _output(step: PublishedStep, path: Path, known: dict[str, Path]) -> Found | None:
-    """Backwards from an output, its sidecar or its map of uncertainty; None if it is none."""
+    """Backwards from an output or what lies beside it: a variant, a sidecar, a map; None if it is none."""
     root = root_of(step.workspace, step.folder, step.success)
     if not path.is_relative_to(root):
         return None
     name = path.relative_to(root).as_posix()
     for item, record in step.records():
         file = next((file for file in record.files if file.path == name), None)
-        row = next((r for r in record.outputs if _belongs(name, r.output)), None)
+        row = next((r for r in record.outputs if files_of(r.output, [name], r.variant_names)), None)
         if file is None or row is None:
             continue
         label, digest = next(
@@ -157,13 +156,6 @@ def _kept_output(workspace: Workspace, path: Path, known: dict[str, Path]) -> It
             "source": {"path": output.facts.photo, "sha256": output.facts.sha256},
             **({"stage": step.to_dict(), **models_of(step, known)} if step else {}),
         }
-
-
-def _belongs(name: str, output: str) -> bool:
-    """Whether a file is an output, or lies beside it for it."""
-    if name in (output, output + SIDECAR_SUFFIX):
-        return True
-    return name.endswith(MAP_SUFFIX) and output.startswith(f"{name.removesuffix(MAP_SUFFIX)}.")
 
 
 def _row_of(ingested: PublishedStep, path: str) -> Found | None:

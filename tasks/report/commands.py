@@ -7,7 +7,10 @@ import shlex
 from tasks.config.request import ColorizeRequest
 
 _FLAGS = ("salvage", "sidecar", "keep_times", "uncertainty")
-_OPTIONS = ("segmenter", "merge", "toning", "pages", "range", "format", "label", "hints", "abstain")
+_OPTIONS = (
+    *("segmenter", "merge", "palette", "palette_from", "series", "variants"),
+    *("toning", "pages", "range", "format", "label", "hints", "abstain"),
+)
 
 
 def reproduce_command(request: ColorizeRequest | None, output: str | None) -> str:
@@ -23,7 +26,7 @@ def reproduce_command(request: ColorizeRequest | None, output: str | None) -> st
         words += [word for value in patterns for word in (f"--{name}", value)]
     for name in _OPTIONS:
         if settings.get(name) is not None:
-            words += [f"--{name}", str(settings[name])]
+            words += [f"--{name.replace('_', '-')}", str(settings[name])]
     words += [word for code in settings.get("accept") or () for word in ("--accept", code)]
     photos = settings.get("accept_photos") or ()
     words += [word for pattern in photos for word in ("--accept-photo", pattern)]

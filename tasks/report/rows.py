@@ -5,6 +5,7 @@ Nothing is measured here: what a run did not record stays empty.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,8 @@ COLUMNS = {
     "output_bytes": WHOLE,
     "output_sha256": TEXT,
     "uncertainty_map": TEXT,
+    "palette": TEXT,
+    "variants": TEXT,
     **dict.fromkeys(SAID, TEXT),
     "lost": TEXT,
     "notes": TEXT,
@@ -58,7 +61,8 @@ COLUMNS = {
     "picture": WHOLE,
 }
 """Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
-lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
+palette: the code of the one that it follows; variants: name and palette of each, as
+JSON; lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
 missing or not coloured; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
 
 Row = dict[str, Any]
@@ -168,6 +172,9 @@ def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, pictu
         **{name: facts.said.get(name) for name in SAID},
     }
     row |= {name: getattr(facts, name) for name in MEASURES}
+    row["palette"] = facts.palette or None
+    pairs = [[variant["output"], variant["palette"]] for variant in facts.variants]
+    row["variants"] = json.dumps(pairs) if pairs else None
     row["lost"] = "; ".join(facts.lost) or None
     row["notes"] = "; ".join([*facts.notes, *map(_page_note, facts.pages)]) or None
     return row | ({"pack": pack, "picture": picture} if pack else {})

@@ -26,13 +26,13 @@ from tasks.config.file import load_workflow
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 PROGRAMS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
-LIBRARIES = {"photo_pool.py", "published_out.py", "segmenter_training.py"}
+LIBRARIES = {"ddcolor.py", "photo_pool.py", "published_out.py", "segmenter_training.py"}
 """Imported by programs, run by none."""
 OF_THE_POOL = {"scenes.py", "scene_weights.py", "travel.py"}
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"),
-    *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "training.py"),
+    *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "series.py", "training.py"),
 }
 """Several commands or Dask clusters each, or half a minute and more of networks on two busy cores."""
 RESEARCH = {"recipes.py", "starter_segmenter.py"}

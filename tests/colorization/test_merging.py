@@ -209,11 +209,11 @@ def test_a_photo_too_large_for_the_gpu_is_predicted_on_the_cpu(monkeypatch):
     L = random_lightness(64, 64, photos=1)[0, 0].numpy()
     expected, predict, tried = colorizer.predict(L), colorizer._predict, []
 
-    def small_gpu(L: np.ndarray, hints: tuple = ()):
+    def small_gpu(L: np.ndarray, *asked: object):
         tried.append(colorizer.device)
         if colorizer.device != "cpu" or len(tried) > 2:
             raise torch.OutOfMemoryError("Tried to allocate 20.00 GiB")
-        return predict(L, hints)
+        return predict(L, *asked)
 
     monkeypatch.setattr(colorizer, "_predict", small_gpu)
     monkeypatch.setattr(colorizer, "_move", lambda to: setattr(colorizer, "device", to))

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from colorization.merging.inference import share_encoders
+from colorization.networks.palette_choice import PALETTE_SIZE
 from colorization.networks.palettes import (
-    PALETTE_SIZE,
     PalettePosterior,
     PalettePrior,
     cluster_palettes,

@@ -22,6 +22,10 @@ function factsOf(row) {
     ["Metadata lost", visible(value(row, "lost"))],
     ["Notes", visible(value(row, "notes"))],
     [
+      "Palette",
+      value(row, "palette") ? h("span", {className: "hash"}, value(row, "palette")) : "",
+    ],
+    [
       "Size",
       value(row, "width") === null
         ? ""
@@ -43,6 +47,28 @@ function factsOf(row) {
             "a",
             {href: urlOf(run.outputs_at, file), target: "_blank", rel: "noopener"},
             visible(file),
+          )
+        : "",
+    ],
+    [
+      "Variants",
+      variantsOf(row).length
+        ? h(
+            "ul",
+            {className: "variants"},
+            variantsOf(row).map(([name, code]) =>
+              h(
+                "li",
+                null,
+                h(
+                  "a",
+                  {href: urlOf(run.outputs_at, name), target: "_blank", rel: "noopener"},
+                  visible(name),
+                ),
+                " ",
+                h("span", {className: "hash"}, code),
+              ),
+            ),
           )
         : "",
     ],

@@ -7,7 +7,10 @@ const MODES = {
   chroma: "Chroma only",
   segments: "Segmentation",
   uncertainty: "Uncertainty",
+  variants: "Variants",
 };
+/** Name and palette of each further colouring of a photo. */
+const variantsOf = (row) => JSON.parse(value(row, "variants") ?? "[]");
 let mode = "slider";
 const jpeg = (base64) => `data:image/jpeg;base64,${base64}`;
 
@@ -76,6 +79,10 @@ function picture(row, {large = false, as = mode} = {}) {
           files ? [files[1], small[1]] : [small[1]],
         ),
       );
+    } else if (as === "variants") {
+      const others = variantsOf(row);
+      if (!others.length) none("Not made: colorize with --variants 3.");
+      else box.append(sideBySide(row, found, others));
     } else if (as === "chroma") {
       box.classList.add("chroma");
       box.append(h("img", {src: jpeg(found.after), alt: `Chroma of ${label}`}));
@@ -85,6 +92,28 @@ function picture(row, {large = false, as = mode} = {}) {
     if (found && as !== "segments" && as !== "uncertainty") box.append(badge());
   });
   return box;
+}
+
+/** The photo's own colours and its variants beside each other, each with its palette's code. */
+function sideBySide(row, found, others) {
+  const own = ["its own", found.after, value(row, "output"), value(row, "palette") ?? "mean"];
+  const all = [own, ...others.map(([name, code], k) => [`v${k + 1}`, found[`v${k + 1}`], name, code])];
+  return h(
+    "div",
+    {className: "side-by-side"},
+    all.map(([title, small, name, code]) =>
+      h(
+        "figure",
+        null,
+        h(
+          "a",
+          {href: urlOf(run.outputs_at, name), target: "_blank", rel: "noopener"},
+          h("img", {src: jpeg(small), alt: `${title} of ${visible(path(row))}`}),
+        ),
+        h("figcaption", null, `${title} `, h("span", {className: "hash"}, code)),
+      ),
+    ),
+  );
 }
 
 /** A photo large, with a choice of what is shown. */

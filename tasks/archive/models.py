@@ -1,0 +1,45 @@
+"""The experts and the segmenter that an archive is colorized with."""
+
+from __future__ import annotations
+
+from colorization.categories import CATEGORY_NAMES
+from colorization.merging.segmenter_names import is_import_path
+from storage.records.fingerprint import hash_file
+from storage.records.names import WEIGHTS_NAME
+from storage.records.workspace import Workspace
+from tasks.compute.slots import Slots
+from tasks.config.model import Workflow
+from tasks.jobs.stage_items import ModelSpec
+from tasks.weights.models import expert_files, require, segmenter_file
+
+
+def archive_models(workspace: Workspace, workflow: Workflow, slots: Slots) -> ModelSpec:
+    """Experts trained in the workspace; named or starter ones for the other categories.
+
+    slots: of the workers. Raises ModelMissingError.
+    """
+    config, datasets = workflow.colorize, workflow.datasets
+    files = expert_files(datasets, workflow.experts)
+    paths = {category: require(model) for category, model in files.items()}
+    for category in datasets:
+        paths[category] = workspace.current("train", category).resolve() / WEIGHTS_NAME
+    segmenter = require(segmenter_file(config.segmenter, config.segmenter_weights))
+    is_code = is_import_path(config.segmenter) and not config.segmenter_weights
+    return ModelSpec(
+        experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
+        segmenter=config.segmenter,
+        segmenter_weights="" if is_code else str(segmenter),
+        classes=tuple(config.classes.items()),
+        hashes=(
+            *((category, hash_file(paths[category])) for category in CATEGORY_NAMES),
+            (f"segmenter {config.segmenter}", hash_file(segmenter)),
+        ),
+        merge=config.merge_options,
+        uncertainty=config.uncertainty,
+        palette=config.palette_choice,
+        palette_from=config.palette_from,
+        variants=config.variants,
+        short_side=config.short_side,
+        num_threads=slots.threads,
+        device=slots.device,
+    )
