@@ -32,9 +32,8 @@ from colorization.merging.options import MergeOptions
 from colorization.merging.scene_palettes import Features, Palette, ScenePalettes
 from colorization.merging.segmentation import Segmenter
 from colorization.merging.sizes import network_size, padded, to_network_size
-from colorization.networks.contract import EncodedColorizer
+from colorization.networks.contract import EncodedColorizer, PaletteColorizer
 from colorization.networks.palette_choice import PaletteChoice, numbers_of
-from colorization.networks.unet_scene import SceneColorizer
 
 _SPREAD_OVER = 5
 """Likely colourings that the uncertainty looks at."""
@@ -235,7 +234,11 @@ class MergedColorizer:
         with autocast(self.precision, self.device):
             for k, name in scene.names.items():
                 expert = self.experts[name]
-                if palette and isinstance(expert, SceneColorizer) and name in self.palettes.experts:
+                if (
+                    palette
+                    and isinstance(expert, PaletteColorizer)
+                    and name in self.palettes.experts
+                ):
                     features = scene.features[expert.encoder]
                     ab = expert.decode(features, L_norm.shape[-2:], palette.numbers)
                 elif isinstance(expert, EncodedColorizer):

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from colorization.networks.contract import PaletteColorizer
 from colorization.networks.palette_choice import PaletteChoice, code_of_palette
 from colorization.networks.palettes import pooled_features
-from colorization.networks.unet_scene import SceneColorizer
 
 Features = Mapping[nn.Module, Sequence[Tensor]]
 """By encoder, what it says of a photo."""
@@ -43,7 +43,7 @@ class ScenePalettes:
         follow = {
             name: network
             for name, network in experts.items()
-            if isinstance(network, SceneColorizer) and network.palettes.fitted
+            if isinstance(network, PaletteColorizer) and network.palettes.fitted
         }
         first = next(iter(follow.values()), None)
         self.experts = {
@@ -56,7 +56,7 @@ class ScenePalettes:
         return bool(self.experts)
 
     @property
-    def _first(self) -> SceneColorizer:
+    def _first(self) -> PaletteColorizer:
         return next(iter(self.experts.values()))
 
     def likelihood(self, features: Features, shares: Mapping[str, float]) -> Tensor:
@@ -102,6 +102,6 @@ class ScenePalettes:
         return self._first.palettes.codebook.device
 
 
-def _of_one_training(network: SceneColorizer, first: SceneColorizer) -> bool:
+def _of_one_training(network: PaletteColorizer, first: PaletteColorizer) -> bool:
     own, other = network.palettes, first.palettes
     return own.codebook.shape == other.codebook.shape and torch.equal(own.codebook, other.codebook)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from colorization.networks.contract import Colorizer
+from colorization.networks.contract import Colorizer, PaletteColorizer
 from colorization.training.recipe_fields import Optimization
 
 
@@ -44,11 +44,22 @@ def build_optimizer(network: Colorizer, optimization: Optimization) -> torch.opt
 
 
 def train_mode(network: Colorizer, optimization: Optimization) -> None:
-    """Make a network learn, but for an encoder that the recipe freezes."""
+    """Make a network learn, but for an encoder that the recipe freezes, and with it its palettes."""
     network.train()
     if optimization.encoder_lr_factor == 0:
         encoder = network.get_submodule(network.encoder_prefix.rstrip("."))
         encoder.eval().requires_grad_(False)
+        if keeps_palettes(network, optimization):
+            network.get_submodule("palettes").eval().requires_grad_(False)
+
+
+def keeps_palettes(network: nn.Module, optimization: Optimization) -> bool:
+    """Whether a network's palettes stay as they are: they are known, and what they are told from stays.
+
+    Experts that are fine-tuned so still take one palette with those that they were trained with.
+    """
+    frozen = optimization.encoder_lr_factor == 0
+    return frozen and isinstance(network, PaletteColorizer) and network.palettes.fitted
 
 
 class MovingAverage:

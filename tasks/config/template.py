@@ -28,7 +28,7 @@ horizontal_flip = 0.5
 vertical_flip = 0.5
 
 [train]
-recipe = "default"          # default, paper, authors, starter, starter-shared
+recipe = "default"          # default, paper, authors, scene, starter
 init = "scratch"            # scratch, imagenet, starter; encoder or file with a weights file
 license = "as the training photos allow; not stated"   # for the card of the weights
 

@@ -28,7 +28,7 @@ WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 PROGRAMS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
 LIBRARIES = {"ddcolor.py", "photo_pool.py", "published_out.py", "segmenter_training.py"}
 """Imported by programs, run by none."""
-OF_THE_POOL = {"scenes.py", "scene_weights.py", "travel.py"}
+OF_THE_POOL = {"scenes.py", "scene_cards.py", "scene_weights.py", "travel.py"}
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"),

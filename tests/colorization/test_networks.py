@@ -298,7 +298,5 @@ def test_a_wrong_recipe_override_is_refused(overrides, message):
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones():
-    with pytest.raises(
-        ConfigError, match="paper, authors, default, starter-shared, starter, scene; got 'best'"
-    ):
+    with pytest.raises(ConfigError, match="paper, authors, default, scene, starter; got 'best'"):
         build_recipe("best")

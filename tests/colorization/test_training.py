@@ -24,6 +24,7 @@ from colorization.training.feeding import (
 )
 from colorization.training.loop import Trainer
 from colorization.training.objective import needs_statistics
+from colorization.training.optimization import keeps_palettes
 from colorization.training.recipes import build_recipe
 from colorization.training.statistics import colour_statistics
 
@@ -336,3 +337,18 @@ def test_only_networks_that_learn_labels_take_them():
     assert networks_that(LABELS) == ("iizuka16",)
     assert "classifier.2.weight" in build_network("iizuka16", num_classes=3).state_dict()
     assert not any("classifier" in key for key in build_network("iizuka16").state_dict())
+
+
+def test_a_frozen_encoder_keeps_the_palettes_that_are_known() -> None:
+    torch.manual_seed(0)
+    network = build_network("unet-scene")
+    recipe = build_recipe("starter", SMALL | {"ema": 0.0})
+    assert not keeps_palettes(network, recipe.optimization)  # none is known yet
+    network.palettes.codebook.normal_()
+    learner = Trainer(network, recipe, num_photos=8)
+    before = {k: v.clone() for k, v in network.palettes.state_dict().items()}
+    decoder = network.ups[0].first.conv.weight.detach().clone()
+    learner.train_epoch([coloured_batch()] * 2)
+    after = network.palettes.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not torch.equal(decoder, network.ups[0].first.conv.weight)

@@ -70,7 +70,7 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     from_file = text.replace('init = "starter"', 'init = "file"\ninit_weights = "{}"')
     project.write_text(from_file.format("trunk.pth"))
     code, _, err = chromaflow(*words)
-    assert code == 3 and "Expected weights of unet18-stride4 in " in err and "trunk.pth" in err
+    assert code == 3 and "Expected weights of unet-scene in " in err and "trunk.pth" in err
 
     whole = starter_file("places").path.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -102,7 +102,7 @@ def test_fields_of_one_category_train_that_one_again(project: Path) -> None:
 
 PRETRAINING = """
 [pretrain]
-recipe = "starter-shared"
+recipe = "scene"
 [pretrain.overrides]
 epochs = 1
 batch = 4
@@ -207,7 +207,7 @@ def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Pat
     code, out, err = chromaflow("models", "show", "starter:birds", "--json")
     assert code == 0, err
     shown = json.loads(out)
-    assert shown["network"] == "unet18-stride4" and shown["parameters"] == 12_637_890
+    assert shown["network"] == "unet-scene" and shown["parameters"] == 13_703_130
     assert shown["provenance"]["category"] == "birds"
     output = tmp_path / "birds.onnx"
     code, out, err = chromaflow("models", "export", "starter:birds", output, "--json")

@@ -49,14 +49,14 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ),
         ({"train": {"min_photos": 1}}, "2 or more"),
         ({"train": {"init": "pretrained"}}, r"\[pretrain\]"),
-        ({"pretrain": {"recipe": "starter-shared"}}, "pretrained"),
+        ({"pretrain": {"recipe": "scene"}}, "pretrained"),
         (
             {"pretrain": {"init": "starter"}, "train": {"init": "pretrained"}},
             "scratch, encoder, imagenet, file",
         ),
         (
             {"pretrain": {}, "train": {"recipe": "starter", "init": "pretrained"}},
-            '"unet18 and unet18-stride4"',
+            '"unet18 and unet-scene"',
         ),
         (
             {

@@ -132,9 +132,10 @@ def test_every_key_of_prefect_yaml_refuses_every_wrong_kind(tmp_path: Path) -> N
             {"colorize": {"sidecar": "false", "merg": "soft"}},
             '[colorize] sidecar: expected true or false, got the text "false". Write sidecar = '
             "false.\n[colorize] merg: expected a key of abstain, accept, accept_photos, certificates, chunk, classes, "
-            "feather, floor, format, hints, keep_times, key, label, merge, pages, range, salvage, segmenter, segmenter_weights, sheet, "
+            "feather, floor, format, hints, keep_times, key, label, merge, pages, palette, palette_from, range, salvage, "
+            "segmenter, segmenter_weights, series, sheet, "
             "short_side, sidecar, signature, temperature, threshold, thumbnails, time_authority, "
-            "toning, uncertainty; got merg. Write merge.",
+            "toning, uncertainty, variants; got merg. Write merge.",
         ),
         (
             {"ingest": {"seed": 3}, "compute": {"device": "gpu", "workers": -1}, "sheet": 3},

@@ -11,6 +11,7 @@ from torch import Tensor
 from colorization.networks.contract import PaletteColorizer
 from colorization.training.feeding import to_tensors
 from colorization.training.loop import Trainer
+from colorization.training.optimization import keeps_palettes
 from colorization.training.palette_fitting import fit_palettes, look
 from tasks.jobs.training.loading import Split
 
@@ -23,13 +24,14 @@ def with_palettes(
 ) -> tuple[Mapping[str, Tensor], dict[str, str]]:
     """Weights with codebook and prior of at most some thousand training photos, evenly spread.
 
-    Weights that have learnt nothing, or of a network without palettes, are given back as they are.
+    Weights that have learnt nothing, or on a frozen encoder whose palettes are known, and those of a network
+    without palettes are given back as they are.
     Returns with them what there is to say of it, for metadata and card.
     """
     network = trainer.published
     if not isinstance(network, PaletteColorizer):
         return weights, {}
-    if not trainer.recipe.epochs:
+    if not trainer.recipe.epochs or keeps_palettes(network, trainer.recipe.optimization):
         said = "those of the weights that it starts from" if network.palettes.fitted else "none"
         return weights, {"palettes": said}
     network = copy.deepcopy(network)
