@@ -51,8 +51,9 @@ from colorization.colour.full_size import colour_strips, reduced_L
 from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
 from colorization.merging.hinting import Hint
-from colorization.merging.inference import MergedColorizer, Prediction, single_expert_segmenter
+from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.merging.options import MergeOptions
+from colorization.merging.prediction import Prediction
 from colorization.merging.sizes import network_size
 from colorization.networks import build_network
 from colorization.networks.palette_choice import PaletteChoice

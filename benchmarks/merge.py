@@ -30,8 +30,9 @@ from scipy.ndimage import maximum_filter
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import Float, rgb_to_lab
-from colorization.merging.inference import MergedColorizer, Prediction
+from colorization.merging.inference import MergedColorizer
 from colorization.merging.options import MergeOptions
+from colorization.merging.prediction import Prediction
 from colorization.merging.segmentation import build_segmenter
 from colorization.merging.sizes import network_size
 from colorization.metrics.scores import photo_scores

@@ -7,17 +7,15 @@ experts → merge in ab → full size, in `colorization.colour.full_size`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORY_NAMES, REST
-from colorization.colour.evidence import evidence
 from colorization.colour.full_size import reduced_L
-from colorization.colour.lab import L_CENTRE, L_SPREAD, Float, Pixels, normalize_L, rgb_to_lab
+from colorization.colour.lab import Float, Pixels, normalize_L, rgb_to_lab
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import ConfigError
 from colorization.merging.hinting import Hint, hint_channels, spread_hints
@@ -29,7 +27,9 @@ from colorization.merging.merge import (
     refine_weights,
 )
 from colorization.merging.options import MergeOptions
-from colorization.merging.scene_palettes import Features, Palette, ScenePalettes
+from colorization.merging.prediction import Prediction, Variant
+from colorization.merging.scene import Scene, colour_share
+from colorization.merging.scene_palettes import Palette, ScenePalettes
 from colorization.merging.segmentation import Segmenter
 from colorization.merging.sizes import network_size, padded, to_network_size
 from colorization.networks.contract import EncodedColorizer, PaletteColorizer
@@ -37,39 +37,6 @@ from colorization.networks.palette_choice import PaletteChoice, numbers_of
 
 _SPREAD_OVER = 5
 """Likely colourings that the uncertainty looks at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """Another colouring of the photo."""
-
-    ab: Tensor
-    """As that of `Prediction`."""
-    palette: str
-    """The code of its palette."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the networks say of one photo, at network size."""
-
-    ab: Tensor
-    """float32 (1, 2, h, w), Lab units: merged."""
-    weight: Tensor
-    """float32 (1, K, h, w), sum 1 over K."""
-    single: Tensor
-    """float32 (1, 2, h, w): the one expert with the largest share, for comparison."""
-    shares: dict[str, float]
-    """Category → mean weight over the photo."""
-    uncertainty: Tensor | None = None
-    """float32 (1, 1, h, w), Lab units, where it was asked for: how far the experts that a pixel mixes, the
-    photo and its mirror image, and its likely colourings are apart."""
-    blank: bool = False
-    """Whether nothing is to be seen, so that it stays gray but for hints."""
-    palette: str = ""
-    """The code of the palette that `ab` follows; empty for the mean colours."""
-    variants: tuple[Variant, ...] = ()
-    """The likeliest colourings, best first, as many as were asked for."""
 
 
 class MergedColorizer:
@@ -150,7 +117,7 @@ class MergedColorizer:
         if self.merge.abstain:
             assert uncertainty is not None
             kept = certain_share(uncertainty, self.merge.abstain)
-        evident = _evidence(L_11hw)
+        evident = colour_share(L_11hw)
 
         def finished(ab: Tensor) -> Tensor:
             for share in (kept, evident):
@@ -171,7 +138,7 @@ class MergedColorizer:
             ),
         )
 
-    def _see(self, L_11hw: Tensor) -> _Scene:
+    def _see(self, L_11hw: Tensor) -> Scene:
         """What segmenter and encoders say of a photo, before it has colours."""
         whole, (height, width) = padded(L_11hw)
         weight = self._weight(whole)[..., :height, :width]
@@ -189,17 +156,17 @@ class MergedColorizer:
             likelihood = (
                 self.palettes.likelihood(features, shares) if self.palettes else weight.new_zeros(0)
             )
-        return _Scene(L_norm, (height, width), weight, names, shares, features, likelihood)
+        return Scene(L_norm, (height, width), weight, names, shares, features, likelihood)
 
-    def _likely(self, scene: _Scene, count: int) -> list[Palette]:
+    def _likely(self, scene: Scene, count: int) -> list[Palette]:
         return self.palettes.likely(scene.likelihood, count) if self.palettes and count else []
 
-    def _merged(self, scene: _Scene, hints: Sequence[Hint], palette: Palette | None) -> Tensor:
+    def _merged(self, scene: Scene, hints: Sequence[Hint], palette: Palette | None) -> Tensor:
         return merge(self._colours(scene, hints, palette), scene.weight)
 
     def _uncertainty(
         self,
-        scene: _Scene,
+        scene: Scene,
         hints: Sequence[Hint],
         palette: Palette | None,
         experts_ab: dict[int, Tensor],
@@ -208,7 +175,7 @@ class MergedColorizer:
         """How far what could be said of each pixel is apart, Lab units."""
         mixed = disagreement(experts_ab, scene.weight, merged)
         mirrored_hints = [replace(hint, across=1 - hint.across) for hint in hints]
-        mirrored = self._see(_lightness_of(scene).flip(-1))
+        mirrored = self._see(scene.L.flip(-1))
         other = self._merged(mirrored, mirrored_hints, palette).flip(-1)
         square = mixed.square() + (merged - other).square().sum(dim=1, keepdim=True)
         likely = self._likely(scene, _SPREAD_OVER)
@@ -221,7 +188,7 @@ class MergedColorizer:
         return square.sqrt()
 
     def _colours(
-        self, scene: _Scene, hints: Sequence[Hint], palette: Palette | None
+        self, scene: Scene, hints: Sequence[Hint], palette: Palette | None
     ) -> dict[int, Tensor]:
         """ab of each expert that matters, by its category's number."""
         height, width = scene.size
@@ -307,46 +274,6 @@ class MergedColorizer:
         height, width = pixels.shape[:2]
         size = network_size(height, width, self.short_side)
         return self.predict(reduced_L(pixels, alpha, size), hints, palette)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """A photo as the experts see it."""
-
-    L_norm: Tensor
-    """(1, 1, h', w'), padded."""
-    size: tuple[int, int]
-    """Height and width before."""
-    weight: Tensor
-    """(1, K, h, w)."""
-    names: dict[int, str]
-    """The experts that matter, by their category's number."""
-    shares: dict[str, float]
-    features: Features
-    likelihood: Tensor
-    """(Q,); (0,) where no expert follows palettes."""
-
-
-def _lightness_of(scene: _Scene) -> Tensor:
-    """L, float32 (1, 1, h, w), 0..100."""
-    height, width = scene.size
-    return scene.L_norm[..., :height, :width] * L_SPREAD + L_CENTRE
-
-
-def _evidence(L_11hw: Tensor) -> Tensor | None:
-    """What share of the colours each pixel keeps, (1, 1, h, w); None where that is all of them everywhere.
-
-    Where nothing is to be seen there is no colour.
-    """
-    shares = evidence(np.ascontiguousarray(L_11hw[0, 0].float().cpu().numpy()))
-    if shares.min() >= 1:
-        return None
-    return F.interpolate(
-        torch.from_numpy(shares)[None, None].to(L_11hw.device),
-        size=L_11hw.shape[-2:],
-        mode="bilinear",
-        align_corners=False,
-    )
 
 
 def share_encoders(networks: Sequence[nn.Module]) -> None:

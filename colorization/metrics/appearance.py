@@ -12,7 +12,7 @@ from torch import Tensor
 
 from colorization.colour.full_size import Kept, colour_strips, strips
 from colorization.colour.lab import L_MAX, Float, Pixels, gray_to_L, rgb_to_luminance
-from colorization.merging.inference import Prediction
+from colorization.merging.prediction import Prediction
 from colorization.metrics.distances import colourfulness
 
 _LOOKED_AT = 1 << 18

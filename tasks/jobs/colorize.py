@@ -19,7 +19,8 @@ from colorization.colour.full_size import Kept, colour_strips
 from colorization.colour.lab import Float, rgb_to_lab
 from colorization.colour.own_colour import OwnColour
 from colorization.merging.hinting import Hint
-from colorization.merging.inference import MergedColorizer, Prediction, Variant
+from colorization.merging.inference import MergedColorizer
+from colorization.merging.prediction import Prediction, Variant
 from colorization.metrics.appearance import (
     Appearance,
     LightnessWatch,

@@ -9,7 +9,7 @@ from conftest import draw_photo
 
 from colorization.colour.full_size import Kept, colour_strips, strips
 from colorization.colour.lab import rgb_to_L, rgb_to_lab
-from colorization.merging.inference import Prediction
+from colorization.merging.prediction import Prediction
 from colorization.metrics.appearance import LightnessWatch, appearance_of
 from colorization.metrics.distances import colourfulness
 

@@ -13,7 +13,7 @@ import torch
 
 from colorization.colour.full_size import full_size_strips
 from colorization.colour.lab import Float, rgb_to_lab
-from colorization.merging.inference import Prediction
+from colorization.merging.prediction import Prediction
 from colorization.metrics.baselines import baseline_colours
 from colorization.metrics.lpips import LPIPS
 from colorization.metrics.measures import Truth
