@@ -32,8 +32,10 @@ from colorization.merging.scene import Scene, colour_share
 from colorization.merging.scene_palettes import Palette, ScenePalettes
 from colorization.merging.segmentation import Segmenter
 from colorization.merging.sizes import network_size, padded, to_network_size
-from colorization.networks.contract import EncodedColorizer, PaletteColorizer
+from colorization.networks.contract import EncodedColorizer
 from colorization.networks.palette_choice import PaletteChoice, numbers_of
+from colorization.networks.palettes import code_of
+from colorization.networks.unet_scene import SceneColorizer
 
 _SPREAD_OVER = 5
 """Likely colourings that the uncertainty looks at."""
@@ -67,13 +69,15 @@ class MergedColorizer:
         self.merge, self.short_side = merge, short_side
         self.uncertainty = uncertainty or merge.abstain > 0
         share_encoders(list(self.experts.values()))
+        self._joined = _joined(self.experts)
         self._asked_precision = precision
         self._move(device)
 
     def _move(self, device: str) -> None:
         """Run on a device from now on."""
         self.device, self.precision = device, resolve_precision(self._asked_precision, device)
-        for network in self.experts.values():
+        joined = [self._joined[1]] if self._joined else []
+        for network in (*self.experts.values(), *joined):
             place(network, device)
         if isinstance(self.segmenter, nn.Module):
             place(self.segmenter, device)
@@ -199,15 +203,11 @@ class MergedColorizer:
         )
         found = {}
         with autocast(self.precision, self.device):
+            together = self._decoded(scene, palette)
             for k, name in scene.names.items():
                 expert = self.experts[name]
-                if (
-                    palette
-                    and isinstance(expert, PaletteColorizer)
-                    and name in self.palettes.experts
-                ):
-                    features = scene.features[expert.encoder]
-                    ab = expert.decode(features, L_norm.shape[-2:], palette.numbers)
+                if name in together:
+                    ab = together[name]
                 elif isinstance(expert, EncodedColorizer):
                     ab = expert.decode(scene.features[expert.encoder], L_norm.shape[-2:])
                 elif getattr(expert, "takes_hints", False):
@@ -216,6 +216,26 @@ class MergedColorizer:
                     ab = expert(L_norm)
                 found[k] = ab.float()[..., :height, :width]
         return found
+
+    def _decoded(self, scene: Scene, palette: Palette | None) -> dict[str, Tensor]:
+        """ab of the experts that are decoded together, or by a palette."""
+        size = scene.L_norm.shape[-2:]
+        if self._joined:
+            numbers, network = self._joined
+            names = [name for name in scene.names.values() if name in numbers]
+            if names:
+                heads = torch.tensor([numbers[name] for name in names], device=self.device)
+                given = palette.numbers if palette and self.palettes else None
+                code = code_of(given, len(names), device=self.device)
+                ab = network.decode_quarter(scene.features[network.encoder], code, heads)
+                ab = F.interpolate(ab, size, mode="bicubic", align_corners=False)
+                return dict(zip(names, ab.split(1), strict=True))
+        follow = self.palettes.experts if palette else {}
+        return {
+            name: follow[name].decode(scene.features[follow[name].encoder], size, palette.numbers)
+            for name in scene.names.values()
+            if palette and name in follow
+        }
 
     def likelihood_of(
         self, pixels: Pixels, alpha: Pixels | None = None
@@ -274,6 +294,15 @@ class MergedColorizer:
         height, width = pixels.shape[:2]
         size = network_size(height, width, self.short_side)
         return self.predict(reduced_L(pixels, alpha, size), hints, palette)
+
+
+def _joined(
+    experts: Mapping[str, nn.Module],
+) -> tuple[dict[str, int], SceneColorizer] | None:
+    """The experts that differ in their heads only, as one network, and which head is whose."""
+    alike = {n: expert for n, expert in experts.items() if isinstance(expert, SceneColorizer)}
+    network = SceneColorizer.joined(list(alike.values())) if len(alike) > 1 else None
+    return ({name: k for k, name in enumerate(alike)}, network) if network else None
 
 
 def share_encoders(networks: Sequence[nn.Module]) -> None:

@@ -63,6 +63,7 @@ class SceneColorizer(PaletteColorizer):
         """ab (N, 2, ⌈H/4⌉, ⌈W/4⌉), Lab units.
 
         code: float32 (N, P + 1), of `code_of`. heads: int64 (N,), each photo's; None: the first one's.
+        features may be those of one photo that is decoded in N ways: what no code decides is done once.
         """
         if heads is None:
             heads = torch.zeros(len(code), dtype=torch.long, device=code.device)
@@ -78,6 +79,24 @@ class SceneColorizer(PaletteColorizer):
         return network.train(self.training)
 
     @staticmethod
+    def joined(networks: Sequence[SceneColorizer]) -> SceneColorizer | None:
+        """One network with the heads of several with one each; None where their other weights differ."""
+        states = [network.state_dict() for network in networks]
+        state: dict[str, Tensor] = {}
+        for key, value in states[0].items():
+            every = [one[key] for one in states]
+            if _is_of_head(key):
+                state[key] = torch.cat(every)
+            elif all(torch.equal(value, other) for other in every):
+                state[key] = value
+            else:
+                return None
+        network = SceneColorizer(num_heads=len(networks))
+        network.load_state_dict(state)
+        network.encoder = networks[0].encoder
+        return network.eval()
+
+    @staticmethod
     def heads_of(state: Mapping[str, Tensor]) -> int:
         """How many heads a state dict holds; 0 for one of another network."""
         return len(state.get("palettes.prior.by_head", ()))
@@ -88,12 +107,15 @@ class SceneColorizer(PaletteColorizer):
         return {key: _of_head(key, value, number) for key, value in state.items()}
 
 
+def _is_of_head(key: str) -> bool:
+    return ".film." in key or key.endswith(".by_head") or key.startswith("head.")
+
+
 def _of_head(key: str, value: Tensor, number: int) -> Tensor:
-    if ".film." in key or key.endswith(".by_head"):
-        return value[number : number + 1].clone()
-    if key.startswith("head."):
-        return value[2 * number : 2 * number + 2].clone()
-    return value
+    if not _is_of_head(key):
+        return value
+    rows = 2 if key.startswith("head.") else 1
+    return value[rows * number : rows * (number + 1)].clone()
 
 
 class _Film(nn.Module):
@@ -120,12 +142,20 @@ class _Conditioned(nn.Module):
         self.norm = nn.BatchNorm2d(after)
         self.film = _Film(after, num_heads)
 
-    def forward(self, x: Tensor, code: Tensor, heads: Tensor) -> Tensor:
+    def forward(self, x: Tensor, code: Tensor, heads: Tensor, skip: Tensor | None = None) -> Tensor:
+        """skip: further channels, of as many photos as x or of one that they all are ways of."""
         gamma, beta = self.film(code, heads)
-        x = self.conv(x)
+        x = self.conv(x) if skip is None else self._convolved(x, skip)
         if self.training:
             return F.relu(torch.addcmul(beta, self.norm(x), 1 + gamma), inplace=True)
         return F.relu(self._as_one(x, gamma, beta), inplace=True)
+
+    def _convolved(self, x: Tensor, skip: Tensor) -> Tensor:
+        if len(x) == len(skip):
+            out: Tensor = self.conv(torch.cat([x, skip], dim=1))
+            return out
+        of_x, of_skip = self.conv.weight.split([x.shape[1], skip.shape[1]], dim=1)
+        return F.conv2d(x, of_x, padding=1) + F.conv2d(skip, of_skip, padding=1)
 
     def _as_one(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         """Normalisation and FiLM in one pass over the pixels."""
@@ -149,7 +179,7 @@ class _Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor, code: Tensor, heads: Tensor) -> Tensor:
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-        x = self.first(torch.cat([x, skip], dim=1), code, heads)
+        x = self.first(x, code, heads, skip)
         out: Tensor = self.second(x, code, heads)
         return out
 

@@ -267,3 +267,22 @@ def test_a_network_without_a_palette_is_exported_as_it_answers():
     exported = torch.export.export(network, (L_norm,)).module()
     with torch.inference_mode():
         torch.testing.assert_close(exported(L_norm), network(L_norm), rtol=1e-4, atol=1e-3)
+
+
+def test_several_heads_of_one_photo_are_decoded_together_as_each_alone():
+    heads = [styled(CATEGORIES).one_head(number) for number in range(CATEGORIES)]
+    joined = SceneColorizer.joined(heads)
+    assert joined is not None and joined.encoder is heads[0].encoder
+    L_norm, palette = gray_photos(1, 64, 96), torch.rand(PALETTE_SIZE)
+    for given in (None, palette):
+        with torch.inference_mode():
+            features = joined.encoder(L_norm)
+            code = code_of(given, CATEGORIES)
+            together = joined.decode_quarter(features, code, torch.arange(CATEGORIES))
+            for number, head in enumerate(heads):
+                alone = head.decode_quarter(features, code[:1])
+                torch.testing.assert_close(
+                    together[number : number + 1], alone, rtol=1e-3, atol=1e-3
+                )
+    heads[2].ups[1].second.conv.weight.data += 1
+    assert SceneColorizer.joined(heads) is None
