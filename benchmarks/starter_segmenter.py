@@ -9,7 +9,7 @@ further photos that its more/ makes. OUT: folder for segmenter.safetensors and i
 the teacher said (0.9 GB), for the next run. The teacher sees colour and labels photos of the pool's
 training split; the segmenter, which starts from the teacher's weights, learns them from gray, together
 with two thirds of the VOC masks. Printed last: IoU on the other third as gray, at the photos' own size,
-as `colorize` segments them; and on photos of the validation split, which neither was trained on, IoU
+as `colorize` segments them; and on photos of the validation split, which were not taught, IoU
 with what the teacher says of them in colour, and what share of their pixels goes to their own category.
 """
 
