@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORIES, class_to_category
@@ -33,13 +34,20 @@ class Segmenter(Protocol):
 class StarterSegmenter(nn.Module):
     """The segmenter that comes with the package."""
 
+    ENLARGED, MULTIPLE = 1.25, 8
+    """What the network sees: the photo enlarged about so much, to sides that are multiples."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network.eval()
 
     def forward(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""
-        weight: Tensor = self.network(normalize_L(L_N1HW)).float().softmax(dim=1)
+        size = L_N1HW.shape[-2:]
+        seen = [self.MULTIPLE * round(self.ENLARGED * side / self.MULTIPLE) for side in size]
+        L_norm = F.interpolate(normalize_L(L_N1HW), seen, mode="bilinear")
+        logits = self.network(L_norm).float()
+        weight: Tensor = F.interpolate(logits, size, mode="bilinear").softmax(dim=1)
         return weight
 
 

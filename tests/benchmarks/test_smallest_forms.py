@@ -26,9 +26,14 @@ from tasks.config.file import load_workflow
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights"
 PROGRAMS = sorted(path.name for path in (ROOT / "benchmarks").glob("*.py"))
-LIBRARIES = {"ddcolor.py", "photo_pool.py", "published_out.py", "segmenter_training.py"}
+LIBRARIES = {
+    *("ddcolor.py", "photo_pool.py", "published_out.py"),
+    *("segmenter_photos.py", "segmenter_training.py"),
+}
 """Imported by programs, run by none."""
-OF_THE_POOL = {"scenes.py", "scene_cards.py", "scene_weights.py", "travel.py"}
+OF_THE_POOL = {
+    *("scenes.py", "scene_cards.py", "scene_weights.py", "starter_experts.py", "travel.py"),
+}
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "starter_segmenter.py"),
@@ -78,7 +83,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def research(tmp_path: Path) -> Path:
     """What SHARED holds, with photos drawn here; the weights where they are."""
-    draw(tmp_path / "photos" / "people", 60)  # a tenth is held out, by content hash
+    for number, category in enumerate(CATEGORY_NAMES):
+        draw(
+            tmp_path / "photos" / category, 60, seed=number
+        )  # a tenth is held out, by content hash
+    list_origins(tmp_path / "photos")
     draw(tmp_path / "photos_seg" / "images", 3, suffix="jpg")
     (tmp_path / "photos_seg" / "masks").mkdir()
     for path in (tmp_path / "photos_seg" / "images").iterdir():
@@ -87,6 +96,22 @@ def research(tmp_path: Path) -> Path:
         Image.fromarray(mask).save(tmp_path / "photos_seg" / "masks" / f"{path.stem}.png")
     (tmp_path / "weights").symlink_to(WEIGHTS)
     return tmp_path
+
+
+@pytest.fixture
+def more(tmp_path: Path) -> Path:
+    """What MORE holds: one photo a category."""
+    for number, category in enumerate(CATEGORY_NAMES):
+        draw(tmp_path / "more" / category, 1, seed=100 + number)
+    list_origins(tmp_path / "more")
+    return tmp_path / "more"
+
+
+def list_origins(folder: Path) -> None:
+    """Its origins.csv: every photo's file and repository."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+    rows = [f"{name},drawn/here" for name in names]
+    (folder / "origins.csv").write_text("\n".join(["file,origin repository", *rows]) + "\n")
 
 
 def draw(folder: Path, count: int, *, seed: int = 0, suffix: str = "png") -> None:
@@ -112,6 +137,7 @@ def test_every_program_runs_in_its_smallest_form(
     places: dict[str, Callable[[], Path]] = {
         "WORKSPACE": lambda: request.getfixturevalue("workspace"),
         "SHARED": lambda: request.getfixturevalue("research"),
+        "MORE": lambda: request.getfixturevalue("more"),
         "OUT": lambda: tmp_path / "out",
     }
     words = []

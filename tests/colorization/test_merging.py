@@ -20,7 +20,7 @@ from colorization.categories import (
 from colorization.colour.full_size import colour_strips
 from colorization.colour.lab import gray_to_L, rgb_to_L
 from colorization.errors import ConfigError, WeightsMismatchError
-from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.deeplab import GrayDeepLab, enlarge
 from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.merging.merge import disagreement, drop_absent, merge, refine_weights
@@ -64,6 +64,20 @@ def test_segmenter_weights_of_the_four_categories_sum_to_one(name):
     assert weight.shape == (2, 4, 64, 96)
     assert weight.min() >= 0
     torch.testing.assert_close(weight.sum(dim=1), torch.ones(2, 64, 96))
+
+
+def test_a_feature_is_enlarged_about_the_pixel_that_it_is_centred_on():
+    x = torch.randn(1, 2, 3, 4)
+    large = enlarge(x, 8)
+    assert large.shape == (1, 2, 24, 32)
+    torch.testing.assert_close(large[..., ::8, ::8], x)
+
+
+@pytest.mark.parametrize("size", [(96, 96), (32, 2048), (160, 224)])
+def test_the_starter_segmenter_gives_weights_for_photos_of_any_size(size):
+    with torch.inference_mode():
+        weight = build_segmenter("starter", GrayDeepLab().state_dict())(random_lightness(*size, 1))
+    assert weight.shape == (1, 4, *size)
 
 
 def test_weights_of_another_segmenter_are_refused():
