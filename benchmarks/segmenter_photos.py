@@ -22,8 +22,8 @@ from PIL import Image
 from colorization.categories import CATEGORY_NAMES, REST, class_to_category
 from colorization.colour.lab import L_MAX, rgb_to_L
 from colorization.compute import place
-from colorization.merging.sizes import network_size
 from colorization.merging.merge import guided_filter
+from colorization.merging.sizes import network_size
 from storage.records.checkpoints import load_checkpoint
 
 SIDE, TAUGHT_SIDE, IGNORE_INDEX = 256, 128, 255
