@@ -42,6 +42,9 @@ val_share = 0.2
 saturation = 1.1
 vertical_flip = 0.0
 
+[colorize]
+variants = 3
+
 [train]
 recipe = "starter"
 init = "starter"
