@@ -173,10 +173,12 @@ def by_palettes(experts: dict[str, nn.Module]) -> Colouring:
 
         logits = palettes.prior(pooled_features(features))[0]
         best = logits.argsort(descending=True, stable=True)[: max(BEST_OF)]
+        likely = logits.float().softmax(dim=0) @ palettes.codebook
         half = (slice(None), slice(None), slice(None), slice(0, L_norm.shape[-1] // 2))
         seen, known = L_norm[half].flip(-1).contiguous(), ab[half].flip(-1)
         return {
             "mean": with_palette(None),
+            "likely": with_palette(likely),
             "true palette": with_palette(palettes.posterior(features, ab)),
             "from half": with_palette(palettes.posterior(network.encoder(seen), known)),
             **{f"variant {i}": with_palette(palettes.codebook[k]) for i, k in enumerate(best)},
@@ -200,7 +202,6 @@ def score(
             for name, ab in colouring(L_norm, true_ab, category).items():
                 ab_of[name] = np.ascontiguousarray(ab[0].numpy())
                 found[name] = photo_scores(L, ab_of[name], truth)
-    ab_of["likely"] = ab_of.get("variant 0", ab_of["mean"])
     pictures: dict[str, NDArray[np.uint8]] = {
         name: lab_to_rgb(L[0], ab_of[name]).astype(np.uint8)
         for name in ("truth", "gray", "before", "mean", "likely", "true palette")
@@ -210,10 +211,9 @@ def score(
 
 
 def best_of(found: Scores) -> Scores:
-    """`likely` and `best of N` in place of the variants."""
+    """`best of N` in place of the variants."""
     variants = [found.pop(name) for name in list(found) if name.startswith("variant ")]
     if variants:
-        found["likely"] = variants[0]
         for count in BEST_OF:
             found[f"best of {count}"] = min(variants[:count], key=lambda s: s["delta_e"])
     return found

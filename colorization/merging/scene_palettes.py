@@ -82,9 +82,12 @@ class ScenePalettes:
         return Palette(self._first.palettes.codebook[number - 1].float())
 
     def chosen(self, choice: PaletteChoice, likelihood: Tensor) -> Palette | None:
-        """The palette that a choice means for a photo; None for the mean colours."""
+        """The palette that a choice means for a photo; None for the mean colours.
+
+        likely: the mean of the codebook's entries, weighted by how likely each is.
+        """
         if choice.likely:
-            return self.likely(likelihood, 1)[0]
+            return Palette(likelihood @ self._first.palettes.codebook.float())
         if choice.entry:
             return self.entry(choice.entry)
         if choice.numbers:

@@ -34,7 +34,7 @@ class Segmenter(Protocol):
 class StarterSegmenter(nn.Module):
     """The segmenter that comes with the package."""
 
-    ENLARGED, MULTIPLE = 1.25, 8
+    ENLARGED, MULTIPLE = 1.125, 8
     """What the network sees: the photo enlarged about so much, to sides that are multiples."""
 
     def __init__(self, network: nn.Module) -> None:

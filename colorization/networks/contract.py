@@ -96,6 +96,10 @@ class PaletteColorizer(EncodedColorizer):
         first one's.
         """
 
+    @abstractmethod
+    def liven(self, factor: Tensor, palette_gain: Tensor) -> None:
+        """Multiply each head's colours, (heads,), and further those that follow a palette."""
+
     @staticmethod
     @abstractmethod
     def heads_of(state: Mapping[str, Tensor]) -> int:

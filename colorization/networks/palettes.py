@@ -88,12 +88,16 @@ class Palettes(nn.Module):
 
     codebook: Tensor
     """float32 (Q, P); zeros before it is fitted (`colorization.training.palette_fitting`)."""
+    gain: Tensor
+    """float32 (heads,): on the colours that follow a palette. Those of a likely one are a mean of many, and
+    duller than any of them."""
 
     def __init__(self, num_heads: int = 1) -> None:
         super().__init__()
         self.posterior = PalettePosterior()
         self.prior = PalettePrior(num_heads)
         self.register_buffer("codebook", torch.zeros(CODEBOOK_SIZE, PALETTE_SIZE))
+        self.register_buffer("gain", torch.ones(num_heads))
 
     @property
     def fitted(self) -> bool:

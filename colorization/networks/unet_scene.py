@@ -70,13 +70,23 @@ class SceneColorizer(PaletteColorizer):
         *skips, x = features
         for up, skip in zip(self.ups, reversed(skips), strict=False):
             x = up(x, skip, code, heads)
-        return self.head.of(x, heads) * HEAD_GAIN
+        gain = torch.where(code[:, -1] > 0, 1.0, self.palettes.gain[heads]) * HEAD_GAIN
+        return self.head.of(x, heads) * gain[:, None, None, None]
 
     def one_head(self, number: int) -> SceneColorizer:
         """A network with one of the heads and copies of all that they share."""
         network = SceneColorizer()
         network.load_state_dict(self.head_of(self.state_dict(), number))
         return network.train(self.training)
+
+    @torch.no_grad()
+    def liven(self, factor: Tensor, palette_gain: Tensor) -> None:
+        """Multiply each head's colours, (heads,), and further those that follow a palette."""
+        rows = factor.repeat_interleave(2)
+        self.head.weight.mul_(rows[:, None, None, None])
+        assert self.head.bias is not None
+        self.head.bias.mul_(rows)
+        self.palettes.gain.mul_(palette_gain)
 
     @staticmethod
     def joined(networks: Sequence[SceneColorizer]) -> SceneColorizer | None:
@@ -108,7 +118,7 @@ class SceneColorizer(PaletteColorizer):
 
 
 def _is_of_head(key: str) -> bool:
-    return ".film." in key or key.endswith(".by_head") or key.startswith("head.")
+    return ".film." in key or key.endswith((".by_head", ".gain")) or key.startswith("head.")
 
 
 def _of_head(key: str, value: Tensor, number: int) -> Tensor:

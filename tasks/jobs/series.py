@@ -1,4 +1,4 @@
-"""Which palette suits the photos of a folder best together."""
+"""Which palette is to be expected of the photos of a folder together."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from colorization.networks.palette_choice import code_of_palette, numbers_of
 from storage.errors import PhotoError
 from storage.photos.decoder import shared_decoder
 from tasks.jobs.archive_photos import reading
@@ -19,7 +20,9 @@ _LEAST = 1e-4
 
 
 def judge_series(item: SeriesItem) -> ItemResult:
-    """For each folder of the item the palette of the largest product of its photos' likelihoods.
+    """For each folder of the item the palette that is likely for all of its photos.
+
+    It is to be expected of the geometric mean of their likelihoods, as `likely` is of one photo's.
 
     What cannot be read is not asked; the colorize step says why.
     """
@@ -36,12 +39,16 @@ def judge_series(item: SeriesItem) -> ItemResult:
         likelihood, codes = colorizer.likelihood_of(page.pixels, page.alpha)
         votes[row["series"]].append(np.log(np.maximum(likelihood, _LEAST)))
     series = [
-        {"folder": name, "palette": _best(own, codes), "asked": len(own)}
+        {"folder": name, "palette": _expected(own, codes), "asked": len(own)}
         for name, own in sorted(votes.items())
     ]
     return commit_item(item, files=[], num_photos=len(item.photos), quarantined=[], series=series)
 
 
-def _best(votes: list[NDArray[np.float64]], codes: list[str]) -> str:
-    """The code of the entry that all together find likeliest; empty where none was asked."""
-    return codes[int(np.sum(votes, axis=0).argmax())] if votes and codes else ""
+def _expected(votes: list[NDArray[np.float64]], codes: list[str]) -> str:
+    """The code of the mean entry, weighted by the votes; empty where none was asked."""
+    if not votes or not codes:
+        return ""
+    weight = np.exp(np.mean(votes, axis=0))
+    palette = (weight / weight.sum()) @ np.array([numbers_of(code) for code in codes])
+    return code_of_palette(palette.tolist())

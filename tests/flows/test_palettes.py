@@ -57,9 +57,10 @@ def test_variants_lie_beside_their_photo_and_in_records_report_and_sheet(
     assert len(set(names)) == 18 and all((out / name).is_file() for name in names)
     first = found["one/a.png"]
     assert _variants(first) == ["one/a.png.v1.color.png", "one/a.png.v2.color.png"]
-    assert first["variants"][0]["palette"] == first["palette"]
+    palettes = {first["palette"], *(variant["palette"] for variant in first["variants"])}
+    assert len(palettes) == 3 and "" not in palettes
     own, likeliest, second = (pixels(out / name) for name in (first["output"], *_variants(first)))
-    assert (own == likeliest).all() and (own != second).any()
+    assert (own != likeliest).any() and (likeliest != second).any()
     assert (
         f"palette {first['variants'][1]['palette']}".encode()
         in (out / _variants(first)[1]).read_bytes()
@@ -120,7 +121,6 @@ def test_all_pages_of_a_tiff_are_in_its_variants(cluster: str, tmp_path: Path) -
             assert len(file.pages) == 3
             assert file.pages[0].asarray().dtype == np.uint16
             assert file.pages[2].asarray().ndim == 2  # not chosen: copied
-    assert (tifffile.imread(out / "album.tif.v1.color.tif", key=0) == own).all()
     assert (tifffile.imread(out / "album.tif.v2.color.tif", key=0) != own).any()
 
 
