@@ -20,7 +20,6 @@ from colorization.networks.palettes import (
     nearest_entry,
     pooled_features,
 )
-from colorization.training.losses import lab_colourfulness
 
 _HELD_OUT = 0.1
 _EPOCHS, _BATCH, _RATE, _DECAY = 80, 64, 1e-3, 0.05
@@ -133,36 +132,3 @@ def _judge(
         first=float(right[:, 0].float().mean()),
         among_five=float(right.any(dim=1).float().mean()),
     )
-
-
-@torch.inference_mode()
-def liven(
-    network: PaletteColorizer,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],
-    *,
-    mean_share: float,
-    likely_share: float,
-    most: float = 1.5,
-) -> dict[str, list[float]]:
-    """Bring colours nearer to the truth's colourfulness, head by head; a regression's are duller.
-
-    batches: as of `look`, of photos whose palettes are fitted. mean_share, likely_share: of the truth's
-    colourfulness, what the mean colours and those of the likely palette get at least; each is multiplied
-    by `most` at most. The head's last layer takes the first factor, `palettes.gain` what the second needs
-    beyond it. Returns both.
-    """
-    network.eval()
-    sums = torch.zeros(network.num_heads, 3)
-    for L_norm, ab, heads in batches:
-        features = network.encoder(L_norm)
-        likelihood = network.palettes.prior(pooled_features(features), heads).softmax(dim=1)
-        expected = likelihood @ network.palettes.codebook
-        known = [network.decode(features, ab.shape[-2:], p, heads) for p in (None, expected)]
-        for column, colours in enumerate((ab, *known)):
-            values = lab_colourfulness(colours.float())
-            sums[:, column].index_add_(0, heads, values)
-    truth, mean, likely = sums.clamp(min=1e-6).unbind(dim=1)
-    first = (mean_share * truth / mean).clamp(1, most)
-    second = (likely_share * truth / likely).clamp(min=first, max=first * most) / first
-    network.liven(first, second)
-    return {"mean": first.tolist(), "palette": second.tolist()}
