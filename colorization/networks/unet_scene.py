@@ -90,11 +90,18 @@ class SceneColorizer(PaletteColorizer):
 
     @staticmethod
     def joined(networks: Sequence[SceneColorizer]) -> SceneColorizer | None:
-        """One network with the heads of several with one each; None where their other weights differ."""
+        """One network with the heads of several with one each; None where their other weights differ.
+
+        They share an encoder already (`colorization.merging.inference.share_encoders`).
+        """
+        if any(network.encoder is not networks[0].encoder for network in networks):
+            return None
         states = [network.state_dict() for network in networks]
         state: dict[str, Tensor] = {}
         for key, value in states[0].items():
             every = [one[key] for one in states]
+            if key.startswith("encoder."):
+                continue
             if _is_of_head(key):
                 state[key] = torch.cat(every)
             elif all(torch.equal(value, other) for other in every):
@@ -102,7 +109,7 @@ class SceneColorizer(PaletteColorizer):
             else:
                 return None
         network = SceneColorizer(num_heads=len(networks))
-        network.load_state_dict(state)
+        network.load_state_dict(state, strict=False)  # the encoder is taken as it is
         network.encoder = networks[0].encoder
         return network.eval()
 

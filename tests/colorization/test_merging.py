@@ -37,7 +37,7 @@ def enough_is_seen(monkeypatch, request):
     """Noise shows nothing, and gets no colour: `test_evidence`. Here it stands for a photo."""
     if "blank" not in request.node.name:
         ones = np.ones((1, 1), np.float32)
-        monkeypatch.setattr("colorization.merging.inference.evidence", lambda L: ones)
+        monkeypatch.setattr("colorization.merging.scene.evidence", lambda L: ones)
 
 
 def random_weights(height: int = 40, width: int = 56) -> torch.Tensor:

@@ -271,6 +271,8 @@ def test_a_network_without_a_palette_is_exported_as_it_answers():
 
 def test_several_heads_of_one_photo_are_decoded_together_as_each_alone():
     heads = [styled(CATEGORIES).one_head(number) for number in range(CATEGORIES)]
+    assert SceneColorizer.joined(heads) is None  # an encoder each
+    share_encoders(heads)
     joined = SceneColorizer.joined(heads)
     assert joined is not None and joined.encoder is heads[0].encoder
     L_norm, palette = gray_photos(1, 64, 96), torch.rand(PALETTE_SIZE)
