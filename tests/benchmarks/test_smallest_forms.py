@@ -32,6 +32,7 @@ LIBRARIES = {
 }
 """Imported by programs, run by none."""
 OF_THE_POOL = {
+    "scene_rest.py",
     *("scenes.py", "scene_cards.py", "scene_weights.py", "starter_experts.py", "travel.py"),
 }
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
