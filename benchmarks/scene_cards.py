@@ -58,7 +58,7 @@ def card(category: str, known: dict[str, Any], found: dict[str, Any]) -> str:
         "batch": ", ".join(f"{count} {name}" for name, count in BATCH.items()) + ", 192² crops",
         "wear of L": f"{WEAR.share:.0%} of the photos: tone, blur, grain, uneven light, scratches",
         "start": "the encoder of the unet18-stride4 experts of 0.1.0, ImageNet-derived before them",
-        "command": "benchmarks/scenes.py, then benchmarks/scene_weights.py and scene_cards.py",
+        "command": "benchmarks/starter_experts.py",
     }
     tables = "\n".join(_scores(split, found[f"{split} {category}"]) for split in ("home", "away"))
     return f"""# Colorizer for {category}

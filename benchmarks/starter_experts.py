@@ -5,7 +5,8 @@
 PHOTOS: data/photos. MORE: what data/more/rebuild.py made. OUT: a folder; OUT/state is gone on from, what goes
 into colorization/starter is in OUT/weights. --encoder: where the encoder starts, e.g.
 data/weights/resnet18_imagenet_derived_fp16.safetensors. Runs benchmarks/scenes.py twice (a constant rate, then
-the fall), scene_weights.py, travel.py and scene_cards.py, in this order; the line of each that is printed
+the fall), scene_weights.py, scene_rest.py,
+travel.py and scene_cards.py, in this order; the line of each that is printed
 last is printed.
 """
 
@@ -36,6 +37,7 @@ def main() -> None:
     run("scenes.py", *pool, state, *start, "--photos", arguments.photos)
     run("scenes.py", *pool, state, "--photos", most, "--decay", arguments.decay)
     run("scene_weights.py", *pool, state / "state.pt", weights)
+    run("scene_rest.py", *pool, weights)
     run("travel.py", *pool, "--weights", weights, "--out", arguments.out / "scores.json")
     run("scene_cards.py", weights, arguments.out / "scores.json")
 
