@@ -34,7 +34,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ({"preprocess": {"saturation_space": "rgb"}}, "lab, hsv"),
         ({"preprocess": {"short_side": 100}}, "256"),
         ({"preprocess": {"size": 100}}, "multiple of 32"),
-        ({"train": {"recipe": "papper"}}, "paper, authors, default, starter"),
+        ({"train": {"recipe": "papper"}}, "paper, authors, default, scene, starter"),
         ({"train": {"overrides": {"epoch": 3}}}, "epochs"),
         ({"train": {"categories": {"cars": {"epochs": 3}}}}, "people, birds, animals, places"),
         ({"train": {"categories": {"birds": {"epoch": 3}}}}, "epochs"),
@@ -56,7 +56,7 @@ def test_the_template_of_init_is_a_valid_config(tmp_path: Path) -> None:
         ),
         (
             {"pretrain": {}, "train": {"recipe": "starter", "init": "pretrained"}},
-            '"unet18 and unet-scene"',
+            '"unet-scene and unet18"',
         ),
         (
             {
