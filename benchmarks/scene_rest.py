@@ -63,7 +63,8 @@ def main() -> None:
     optimizer = torch.optim.AdamW(learnt, lr=_RATE, weight_decay=0.0)
     own = torch.tensor([name == REST for name in CATEGORY_NAMES for _ in range(BATCH[name])])
     heads = torch.full((2 * len(own),), rest)
-    losses, started = [], time.monotonic()
+    losses: list[float] = []
+    started = time.monotonic()
     while (way := (time.monotonic() - started) / arguments.seconds) < 1:
         rng = np.random.default_rng([3, len(losses)])
         chosen = [
