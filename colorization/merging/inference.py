@@ -109,7 +109,8 @@ class MergedColorizer:
     @torch.inference_mode()
     def _predict(self, L: Float, hints: Sequence[Hint], choice: PaletteChoice) -> Prediction:
         L_11hw = to_network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
-        scene = self._see(L_11hw)
+        looks_for = choice.likely or self.uncertainty or self.num_variants > 0
+        scene = self._see(L_11hw, likelihood=looks_for)
         palette = self.palettes.chosen(choice, scene.likelihood) if self.palettes else None
         experts_ab = self._colours(scene, hints, palette)
         merged = merge(experts_ab, scene.weight)
@@ -142,8 +143,11 @@ class MergedColorizer:
             ),
         )
 
-    def _see(self, L_11hw: Tensor) -> Scene:
-        """What segmenter and encoders say of a photo, before it has colours."""
+    def _see(self, L_11hw: Tensor, *, likelihood: bool = True) -> Scene:
+        """What segmenter and encoders say of a photo, before it has colours.
+
+        likelihood: whether that of palettes is looked for.
+        """
         whole, (height, width) = padded(L_11hw)
         weight = self._weight(whole)[..., :height, :width]
         weight = refine_weights(weight, L_11hw, self.merge)
@@ -157,10 +161,12 @@ class MergedColorizer:
             for expert in (self.experts[name] for name in names.values()):
                 if isinstance(expert, EncodedColorizer) and expert.encoder not in features:
                     features[expert.encoder] = expert.encoder(L_norm)
-            likelihood = (
-                self.palettes.likelihood(features, shares) if self.palettes else weight.new_zeros(0)
+            every = (
+                self.palettes.likelihood(features, shares)
+                if self.palettes and likelihood
+                else weight.new_zeros(0)
             )
-        return Scene(L_norm, (height, width), weight, names, shares, features, likelihood)
+        return Scene(L_norm, (height, width), weight, names, shares, features, every)
 
     def _likely(self, scene: Scene, count: int) -> list[Palette]:
         return self.palettes.likely(scene.likelihood, count) if self.palettes and count else []
@@ -179,7 +185,7 @@ class MergedColorizer:
         """How far what could be said of each pixel is apart, Lab units."""
         mixed = disagreement(experts_ab, scene.weight, merged)
         mirrored_hints = [replace(hint, across=1 - hint.across) for hint in hints]
-        mirrored = self._see(scene.L.flip(-1))
+        mirrored = self._see(scene.L.flip(-1), likelihood=False)
         other = self._merged(mirrored, mirrored_hints, palette).flip(-1)
         square = mixed.square() + (merged - other).square().sum(dim=1, keepdim=True)
         likely = self._likely(scene, _SPREAD_OVER)

@@ -29,7 +29,7 @@ class Scene:
     shares: dict[str, float]
     features: Features
     likelihood: Tensor
-    """(Q,); (0,) where no expert follows palettes."""
+    """(Q,); (0,) where it was not looked for or no expert follows palettes."""
 
     @property
     def L(self) -> Tensor:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.merging.segmenter_names import is_import_path
 from storage.records.fingerprint import hash_file
 from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
 from tasks.compute.slots import Slots
 from tasks.config.model import Workflow
 from tasks.jobs.stage_items import ModelSpec
-from tasks.weights.models import expert_files, require, segmenter_file
+from tasks.weights.models import expert_files, require, segmenter_weights
 
 
 def archive_models(workspace: Workspace, workflow: Workflow, slots: Slots) -> ModelSpec:
@@ -23,12 +22,11 @@ def archive_models(workspace: Workspace, workflow: Workflow, slots: Slots) -> Mo
     paths = {category: require(model) for category, model in files.items()}
     for category in datasets:
         paths[category] = workspace.current("train", category).resolve() / WEIGHTS_NAME
-    segmenter = require(segmenter_file(config.segmenter, config.segmenter_weights))
-    is_code = is_import_path(config.segmenter) and not config.segmenter_weights
+    segmenter, called_with = segmenter_weights(config.segmenter, config.segmenter_weights)
     return ModelSpec(
         experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
         segmenter=config.segmenter,
-        segmenter_weights="" if is_code else str(segmenter),
+        segmenter_weights=called_with,
         classes=tuple(config.classes.items()),
         hashes=(
             *((category, hash_file(paths[category])) for category in CATEGORY_NAMES),

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from colorization.categories import CATEGORY_NAMES
-from colorization.merging.segmenter_names import is_import_path
 from colorization.metrics.baselines import BASELINES
 from storage.errors import UsageError
 from storage.records.names import WEIGHTS_NAME
@@ -16,7 +15,7 @@ from tasks.archive.mirrors import load_fetched
 from tasks.config.model import ColorizeConfig, Workflow
 from tasks.jobs.evaluation.items import MERGES, TRUTH, SystemSpec
 from tasks.jobs.stage_items import ModelSpec
-from tasks.weights.models import ModelFile, expert_files, require, segmenter_file, starter_file
+from tasks.weights.models import ModelFile, expert_files, require, segmenter_weights, starter_file
 
 DEFAULT_SYSTEMS = ("merged=starter",)
 _WHAT = "starter, starter:CATEGORY, a weights file or a chromaflow.toml"
@@ -91,13 +90,12 @@ def _models(workflow: Workflow | None, merge: str, size: int) -> ModelSpec:
             files[name] = ModelFile(f"expert:{name}", trained)
     files |= expert_files(files, workflow.experts if workflow else {})
     paths = {name: require(files[name]) for name in CATEGORY_NAMES}
-    segmenter = require(segmenter_file(config.segmenter, config.segmenter_weights))
-    is_code = is_import_path(config.segmenter) and not config.segmenter_weights
+    _, called_with = segmenter_weights(config.segmenter, config.segmenter_weights)
     options = config.merge_options
     return ModelSpec(
         experts=tuple((name, str(path)) for name, path in paths.items()),
         segmenter=config.segmenter,
-        segmenter_weights="" if is_code else str(segmenter),
+        segmenter_weights=called_with,
         classes=tuple(config.classes.items()),
         merge=replace(options, mode=merge) if merge != "own" else options,
         uncertainty=False,

@@ -165,9 +165,8 @@ def _pages(
                 raise error
             seen.pages.append(_uncoloured(photo.header.page + 1, number + 1, error))
             seen.notes += ["hints: they are for page 1, which is not coloured"] if hints else []
-            copied = TiffPage(content=opened.content, number=photo.header.page)
             seen.variants.append(None)
-            yield copied
+            yield TiffPage(content=opened.content, number=photo.header.page)
             continue
         found = colorizer.look(photo.pixels, alpha=photo.alpha, hints=hints, palette=asked)
         if config["uncertainty"] and found.uncertainty is not None:

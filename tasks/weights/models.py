@@ -64,6 +64,15 @@ def segmenter_file(name: str, weights: str = "") -> ModelFile:
     return ModelFile(name, cache_folder() / f"{name.split(':')[-1]}.pth")
 
 
+def segmenter_weights(name: str, weights: str = "") -> tuple[Path, str]:
+    """The file that a segmenter is, and what it is called with: empty for one's own code without weights.
+
+    Raises ConfigError and ModelMissingError.
+    """
+    path = require(segmenter_file(name, weights))
+    return path, "" if is_import_path(name) and not weights else str(path)
+
+
 def segmenter_code(name: str) -> Path:
     """The file of one's own segmenter, MODULE:CLASS. Raises ConfigError where there is none."""
     module = name.partition(":")[0]
