@@ -1,6 +1,6 @@
 """Joint training of `unet-scene`: one encoder, a head a category, a palette posterior, nothing frozen.
 
-    python benchmarks/scenes.py PHOTOS MORE STATE [--encoder FILE] [--photos N] [--decay N]
+    python benchmarks/scenes.py PHOTOS MORE STATE [--encoder FILE | --scene FOLDER] [--photos N] [--decay N]
 
 PHOTOS: data/photos. MORE: what data/more/rebuild.py made. STATE: a folder; what is in it is gone on
 from. Which photos a step takes, their crops and their wear depend on the seed and the step alone.
@@ -42,6 +42,7 @@ from colorization.training.optimization import MovingAverage
 from colorization.training.recipe_fields import Objective
 from colorization.training.scene_objective import scene_losses
 from colorization.training.wear import Wear, wear
+from storage.records.checkpoints import load_checkpoint
 
 BATCH = {"people": 4, "birds": 3, "animals": 4, "places": 5}
 """Photos of a step. Birds have few photos, places own all the rest of the world."""
@@ -76,17 +77,36 @@ class Course:
 class JointTraining:
     """Everything that an exact resume needs."""
 
-    def __init__(self, encoder: Path | None, seed: int) -> None:
+    def __init__(self, encoder: Path | None, scene: Path | None, seed: int) -> None:
         torch.manual_seed(seed)
         self.network = place(SceneColorizer(num_heads=len(CATEGORY_NAMES)))
+        self.course, self.seed = Course(), seed
         if encoder is not None:
             state = {k: v.float() for k, v in load_file(encoder).items()}
             self.network.load_encoder(state)
+        if scene is not None:
+            self._begin_from(scene)
         self.network.train()
         self.average = MovingAverage(self.network, EMA)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=RATE, weight_decay=WEIGHT_DECAY)
-        self.course, self.seed = Course(), seed
         self.precision = resolve_precision("auto")
+
+    def _begin_from(self, scene: Path) -> None:
+        """The experts of a folder, as the starter's: their weights, and how many photos these saw."""
+        files = [load_checkpoint(scene / f"{name}.safetensors") for name in CATEGORY_NAMES]
+        experts = [SceneColorizer(num_heads=1) for _ in files]
+        for expert, file in zip(experts, files, strict=True):
+            expert.load_state_dict(
+                {k: torch.from_numpy(v).float() for k, v in file.tensors.items()}
+            )
+            expert.encoder = experts[0].encoder
+        joined = SceneColorizer.joined(experts)
+        if joined is None:
+            raise SystemExit(f"Expected experts of one joint training in {scene}.")
+        self.network.load_state_dict(joined.state_dict())
+        gains = torch.tensor([file.metadata["gains"] for file in files][0])
+        self.network.liven(1 / gains, 1 / self.network.palettes.gain)
+        self.course.photos = int(files[0].metadata["photos_seen"])
 
     def _groups(self) -> list[dict[str, Any]]:
         encoder = list(self.network.encoder.parameters())
@@ -180,7 +200,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     cv2.setNumThreads(1)
     arguments.state.mkdir(parents=True, exist_ok=True)
-    training = JointTraining(arguments.encoder, arguments.seed)
+    training = JointTraining(arguments.encoder, arguments.scene, arguments.seed)
     resumed = training.load(arguments.state)
     if arguments.decay and not training.course.decay_over:
         training.course.decay_from = training.course.photos
@@ -235,6 +255,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("more", type=Path)
     parser.add_argument("state", type=Path)
     parser.add_argument("--encoder", type=Path, help="torchvision's resnet18 weights")
+    parser.add_argument("--scene", type=Path, help="go on from experts, as colorization/starter")
     parser.add_argument("--photos", type=int, default=200_000, help="seen in all")
     parser.add_argument("--crop", type=int, default=192, help="a multiple of 32; may change later")
     parser.add_argument("--decay", type=int, default=0, metavar="N")
