@@ -1,7 +1,8 @@
-"""One gray photo of any size to ab at its full size, through segmenter, experts and merge.
+"""Gray photos of any size to ab at network size, through segmenter, experts and merge.
 
-L → network size (short side 256, aspect kept, reflect-padded to a multiple of 32) → weights →
-experts → merge in ab → full size, in `colorization.colour.full_size`.
+L → network size (short side 256 or a smaller photo's own, aspect kept, reflect-padded to a multiple of
+32) → weights → experts → merge in ab, at a quarter of that size where the experts give no more → network
+size; on to full size goes `colorization.colour.full_size`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from colorization.categories import CATEGORY_NAMES, REST
@@ -18,7 +18,8 @@ from colorization.colour.full_size import reduced_L
 from colorization.colour.lab import Float, Pixels, normalize_L, rgb_to_lab
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import ConfigError
-from colorization.merging.hinting import Hint, hint_channels, spread_hints
+from colorization.merging.experts import Experts
+from colorization.merging.hinting import Hint, spread_hints
 from colorization.merging.merge import (
     certain_share,
     disagreement,
@@ -27,18 +28,18 @@ from colorization.merging.merge import (
     refine_weights,
 )
 from colorization.merging.options import MergeOptions
-from colorization.merging.prediction import Prediction, Variant
-from colorization.merging.scene import Scene, colour_share
-from colorization.merging.scene_palettes import Palette, ScenePalettes
-from colorization.merging.segmentation import Segmenter
+from colorization.merging.prediction import Asked, Prediction, Variant
+from colorization.merging.scene import STRIDE, Scenes, at_stride, colour_share, from_stride
+from colorization.merging.scene_palettes import Palette
+from colorization.merging.segmentation import CoarseSegmenter, Segmenter
 from colorization.merging.sizes import network_size, padded, to_network_size
-from colorization.networks.contract import EncodedColorizer
 from colorization.networks.palette_choice import PaletteChoice, numbers_of
-from colorization.networks.palettes import code_of
-from colorization.networks.unet_scene import SceneColorizer
 
 _SPREAD_OVER = 5
 """Likely colourings that the uncertainty looks at."""
+_TOGETHER, _SMALL_PIXELS = 8, 1 << 15
+"""Photos that pass the networks together, where they have at most so many pixels there: larger ones
+fill a core's caches alone (docs/decisions/039)."""
 
 
 class MergedColorizer:
@@ -62,39 +63,48 @@ class MergedColorizer:
         precision: str = "auto",
         device: str = "cpu",
     ) -> None:
-        self.experts = {name: network.eval() for name, network in experts.items()}
-        self.palettes = ScenePalettes(self.experts)
+        self.experts = Experts(experts)
+        self.palettes = self.experts.palettes
         self.palette, self.num_variants = palette, variants
         self.segmenter = segmenter
         self.merge, self.short_side = merge, short_side
         self.uncertainty = uncertainty or merge.abstain > 0
-        share_encoders(list(self.experts.values()))
-        self._joined = _joined(self.experts)
+        self._weight_stride = STRIDE if merge.mode == "soft" else 1
+        self._stride = self._weight_stride if self.experts.all_joined else 1
         self._asked_precision = precision
         self._move(device)
 
     def _move(self, device: str) -> None:
         """Run on a device from now on."""
         self.device, self.precision = device, resolve_precision(self._asked_precision, device)
-        joined = [self._joined[1]] if self._joined else []
-        for network in (*self.experts.values(), *joined):
-            place(network, device)
+        self.experts.move(device)
         if isinstance(self.segmenter, nn.Module):
             place(self.segmenter, device)
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width at which the networks see a photo."""
+        return network_size(height, width, self.short_side)
+
+    def together(self, size: tuple[int, int]) -> int:
+        """How many photos of a network size are best predicted together; one alone costs as much as two."""
+        is_small = size[0] * size[1] <= _SMALL_PIXELS
+        return _TOGETHER if is_small and self.experts.all_joined else 1
 
     def predict(
         self, L: Float, hints: Sequence[Hint] = (), palette: PaletteChoice | None = None
     ) -> Prediction:
-        """Colours of one photo at network size.
+        """As `predict_many`, of one photo."""
+        return self.predict_many([Asked(L, hints, palette)])[0]
 
-        L: float32 (H, W), 0..100, of any size. hints: see `colorization.merging.hinting`. palette: the photo's,
-        where it is not that of all. A photo for which a GPU has not the memory is predicted on the CPU. Raises
-        torch.OutOfMemoryError, or RuntimeError with the words of torch's CPU allocator, where there is no
-        memory either.
+    def predict_many(self, photos: Sequence[Asked]) -> list[Prediction]:
+        """Colours of photos that have one network size; each is coloured as it would be alone.
+
+        More than one asks for `together` of that size to be more. Photos for which a GPU has not the memory
+        are predicted on the CPU. Raises torch.OutOfMemoryError, or RuntimeError with the words of torch's
+        CPU allocator, where there is no memory either.
         """
-        choice = palette or self.palette
         try:
-            return self._predict(L, hints, choice)
+            return self._predict(photos)
         except torch.OutOfMemoryError:
             if self.device == "cpu":
                 raise
@@ -102,146 +112,169 @@ class MergedColorizer:
         self._move("cpu")
         torch.cuda.empty_cache()
         try:
-            return self._predict(L, hints, choice)
+            return self._predict(photos)
         finally:
             self._move(gpu)
 
     @torch.inference_mode()
-    def _predict(self, L: Float, hints: Sequence[Hint], choice: PaletteChoice) -> Prediction:
-        L_11hw = to_network_size(torch.from_numpy(L)[None, None].to(self.device), self.short_side)
-        looks_for = choice.likely or self.uncertainty or self.num_variants > 0
-        scene = self._see(L_11hw, likelihood=looks_for)
-        palette = self.palettes.chosen(choice, scene.likelihood) if self.palettes else None
-        experts_ab = self._colours(scene, hints, palette)
-        merged = merge(experts_ab, scene.weight)
-        strongest = max(experts_ab, key=lambda k: scene.shares[CATEGORY_NAMES[k]])
+    def _predict(self, photos: Sequence[Asked]) -> list[Prediction]:
+        every = [
+            to_network_size(torch.from_numpy(p.L)[None, None].to(self.device), self.short_side)
+            for p in photos
+        ]
+        height, width = every[0].shape[-2:]
+        if len(photos) == 1 and self.together((height, width)) > 1:
+            # two and more give each photo the same bits, one alone others
+            return self._predict([*photos, *photos])[:1]
+        L_N1hw, hints = torch.cat(every), [photo.hints for photo in photos]
+        choices = [photo.palette or self.palette for photo in photos]
+        looks_for = self.uncertainty or self.num_variants > 0 or any(c.likely for c in choices)
+        scenes = self._see(L_N1hw, likelihood=looks_for)
+        palettes = [
+            self.palettes.chosen(choice, likelihood) if self.palettes else None
+            for choice, likelihood in zip(choices, scenes.likelihood, strict=True)
+        ]
+        experts_ab = self._colours(scenes, hints, palettes)
+        merged = _merge(experts_ab, scenes)
         uncertainty = None
         if self.uncertainty:
-            uncertainty = self._uncertainty(scene, hints, palette, experts_ab, merged)
-        kept = None
+            uncertainty = self._uncertainty(scenes, hints, palettes, experts_ab, merged)
+        evident = [colour_share(L) for L in every]
+        certain = None
         if self.merge.abstain:
             assert uncertainty is not None
-            kept = certain_share(uncertainty, self.merge.abstain)
-        evident = colour_share(L_11hw)
+            certain = certain_share(uncertainty, self.merge.abstain)
 
-        def finished(ab: Tensor) -> Tensor:
-            for share in (kept, evident):
-                ab = ab if share is None else ab * share
-            return spread_hints(ab, L_11hw, hints)
+        def finished(ab: Tensor) -> list[Tensor]:
+            """At network size, without what is not to be coloured, with hints; photo by photo."""
+            done = list(from_stride(ab, scenes.stride, (height, width), "bicubic").split(1))
+            for number, share in enumerate(evident):
+                if certain is not None:
+                    done[number] = done[number] * certain[number, None]
+                if share is not None:
+                    done[number] = done[number] * share
+            return list(map(spread_hints, done, every, hints))
 
-        return Prediction(
-            ab=finished(merged),
-            weight=scene.weight,
-            single=experts_ab[strongest],
-            shares=scene.shares,
-            uncertainty=uncertainty,
-            blank=evident is not None and not bool(evident.any()),
-            palette=palette.code if palette else "",
-            variants=tuple(
-                Variant(finished(self._merged(scene, hints, variant)), variant.code)
-                for variant in self._likely(scene, self.num_variants)
-            ),
-        )
+        likely = [self._likely(one, self.num_variants) for one in scenes.likelihood]
+        ways = [list(way) for way in zip(*likely, strict=True)]
+        variants = [(way, finished(self._merged(scenes, hints, way))) for way in ways]
+        single = [ab[_strongest(ab, scenes.shares[n])] for n, ab in enumerate(experts_ab)]
+        colours = finished(merged)
+        alone = from_stride(torch.cat(single), scenes.stride, (height, width), "bicubic")
+        weight = from_stride(scenes.weight, scenes.stride, (height, width), "bilinear")
+        return [
+            Prediction(
+                ab=colours[n],
+                weight=weight[n, None],
+                single=alone[n, None],
+                shares=scenes.shares[n],
+                uncertainty=uncertainty[n, None] if uncertainty is not None else None,
+                blank=(share := evident[n]) is not None and not bool(share.any()),
+                palette=palette.code if palette else "",
+                variants=tuple(Variant(ab[n], way[n].code) for way, ab in variants),
+            )
+            for n, palette in enumerate(palettes)
+        ]
 
-    def _see(self, L_11hw: Tensor, *, likelihood: bool = True) -> Scene:
-        """What segmenter and encoders say of a photo, before it has colours.
+    def _see(self, L_N1hw: Tensor, *, likelihood: bool = True) -> Scenes:
+        """What segmenter and encoders say of photos, before they have colours.
 
         likelihood: whether that of palettes is looked for.
         """
-        whole, (height, width) = padded(L_11hw)
-        weight = self._weight(whole)[..., :height, :width]
-        weight = refine_weights(weight, L_11hw, self.merge)
-        weight = drop_absent(weight, set(self.experts), self.merge.threshold)
-        wanted = weight.amax(dim=(0, 2, 3)) > 0
-        names = {k: name for k, name in enumerate(CATEGORY_NAMES) if wanted[k]}
-        shares = dict(zip(CATEGORY_NAMES, weight.mean(dim=(0, 2, 3)).tolist(), strict=True))
+        whole, size = padded(L_N1hw)
+        weight = self._weight(whole, size)
+        weight = refine_weights(weight, at_stride(L_N1hw, self._weight_stride), self.merge)
+        weight = drop_absent(weight, set(self.experts.by_name), self.merge.threshold)
+        wanted = (weight.amax(dim=(2, 3)) > 0).tolist()
+        names = tuple(
+            {k: name for k, name in enumerate(CATEGORY_NAMES) if of_photo[k]} for of_photo in wanted
+        )
+        means = weight.mean(dim=(2, 3)).tolist()
+        if self._weight_stride > self._stride:
+            weight = from_stride(weight, self._weight_stride, size, "bilinear")
+        shares = tuple(dict(zip(CATEGORY_NAMES, mean, strict=True)) for mean in means)
         L_norm = normalize_L(whole).contiguous(memory_format=torch.channels_last)
-        features: dict[nn.Module, Sequence[Tensor]] = {}
         with autocast(self.precision, self.device):
-            for expert in (self.experts[name] for name in names.values()):
-                if isinstance(expert, EncodedColorizer) and expert.encoder not in features:
-                    features[expert.encoder] = expert.encoder(L_norm)
-            every = (
-                self.palettes.likelihood(features, shares)
-                if self.palettes and likelihood
-                else weight.new_zeros(0)
-            )
-        return Scene(L_norm, (height, width), weight, names, shares, features, every)
+            every = {name for of_photo in names for name in of_photo.values()}
+            features = self.experts.encoded(L_norm, every)
+            likely = weight.new_zeros(len(weight), 0)
+            if self.palettes and likelihood:
+                likely = torch.stack(
+                    [  # one by one: a matrix product's bits hang on how many rows it has
+                        self.palettes.likelihood(
+                            {e: [f[n, None] for f in of_all] for e, of_all in features.items()},
+                            of_photo,
+                        )
+                        for n, of_photo in enumerate(shares)
+                    ]
+                )
+        return Scenes(L_norm, size, self._stride, weight, names, shares, features, likely)
 
-    def _likely(self, scene: Scene, count: int) -> list[Palette]:
-        return self.palettes.likely(scene.likelihood, count) if self.palettes and count else []
+    def _weight(self, whole: Tensor, size: tuple[int, int]) -> Tensor:
+        """What the segmenter says, at the weights' stride; one that is no module cannot be moved, and works
+        on the CPU."""
+        seen = whole if isinstance(self.segmenter, nn.Module) else whole.cpu()
+        height, width = size
+        with autocast(self.precision, self.device):
+            stride = self._weight_stride
+            if stride > 1 and isinstance(self.segmenter, CoarseSegmenter):
+                weight = self.segmenter.coarse(seen, stride).float()
+                return weight[..., : -(-height // stride), : -(-width // stride)].to(self.device)
+            weight = self.segmenter(seen).float()[..., :height, :width].to(self.device)
+            return at_stride(weight, stride)
 
-    def _merged(self, scene: Scene, hints: Sequence[Hint], palette: Palette | None) -> Tensor:
-        return merge(self._colours(scene, hints, palette), scene.weight)
+    def _colours(
+        self,
+        scenes: Scenes,
+        hints: Sequence[Sequence[Hint]],
+        palettes: Sequence[Palette | None],
+    ) -> list[dict[int, Tensor]]:
+        with autocast(self.precision, self.device):
+            return self.experts.colours(scenes, hints, palettes)
+
+    def _merged(
+        self,
+        scenes: Scenes,
+        hints: Sequence[Sequence[Hint]],
+        palettes: Sequence[Palette | None],
+    ) -> Tensor:
+        return _merge(self._colours(scenes, hints, palettes), scenes)
+
+    def _likely(self, likelihood: Tensor, count: int) -> list[Palette]:
+        return self.palettes.likely(likelihood, count) if self.palettes and count else []
 
     def _uncertainty(
         self,
-        scene: Scene,
-        hints: Sequence[Hint],
-        palette: Palette | None,
-        experts_ab: dict[int, Tensor],
+        scenes: Scenes,
+        hints: Sequence[Sequence[Hint]],
+        palettes: Sequence[Palette | None],
+        experts_ab: Sequence[dict[int, Tensor]],
         merged: Tensor,
     ) -> Tensor:
-        """How far what could be said of each pixel is apart, Lab units."""
-        mixed = disagreement(experts_ab, scene.weight, merged)
-        mirrored_hints = [replace(hint, across=1 - hint.across) for hint in hints]
-        mirrored = self._see(scene.L.flip(-1), likelihood=False)
-        other = self._merged(mirrored, mirrored_hints, palette).flip(-1)
-        square = mixed.square() + (merged - other).square().sum(dim=1, keepdim=True)
-        likely = self._likely(scene, _SPREAD_OVER)
-        if likely:
-            every = torch.stack([self._merged(scene, hints, one) for one in likely])
-            share = scene.likelihood.sort(descending=True).values[: len(likely)]
-            share = (share / share.sum())[:, None, None, None, None]
+        """How far what could be said of each pixel is apart, Lab units. Returns (N, 1, h, w)."""
+        mixed = [
+            disagreement(ab, scenes.weight[n, None], merged[n, None])
+            for n, ab in enumerate(experts_ab)
+        ]
+
+        def at_size(ab: Tensor) -> Tensor:
+            return from_stride(ab, scenes.stride, scenes.size, "bicubic")
+
+        own = at_size(merged)
+        turned = [[replace(hint, across=1 - hint.across) for hint in of_one] for of_one in hints]
+        mirrored = self._see(scenes.L.flip(-1), likelihood=False)
+        other = at_size(self._merged(mirrored, turned, palettes)).flip(-1)
+        square = from_stride(torch.cat(mixed), scenes.stride, scenes.size, "bilinear").square()
+        square = square + (own - other).square().sum(dim=1, keepdim=True)
+        likely = [self._likely(one, _SPREAD_OVER) for one in scenes.likelihood]
+        ways = [list(way) for way in zip(*likely, strict=True)]
+        if ways:
+            every = torch.stack([at_size(self._merged(scenes, hints, way)) for way in ways])
+            share = scenes.likelihood.sort(descending=True).values[:, : len(ways)].T
+            share = (share / share.sum(dim=0))[:, :, None, None, None]
             apart = (every - (share * every).sum(dim=0)).square().sum(dim=2, keepdim=True)
             square = square + (share * apart).sum(dim=0)
         return square.sqrt()
-
-    def _colours(
-        self, scene: Scene, hints: Sequence[Hint], palette: Palette | None
-    ) -> dict[int, Tensor]:
-        """ab of each expert that matters, by its category's number."""
-        height, width = scene.size
-        L_norm = scene.L_norm
-        channels = F.pad(
-            hint_channels(hints, height, width).to(self.device),
-            (0, L_norm.shape[-1] - width, 0, L_norm.shape[-2] - height),
-        )
-        found = {}
-        with autocast(self.precision, self.device):
-            together = self._decoded(scene, palette)
-            for k, name in scene.names.items():
-                expert = self.experts[name]
-                if name in together:
-                    ab = together[name]
-                elif isinstance(expert, EncodedColorizer):
-                    ab = expert.decode(scene.features[expert.encoder], L_norm.shape[-2:])
-                elif getattr(expert, "takes_hints", False):
-                    ab = expert(L_norm, channels)
-                else:
-                    ab = expert(L_norm)
-                found[k] = ab.float()[..., :height, :width]
-        return found
-
-    def _decoded(self, scene: Scene, palette: Palette | None) -> dict[str, Tensor]:
-        """ab of the experts that are decoded together, or by a palette."""
-        size = scene.L_norm.shape[-2:]
-        if self._joined:
-            numbers, network = self._joined
-            names = [name for name in scene.names.values() if name in numbers]
-            if names:
-                heads = torch.tensor([numbers[name] for name in names], device=self.device)
-                given = palette.numbers if palette and self.palettes else None
-                code = code_of(given, len(names), device=self.device)
-                ab = network.decode_quarter(scene.features[network.encoder], code, heads)
-                ab = F.interpolate(ab, size, mode="bicubic", align_corners=False)
-                return dict(zip(names, ab.split(1), strict=True))
-        follow = self.palettes.experts if palette else {}
-        return {
-            name: follow[name].decode(scene.features[follow[name].encoder], size, palette.numbers)
-            for name in scene.names.values()
-            if palette and name in follow
-        }
 
     def likelihood_of(
         self, pixels: Pixels, alpha: Pixels | None = None
@@ -252,13 +285,11 @@ class MergedColorizer:
         """
         if not self.palettes:
             return [], []
-        L = reduced_L(
-            pixels, alpha, network_size(pixels.shape[0], pixels.shape[1], self.short_side)
-        )
+        L = torch.from_numpy(self.asked(pixels, alpha).L)[None, None]
         with torch.inference_mode():
-            scene = self._see(to_network_size(torch.from_numpy(L)[None, None], self.short_side))
-            entries = range(1, len(scene.likelihood) + 1)
-            return scene.likelihood.tolist(), [self.palettes.entry(n).code for n in entries]
+            likelihood = self._see(to_network_size(L, self.short_side)).likelihood[0]
+            entries = range(1, len(likelihood) + 1)
+            return likelihood.tolist(), [self.palettes.entry(n).code for n in entries]
 
     @torch.inference_mode()
     def palette_of(self, pixels: Pixels) -> PaletteChoice:
@@ -278,11 +309,15 @@ class MergedColorizer:
             palette = self.palettes.of_photo(L_norm, small[:, 1:])
         return PaletteChoice(numbers=numbers_of(palette.code))
 
-    def _weight(self, whole: Tensor) -> Tensor:
-        """What the segmenter says; one that is no module cannot be moved, and works on the CPU."""
-        seen = whole if isinstance(self.segmenter, nn.Module) else whole.cpu()
-        with autocast(self.precision, self.device):
-            return self.segmenter(seen).float().to(self.device)
+    def asked(
+        self,
+        pixels: Pixels,
+        alpha: Pixels | None = None,
+        hints: Sequence[Hint] = (),
+        palette: PaletteChoice | None = None,
+    ) -> Asked:
+        """A photo at its full size as `predict_many` takes it. See `look`."""
+        return Asked(reduced_L(pixels, alpha, self.size_of(*pixels.shape[:2])), hints, palette)
 
     def look(
         self,
@@ -297,36 +332,17 @@ class MergedColorizer:
         pixels: uint8 or uint16, (H, W) gray or (H, W, 3) RGB, sRGB-encoded. alpha: (H, W). palette: the
         photo's, where it is not that of all.
         """
-        height, width = pixels.shape[:2]
-        size = network_size(height, width, self.short_side)
-        return self.predict(reduced_L(pixels, alpha, size), hints, palette)
+        return self.predict_many([self.asked(pixels, alpha, hints, palette)])[0]
 
 
-def _joined(
-    experts: Mapping[str, nn.Module],
-) -> tuple[dict[str, int], SceneColorizer] | None:
-    """The experts that differ in their heads only, as one network, and which head is whose."""
-    alike = {n: expert for n, expert in experts.items() if isinstance(expert, SceneColorizer)}
-    network = SceneColorizer.joined(list(alike.values())) if len(alike) > 1 else None
-    return ({name: k for k, name in enumerate(alike)}, network) if network else None
+def _merge(experts_ab: Sequence[dict[int, Tensor]], scenes: Scenes) -> Tensor:
+    weights = scenes.weight.split(1)
+    return torch.cat([merge(ab, own) for ab, own in zip(experts_ab, weights, strict=True)])
 
 
-def share_encoders(networks: Sequence[nn.Module]) -> None:
-    """Give networks whose encoders hold equal weights one of them in common."""
-    kept: list[nn.Module] = []
-    for network in networks:
-        if isinstance(network, EncodedColorizer):
-            twin = next((other for other in kept if _equal(other, network.encoder)), None)
-            if twin is None:
-                kept.append(network.encoder)
-            else:
-                network.encoder = twin
-
-
-def _equal(first: nn.Module, second: nn.Module) -> bool:
-    """Whether two modules hold the same tensors."""
-    own, other = first.state_dict(), second.state_dict()
-    return own.keys() == other.keys() and all(torch.equal(own[key], other[key]) for key in own)
+def _strongest(experts_ab: Mapping[int, Tensor], shares: Mapping[str, float]) -> int:
+    """The category with the largest share of those with an expert that matters."""
+    return max(experts_ab, key=lambda k: shares[CATEGORY_NAMES[k]])
 
 
 def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:

@@ -51,21 +51,16 @@ def _normalised(weight_NKHW: Tensor) -> Tensor:
 def guided_filter(guide_N1HW: Tensor, x_NKHW: Tensor, radius: int, epsilon: float) -> Tensor:
     """Smooth x inside regions of the guide, not across its edges (He, Sun, Tang 2013).
 
-    The local line from guide to x is fitted at half the size and used at the whole (He and Sun 2015).
-    radius: of the windows, pixels of the whole. Returns the shape of x.
+    radius: of the windows, pixels. Returns the shape of x.
     """
-    guide, x = (F.avg_pool2d(t, 2, ceil_mode=True) for t in (guide_N1HW, x_NKHW))
-    radius = max(1, radius // 2)
+    guide, x = guide_N1HW, x_NKHW
     guide_mean, x_mean = box_mean(guide, radius), box_mean(x, radius)
     variance = box_mean(guide * guide, radius) - guide_mean * guide_mean
     covariance = box_mean(guide * x, radius) - guide_mean * x_mean
     slope = covariance / (variance + epsilon)
-    line = torch.cat([slope, x_mean - slope * guide_mean], dim=1)
-    line = F.interpolate(
-        box_mean(line, radius), guide_N1HW.shape[-2:], mode="bilinear", align_corners=False
-    )
+    line = box_mean(torch.cat([slope, x_mean - slope * guide_mean], dim=1), radius)
     slope, offset = line.chunk(2, dim=1)
-    return slope * guide_N1HW + offset
+    return slope * guide + offset
 
 
 def box_mean(x_NKHW: Tensor, radius: int) -> Tensor:

@@ -1,10 +1,27 @@
-"""What the networks say of one photo."""
+"""What the networks are asked, and what they say, of one photo."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from colorization.colour.lab import Float
+from colorization.merging.hinting import Hint
+from colorization.networks.palette_choice import PaletteChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A photo that is to be coloured."""
+
+    L: Float
+    """float32 (H, W), 0..100, of any size."""
+    hints: Sequence[Hint] = ()
+    """See `colorization.merging.hinting`."""
+    palette: PaletteChoice | None = None
+    """The photo's own, where it is not that of all."""
 
 
 @dataclass(frozen=True, slots=True)

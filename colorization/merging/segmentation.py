@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,15 @@ class Segmenter(Protocol):
         ...
 
 
+@runtime_checkable
+class CoarseSegmenter(Protocol):
+    """What a segmenter may do besides."""
+
+    def coarse(self, L_N1HW: Tensor, stride: int, /) -> Tensor:
+        """L to weights of every `stride` × `stride` pixels, (N, K, H / stride, W / stride)."""
+        ...
+
+
 class StarterSegmenter(nn.Module):
     """The segmenter that comes with the package."""
 
@@ -43,11 +52,16 @@ class StarterSegmenter(nn.Module):
 
     def forward(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""
+        return self.coarse(L_N1HW, 1)
+
+    def coarse(self, L_N1HW: Tensor, stride: int, /) -> Tensor:
+        """See `CoarseSegmenter`. H and W: multiples of `stride`."""
         size = L_N1HW.shape[-2:]
         seen = [self.MULTIPLE * round(self.ENLARGED * side / self.MULTIPLE) for side in size]
         L_norm = F.interpolate(normalize_L(L_N1HW), seen, mode="bilinear")
         logits = self.network(L_norm).float()
-        weight: Tensor = F.interpolate(logits, size, mode="bilinear").softmax(dim=1)
+        wanted = [side // stride for side in size]
+        weight: Tensor = F.interpolate(logits, wanted, mode="bilinear").softmax(dim=1)
         return weight
 
 

@@ -8,16 +8,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 MULTIPLE = 32
+LEAST_SIDE = 96
+"""Photos smaller than the networks' size are seen at their own, but none at less than this."""
 _MOST_ASPECT, _MOST_MULTIPLES = 4, 64
 
 
 def network_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """Height and width at which the networks see a photo.
 
-    The short side is `short_side` and the aspect kept, but for photos longer than 4:1, which are
-    reduced further so that they cost no more than one of 4:1; no side is under MULTIPLE or over
-    64 × MULTIPLE.
+    The short side is `short_side`, or that of a smaller photo, of which an enlarged one shows no more, but
+    not under LEAST_SIDE; the aspect is kept, but for photos longer than 4:1, which are reduced further so
+    that they cost no more than one of 4:1; no side is under MULTIPLE or over 64 × MULTIPLE.
     """
+    short_side = min(short_side, max(LEAST_SIDE, min(height, width)))
     scale = short_side / min(height, width)
     area = scale * scale * height * width
     scale *= min(1.0, math.sqrt(_MOST_ASPECT * short_side * short_side / area))

@@ -58,18 +58,23 @@ class SceneColorizer(PaletteColorizer):
         return F.interpolate(ab, size, mode="bicubic", align_corners=False)
 
     def decode_quarter(
-        self, features: Sequence[Tensor], code: Tensor, heads: Tensor | None = None
+        self,
+        features: Sequence[Tensor],
+        code: Tensor,
+        heads: Tensor | None = None,
+        photos: Tensor | None = None,
     ) -> Tensor:
         """ab (N, 2, ⌈H/4⌉, ⌈W/4⌉), Lab units.
 
         code: float32 (N, P + 1), of `code_of`. heads: int64 (N,), each photo's; None: the first one's.
-        features may be those of one photo that is decoded in N ways: what no code decides is done once.
+        features may be those of fewer photos that are decoded in N ways: what no code decides is done once.
+        photos: int64 (N,), of which one each way is; None: of one photo, or each of its own.
         """
         if heads is None:
             heads = torch.zeros(len(code), dtype=torch.long, device=code.device)
         *skips, x = features
         for up, skip in zip(self.ups, reversed(skips), strict=False):
-            x = up(x, skip, code, heads)
+            x = up(x, skip, code, heads, photos)
         gain = torch.where(code[:, -1] > 0, 1.0, self.palettes.gain[heads]) * HEAD_GAIN
         return self.head.of(x, heads) * gain[:, None, None, None]
 
@@ -159,20 +164,31 @@ class _Conditioned(nn.Module):
         self.norm = nn.BatchNorm2d(after)
         self.film = _Film(after, num_heads)
 
-    def forward(self, x: Tensor, code: Tensor, heads: Tensor, skip: Tensor | None = None) -> Tensor:
-        """skip: further channels, of as many photos as x or of one that they all are ways of."""
+    def forward(
+        self,
+        x: Tensor,
+        code: Tensor,
+        heads: Tensor,
+        skip: Tensor | None = None,
+        photos: Tensor | None = None,
+    ) -> Tensor:
+        """skip: further channels. It and x are of the photos, or x already of all ways to decode them."""
         gamma, beta = self.film(code, heads)
-        x = self.conv(x) if skip is None else self._convolved(x, skip)
+        x = self.conv(x) if skip is None else self._convolved(x, skip, photos)
         if self.training:
             return F.relu(torch.addcmul(beta, self.norm(x), 1 + gamma), inplace=True)
         return F.relu(self._as_one(x, gamma, beta), inplace=True)
 
-    def _convolved(self, x: Tensor, skip: Tensor) -> Tensor:
-        if len(x) == len(skip):
+    def _convolved(self, x: Tensor, skip: Tensor, photos: Tensor | None) -> Tensor:
+        """Which way is taken hangs on no number of photos, so that each is as in any other company."""
+        if photos is None and len(x) == len(skip):
             out: Tensor = self.conv(torch.cat([x, skip], dim=1))
             return out
         of_x, of_skip = self.conv.weight.split([x.shape[1], skip.shape[1]], dim=1)
-        return F.conv2d(x, of_x, padding=1) + F.conv2d(skip, of_skip, padding=1)
+        own, common = F.conv2d(x, of_x, padding=1), F.conv2d(skip, of_skip, padding=1)
+        if photos is None:
+            return own + common
+        return (own[photos] if len(own) == len(common) else own) + common[photos]
 
     def _as_one(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         """Normalisation and FiLM in one pass over the pixels."""
@@ -194,9 +210,11 @@ class _Up(nn.Module):
         self.first = _Conditioned(before + skip, after, num_heads)
         self.second = _Conditioned(after, after, num_heads)
 
-    def forward(self, x: Tensor, skip: Tensor, code: Tensor, heads: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, skip: Tensor, code: Tensor, heads: Tensor, photos: Tensor | None = None
+    ) -> Tensor:
         x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
-        x = self.first(x, code, heads, skip)
+        x = self.first(x, code, heads, skip, photos)
         out: Tensor = self.second(x, code, heads)
         return out
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from starter import starter_models
 from torchvision.models import segmentation
 
 from colorization.categories import (
@@ -25,11 +26,15 @@ from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.merging.merge import disagreement, drop_absent, merge, refine_weights
 from colorization.merging.options import MergeOptions
+from colorization.merging.prediction import Asked
 from colorization.merging.segmentation import (
     build_segmenter,
     import_segmenter,
 )
 from colorization.networks import build_network
+from colorization.networks.palette_choice import PaletteChoice
+from tasks.jobs.models import load_segmenter
+from tasks.jobs.networks import load_colorizer
 
 
 @pytest.fixture(autouse=True)
@@ -361,3 +366,35 @@ def test_a_blank_photo_stays_gray_but_for_hints():
     torch.testing.assert_close(
         hinted.ab[0, :, 32, 48], torch.tensor([30.0, -20.0]), atol=0.2, rtol=0
     )
+
+
+def starter(**options) -> MergedColorizer:
+    spec = starter_models(short_side=256)
+    experts = {name: load_colorizer(Path(path))[0] for name, path in spec.experts}
+    return MergedColorizer(experts, load_segmenter(spec), **options)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_photo_has_the_same_bits_in_any_company(precision):
+    colours = starter(variants=1, precision=precision)
+    every = random_lightness(96, 128, photos=9)[:, 0].numpy()
+    asked = [Asked(L, palette=PaletteChoice(entry=1 + n)) for n, L in enumerate(every)]
+    assert colours.together((96, 128)) == 8
+    alone = [colours.predict_many([one])[0] for one in asked]
+    for company in ((0, 1), (3, 4, 5, 6, 7), (8, 7, 6, 5, 4, 3, 2, 1)):
+        found = colours.predict_many([asked[n] for n in company])
+        for n, prediction in zip(company, found, strict=True):
+            assert torch.equal(prediction.ab, alone[n].ab)
+            assert torch.equal(prediction.variants[0].ab, alone[n].variants[0].ab)
+            assert prediction.shares == alone[n].shares
+
+
+def test_photos_smaller_than_the_networks_size_are_seen_at_their_own():
+    colours = random_colorizer()
+    colours.short_side = 256
+    sizes = {(112, 150): (112, 150), (60, 80): (96, 128), (300, 400): (256, 341)}
+    for size, seen in sizes.items():
+        assert colours.size_of(*size) == seen
+        assert (
+            colours.predict(random_lightness(*size, photos=1)[0, 0].numpy()).ab.shape[-2:] == seen
+        )
