@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from colorization.categories import REST
-from colorization.merging.inference import MergedColorizer, share_encoders, single_expert_segmenter
+from colorization.merging.experts import share_encoders
+from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.merging.options import MergeOptions
+from colorization.merging.segmentation import CoarseSegmenter
 from colorization.metrics.lpips import LPIPS
 from colorization.networks.contract import EncodedColorizer
 from storage.errors import DamagedError
@@ -32,6 +34,7 @@ class Remembering(nn.Module):
         super().__init__()
         self.network = network
         self._question: Tensor | None = None
+        self._stride = 1
         self._answer: Any = None
         self._seconds = 0.0
         self.saved_seconds = 0.0
@@ -39,13 +42,28 @@ class Remembering(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """The network's answer to x, any shape; nobody may write into it."""
-        if self._question is not None and torch.equal(x, self._question):
+        return self._remembered(x, 1, self.network)
+
+    def _remembered(self, x: Tensor, stride: int, ask: Callable[[Tensor], Any]) -> Any:
+        known = self._question
+        if known is not None and stride == self._stride and torch.equal(x, known):
             self.saved_seconds += self._seconds
             return self._answer
         started = time.perf_counter()
-        self._question, self._answer = x, self.network(x)
+        self._question, self._stride, self._answer = x, stride, ask(x)
         self._seconds = time.perf_counter() - started
         return self._answer
+
+
+class RememberingSegmenter(Remembering):
+    """One that gives coarse weights too."""
+
+    def coarse(self, L_N1HW: Tensor, stride: int, /) -> Tensor:
+        """See `colorization.merging.segmentation.CoarseSegmenter`."""
+        network = self.network
+        assert isinstance(network, CoarseSegmenter)
+        answer: Tensor = self._remembered(L_N1HW, stride, lambda L: network.coarse(L, stride))
+        return answer
 
 
 class Systems:
@@ -109,7 +127,8 @@ class Systems:
         )
 
     def _remember(self, key: Any, network: nn.Module) -> Remembering:
-        return self._remembering.setdefault(key, Remembering(network))
+        kind = RememberingSegmenter if isinstance(network, CoarseSegmenter) else Remembering
+        return self._remembering.setdefault(key, kind(network))
 
 
 @lru_cache(maxsize=1)
