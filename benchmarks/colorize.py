@@ -35,7 +35,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,13 +50,11 @@ import tasks.jobs.colorize
 from colorization.colour.full_size import colour_strips, reduced_L
 from colorization.colour.lab import Float
 from colorization.compute import resolve_precision
-from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer, single_expert_segmenter
 from colorization.merging.options import MergeOptions
-from colorization.merging.prediction import Prediction
+from colorization.merging.prediction import Asked, Prediction
 from colorization.merging.sizes import network_size
 from colorization.networks import build_network
-from colorization.networks.palette_choice import PaletteChoice
 from storage.metadata.derivative import Placement, Provenance, derivative
 from storage.photos.decoder import shared_decoder
 from storage.photos.encoding import ColoredPage, encode
@@ -287,13 +285,16 @@ def _encode(photo: Photo, ab: torch.Tensor) -> bytes:
 class _Square(MergedColorizer):
     """As siggraph17's demo does it: lightness at 256x256, ab back at full size."""
 
-    def predict(
-        self, L: Float, hints: Sequence[Hint] = (), palette: PaletteChoice | None = None
-    ) -> Prediction:
-        square = torch.nn.functional.interpolate(
-            torch.from_numpy(L)[None, None], size=(256, 256), mode="bilinear", antialias=True
-        )
-        return super().predict(square[0, 0].numpy(), hints, palette)
+    def predict_many(self, photos: Sequence[Asked]) -> list[Prediction]:
+        return super().predict_many([replace(photo, L=_square(photo.L)) for photo in photos])
+
+
+def _square(L: Float) -> Float:
+    square = torch.nn.functional.interpolate(
+        torch.from_numpy(L)[None, None], size=(256, 256), mode="bilinear", antialias=True
+    )
+    resized: Float = square[0, 0].numpy()
+    return resized
 
 
 def _siggraph(precision: str) -> MergedColorizer:

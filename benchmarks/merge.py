@@ -119,7 +119,7 @@ def everywhere(colorizer: MergedColorizer, name: str, L: Float) -> Float:
     from colorization.merging.inference import single_expert_segmenter
 
     alone = MergedColorizer(
-        {"places": colorizer.experts[name]}, single_expert_segmenter, merge=colorizer.merge
+        {"places": colorizer.experts.by_name[name]}, single_expert_segmenter, merge=colorizer.merge
     )
     return ab_of(alone.predict(L))
 

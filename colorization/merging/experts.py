@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from colorization.compute import place
 from colorization.merging.hinting import Hint, hint_channels
+from colorization.merging.runtimes import Runtime, run_by
 from colorization.merging.scene import STRIDE, Scenes
 from colorization.merging.scene_palettes import Palette, ScenePalettes
 from colorization.networks.contract import EncodedColorizer
@@ -34,6 +35,14 @@ class Experts:
     def all_joined(self) -> bool:
         """Whether one pass decodes all of them, at a quarter of the size."""
         return len(self._heads) == len(self.by_name)
+
+    def run_by(self, runtime: Runtime) -> None:
+        """Have a runtime run the encoders."""
+        networks = [e for e in self.by_name.values() if isinstance(e, EncodedColorizer)]
+        wrapped = {e.encoder: e.encoder for e in networks}
+        wrapped = {encoder: run_by(runtime, encoder) for encoder in wrapped}
+        for network in (*networks, *([self._joined] if self._joined else [])):
+            network.encoder = wrapped[network.encoder]
 
     def move(self, device: str) -> None:
         """To another device, in channels_last."""

@@ -27,11 +27,12 @@ from colorization.merging.merge import (
     merge,
     refine_weights,
 )
-from colorization.merging.options import MergeOptions
+from colorization.merging.options import TORCH, MergeOptions
 from colorization.merging.prediction import Asked, Prediction, Variant
+from colorization.merging.runtimes import choose_runtime
 from colorization.merging.scene import STRIDE, Scenes, at_stride, colour_share, from_stride
 from colorization.merging.scene_palettes import Palette
-from colorization.merging.segmentation import CoarseSegmenter, Segmenter
+from colorization.merging.segmentation import CoarseSegmenter, Segmenter, StarterSegmenter
 from colorization.merging.sizes import network_size, padded, to_network_size
 from colorization.networks.palette_choice import PaletteChoice, numbers_of
 
@@ -47,7 +48,8 @@ class MergedColorizer:
 
     experts: category name → network. segmenter: None when there is a single expert to use
     everywhere. palette: which one colours photos for which no other is named. variants: how many further
-    colourings are made. Where no expert follows palettes there is the mean only, and no variant.
+    colourings are made. Where no expert follows palettes there is the mean only, and no variant. runtime: of
+    `colorization.merging.runtimes`; other than torch, experts and segmenter are this colorizer's alone.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class MergedColorizer:
         variants: int = 0,
         precision: str = "auto",
         device: str = "cpu",
+        runtime: str = TORCH,
     ) -> None:
         self.experts = Experts(experts)
         self.palettes = self.experts.palettes
@@ -73,6 +76,10 @@ class MergedColorizer:
         self._stride = self._weight_stride if self.experts.all_joined else 1
         self._asked_precision = precision
         self._move(device)
+        self.runtime = choose_runtime(runtime, precision, device)
+        self.experts.run_by(self.runtime)
+        if isinstance(segmenter, StarterSegmenter):
+            segmenter.run_by(self.runtime)
 
     def _move(self, device: str) -> None:
         """Run on a device from now on."""
@@ -171,6 +178,7 @@ class MergedColorizer:
                 uncertainty=uncertainty[n, None] if uncertainty is not None else None,
                 blank=(share := evident[n]) is not None and not bool(share.any()),
                 palette=palette.code if palette else "",
+                runtime=str(self.runtime),
                 variants=tuple(Variant(ab[n], way[n].code) for way, ab in variants),
             )
             for n, palette in enumerate(palettes)

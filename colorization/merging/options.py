@@ -1,4 +1,4 @@
-"""How the experts are merged, as configs and workers name it. Importing this imports no torch."""
+"""How the experts are merged and run, as configs and workers name it. Importing this imports no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from colorization.errors import ConfigError
 
 MERGE_MODES = ("soft", "hard")
+TORCH, ONNX_RUNTIME = "torch", "onnxruntime"
+RUNTIMES = ("auto", TORCH, ONNX_RUNTIME)
+"""What may run convolutions: `colorization.merging.runtimes`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -53,5 +53,7 @@ class Prediction:
     """Whether nothing is to be seen, so that it stays gray but for hints."""
     palette: str = ""
     """The code of the palette that `ab` follows; empty for the mean colours."""
+    runtime: str = ""
+    """What computed it: name, version and precision."""
     variants: tuple[Variant, ...] = ()
     """The likeliest colourings, best first, as many as were asked for."""

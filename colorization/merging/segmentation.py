@@ -20,6 +20,7 @@ from colorization.categories import CATEGORIES, class_to_category
 from colorization.colour.lab import L_MAX, normalize_L
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.merging.deeplab import GrayDeepLab
+from colorization.merging.runtimes import Runtime, run_by
 from colorization.merging.segmenter_names import SEGMENTER_NAMES
 
 
@@ -49,6 +50,10 @@ class StarterSegmenter(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network.eval()
+
+    def run_by(self, runtime: Runtime) -> None:
+        """Have a runtime run the network."""
+        self.network = run_by(runtime, self.network)
 
     def forward(self, L_N1HW: Tensor, /) -> Tensor:
         """L to weight_NKHW."""

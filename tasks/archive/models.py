@@ -40,4 +40,5 @@ def archive_models(workspace: Workspace, workflow: Workflow, slots: Slots) -> Mo
         short_side=config.short_side,
         num_threads=slots.threads,
         device=slots.device,
+        runtime=workflow.compute.runtime,
     )

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from colorization.merging.options import RUNTIMES
 from tasks.config.problems import Rule
 from tasks.config.types import Accepts, check_rules, checked, number, one_of, whole
 
@@ -41,6 +42,9 @@ class ComputeConfig:
     """torch threads of a training process; 0 for its share of the cores."""
     device: Annotated[str, one_of(*DEVICES)] = "auto"
     """Where networks are trained and colorize: auto (a GPU where there is one), cpu or cuda."""
+    runtime: Annotated[str, one_of(*RUNTIMES)] = "auto"
+    """What runs colorize's convolutions on a CPU: auto (torch where the processor multiplies bf16, else ONNX
+    Runtime), torch or onnxruntime."""
     checkpoint_seconds: Annotated[float, number(0)] = 60.0
     """Training saves its state this often, and at the end of each epoch."""
     sheet_every: Annotated[int, whole(1)] = 5

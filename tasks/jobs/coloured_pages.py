@@ -61,6 +61,8 @@ class Seen:
     """Those that are not coloured, as of `OutputFacts`."""
     palette: str = ""
     """The code of the first page's that follows one."""
+    runtime: str = ""
+    """What computed the colours."""
     variants: list[PageVariants | None] = field(default_factory=list)
     """Of each page; None for one that is not coloured."""
     seconds: float = 0.0
@@ -139,8 +141,9 @@ def coloured_page(
         seen.appearance = appearance_of(small, found, kept)
         seen.small = [colours_of(small, variant.ab, kept) for variant in found.variants]
     seen.palette = seen.palette or found.palette
+    seen.runtime = found.runtime
     seen.variants.append(PageVariants(kept, found.variants))
-    derived = derived_metadata(item, opened, photo, found.palette)
+    derived = derived_metadata(item, opened, photo, found.palette, found.runtime)
     place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
     seen.notes += [place + note for note in _noted(photo, found, own)]
     seen.notes += [place + note for note in _no_palette(item, found, page.asked.palette)]
@@ -180,11 +183,13 @@ def variant_pages(
             yield TiffPage(content=opened.content, number=photo.header.page)
             continue
         variant = page.variants[number]
-        derived = derived_metadata(item, opened, photo, variant.palette)
+        derived = derived_metadata(item, opened, photo, variant.palette, seen.runtime)
         yield _with_colours(item, photo, variant.ab, page.kept, derived, seen.lightness)
 
 
-def derived_metadata(item: ColorizeItem, opened: Opened, photo: Photo, palette: str) -> Metadata:
+def derived_metadata(
+    item: ColorizeItem, opened: Opened, photo: Photo, palette: str, runtime: str
+) -> Metadata:
     """What the colour of a page says of itself; the sidecar is the first page's."""
     height, width = photo.header.height, photo.header.width
     shown = labelled_shape((height, width), item.config["label"])
@@ -192,18 +197,20 @@ def derived_metadata(item: ColorizeItem, opened: Opened, photo: Photo, palette: 
         orientation=photo.header.orientation, photo=(width, height), size=(shown[1], shown[0])
     )
     sidecar = opened.sidecar if photo is opened.first else b""
-    made = provenance(item, opened.row, palette)
+    made = provenance(item, opened.row, palette, runtime)
     return derivative(photo.metadata, made, placement=placement, sidecar=sidecar)
 
 
-def provenance(item: ColorizeItem, row: dict[str, Any], palette: str) -> Provenance:
+def provenance(item: ColorizeItem, row: dict[str, Any], palette: str, runtime: str) -> Provenance:
     """What made the colours of a photo."""
+    said = [f"palette {palette}"] if palette else []
+    said += [f"computed by {runtime}"] if runtime else []
     return Provenance(
         system="Chromaflow",
         version=item.config["version"],
         original_sha256=row["sha256"],
         checkpoints=item.models.hashes,
-        note=f"palette {palette}" if palette else "",
+        note="; ".join(said),
     )
 
 

@@ -29,6 +29,7 @@ def load_merged(spec: ModelSpec) -> MergedColorizer:
         variants=spec.variants,
         short_side=spec.short_side,
         device=resolve_device(spec.device),
+        runtime=spec.runtime,
     )
     if spec.palette_from:
         reference = Path(spec.palette_from).read_bytes()

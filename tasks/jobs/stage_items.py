@@ -83,6 +83,8 @@ class ModelSpec:
     num_threads: int
     device: str
     """cpu, cuda, or auto: what the worker finds."""
+    runtime: str = "auto"
+    """auto, torch or onnxruntime: see `colorization.merging.runtimes`."""
     palette: PaletteChoice = PaletteChoice()
     """Of photos that have none of their own."""
     palette_from: str = ""

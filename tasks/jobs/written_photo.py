@@ -50,13 +50,13 @@ def write_photo(
     suffix = output_suffix(row["path"], header.format, format_name)
     name = row["output"] + suffix
     root = Path(item.output)
-    files = _write_file(item, opened, name, pages, seen.palette)
+    files = _write_file(item, opened, name, pages, seen)
     variants = []
     for number in range(seen.num_variants):
         other = variant_name(row["output"], number + 1) + suffix
         palette = next(page for page in seen.variants if page).variants[number].palette
         further = variant_pages(item, opened, seen, number)
-        files += _write_file(item, opened, other, further, palette)
+        files += _write_file(item, opened, other, further, seen, palette)
         variants.append({"output": other, "palette": palette})
     if seen.maps:
         map_path = root / (row["output"] + MAP_SUFFIX)
@@ -101,9 +101,13 @@ def _write_file(
     opened: Opened,
     name: str,
     pages: Iterable[ColoredPage | TiffPage],
-    palette: str,
+    seen: Seen,
+    variant: str = "",
 ) -> list[FileRecord]:
-    """Encode pages into one file, signed where that is asked, with a sidecar where one is wanted."""
+    """Encode pages into one file, signed where that is asked, with a sidecar where one is wanted.
+
+    variant: its palette, where it is one.
+    """
     header, root = opened.first.header, Path(item.output)
     format_name = output_format(header, item.config["format"])
     signing = _signing(item, header)
@@ -114,12 +118,14 @@ def _write_file(
             return
         buffer = io.BytesIO()
         encode(buffer, pages, format_name)
-        made = provenance(item, opened.row, palette)
+        made = provenance(item, opened.row, variant or seen.palette, seen.runtime)
         file.write(sign(buffer.getvalue(), format_name, signing, made))
 
     files = [write_output(root, name, write)]
     if item.config["sidecar"] or not holds_metadata(format_name):
-        metadata = derived_metadata(item, opened, opened.first, palette)
+        metadata = derived_metadata(
+            item, opened, opened.first, variant or seen.palette, seen.runtime
+        )
         files.append(write_recorded(root, root / (name + SIDECAR_SUFFIX), xmp_sidecar(metadata)))
     return files
 
