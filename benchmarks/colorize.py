@@ -60,7 +60,7 @@ from storage.photos.decoder import shared_decoder
 from storage.photos.encoding import ColoredPage, encode
 from storage.photos.photo import Photo, decode
 from storage.records.fingerprint import hash_bytes
-from tasks.compute.cluster import WORKER_ENVIRONMENT
+from tasks.compute.forks import WORKER_ENVIRONMENT
 from tasks.config.model import ColorizeConfig, IngestConfig
 from tasks.jobs.colorize import colorize_chunk
 from tasks.jobs.ingest import IngestItem, ingest_chunk

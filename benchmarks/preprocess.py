@@ -47,7 +47,7 @@ from storage.photos.reduced import decode_rgb
 from storage.records.fingerprint import hash_bytes
 from storage.records.names import STORE_NAME
 from storage.shards.writing import create_array
-from tasks.compute.cluster import WORKER_ENVIRONMENT
+from tasks.compute.forks import WORKER_ENVIRONMENT
 from tasks.config.model import PreprocessConfig
 from tasks.jobs.preprocess import ShardItem, preprocess_shard
 

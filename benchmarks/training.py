@@ -48,7 +48,7 @@ from colorization.training.recipes import build_recipe
 from storage.records.names import STORE_NAME
 from storage.records.tables import write_table
 from storage.shards.writing import create_array, shard_of
-from tasks.compute.cluster import WORKER_ENVIRONMENT
+from tasks.compute.forks import WORKER_ENVIRONMENT
 from tasks.config.model import PreprocessConfig, canonical
 from tasks.jobs.items import peak_mb
 from tasks.jobs.machine import available_cores, visible_gpus

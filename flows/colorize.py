@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
-
 from flows.pipeline import run_stages
 from tasks.archive.workflow import archive_workflow, located
 from tasks.config.parameters import check_parameters
 from tasks.config.request import ColorizeRequest
+from tasks.control import flow
 from tasks.engine.retry import Retry
 from tasks.graph import with_cluster, with_workers
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 
 
-@flow(name="colorize", validate_parameters=False)
+@flow("colorize")
 def colorize_flow(
     archive: str,
     output: str,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
-
 from flows.pipeline import run_stages
 from tasks.config.file import load_workflow
 from tasks.config.parameters import check_parameters
+from tasks.control import flow
 from tasks.graph import with_workers
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 
 
-@flow(name="evaluate", validate_parameters=False)
+@flow("evaluate")
 def evaluate_flow(
     config: str, only: list[str] | None = None, force: bool = False, workers: int | None = None
 ) -> RunResult:

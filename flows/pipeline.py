@@ -12,9 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from storage.records.workspace import Workspace
+from tasks.ahead import ahead_of
 from tasks.archive.mirrors import held_mirrors
 from tasks.archive.ownership import claim
 from tasks.colorize import colorize
@@ -22,6 +21,7 @@ from tasks.compute.cluster import run_clusters
 from tasks.config.file import load_workflow
 from tasks.config.model import Workflow
 from tasks.config.parameters import check_parameters
+from tasks.control import flow
 from tasks.engine.execute import Run
 from tasks.engine.progress import open_terminal
 from tasks.engine.publishing import skipped
@@ -29,6 +29,7 @@ from tasks.engine.retry import Retry
 from tasks.engine.stages import Step
 from tasks.evaluate import evaluate
 from tasks.graph import (
+    ARCHIVE,
     build_steps,
     left_out,
     plan,
@@ -39,7 +40,7 @@ from tasks.graph import (
     with_workers,
 )
 from tasks.ingest import ingest
-from tasks.prefect_page import open_page
+from tasks.page import open_page
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.preprocess import preprocess
 from tasks.results import RunResult, StepFailure, finish_run, logged, open_run
@@ -58,7 +59,7 @@ TASKS: dict[str, Any] = {
 }
 
 
-@flow(name="pipeline", validate_parameters=False)
+@flow("pipeline")
 def pipeline_flow(
     config: str,
     from_stage: str = STAGE_NAMES[0],
@@ -150,6 +151,8 @@ def run_stages(
             claimed.write()
         record = open_run(workspace, decisions, steps, request)
         result = RunResult(run_id=record.run_id)
+        anew = force or retry is not None
+        ahead = None if anew else ahead_of(workflow, decisions, steps)
         with (
             logged(record, result, page) as events,
             run_clusters(workflow.compute) as clusters,
@@ -172,8 +175,11 @@ def run_stages(
                         page,
                         decisions,
                         delete=delete,
+                        ahead=ahead,
                     )
                     _run_stage(ready, run, result)
+            if ahead is not None and ("colorize", ARCHIVE) in result.refs:
+                ahead.drop()
             return finish_run(record, result, workflow, page)
 
 

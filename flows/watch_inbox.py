@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-
 from flows.pipeline import run_stages
 from storage.records.names import STATE_NAME
 from storage.records.workspace import Workspace
@@ -14,6 +12,7 @@ from tasks.archive.ownership import claimed, refuse_others
 from tasks.archive.workflow import archive_workflow
 from tasks.config.parameters import check_parameters
 from tasks.config.request import ColorizeRequest
+from tasks.control import flow
 from tasks.graph import build_steps, with_workers
 from tasks.inbox.arrivals import InboxReport, is_published, look, report
 from tasks.inbox.copies import inbox_output, kept_copies
@@ -21,7 +20,7 @@ from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunFailedError
 
 
-@flow(name="watch-inbox", validate_parameters=False)
+@flow("watch-inbox")
 def watch_inbox_flow(
     inbox: str,
     output: str,

@@ -1,5 +1,5 @@
 """The work of one stage for one category or archive: joins `colorization` and `storage`.
 
-Only the modules named after a stage import Prefect; the others serve `plan`, `status` and Dask
-workers, which do without it.
+Prefect is imported by `tasks.control`, where a process is to have it, by `tasks.prefect_page` and
+`tasks.prefect_server`; all others do without it.
 """

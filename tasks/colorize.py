@@ -9,9 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from storage.errors import NoInputError
 from storage.records.item_record import ItemRecord, require_item
 from storage.records.ledger import read_json, record_file, record_path
@@ -27,7 +24,10 @@ from tasks.archive.models import archive_models
 from tasks.archive.ownership import place_of
 from tasks.archive.reuse import photo_key, take_over
 from tasks.archive.sweep import OutputTree
+from tasks.compute.slots import Slots
 from tasks.config.hints import read_hints, with_hints
+from tasks.config.model import Workflow
+from tasks.control import task
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
@@ -44,7 +44,7 @@ _CHUNK_PIXELS = 12e6
 and an archive of small photos costs no future for every few of them."""
 
 
-@task(name="colorize", task_run_name="colorize-{step.key}", cache_policy=NO_CACHE)
+@task("colorize")
 def colorize(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Colour every photo of an archive, one future a chunk, and draw its contact sheet."""
 
@@ -213,14 +213,9 @@ def _items(
     """number: of the archive in its output folder."""
     assert run.workflow.archive is not None
     archive, config = run.workflow.archive, run.workflow.colorize
-    common: dict[str, Any] = {
-        "folder": str(folder),
-        "source": source_of(step.workspace, step.key),
-        "config": config.output_parts() | {"version": version("chromaflow")},
-        "models": archive_models(step.workspace, run.workflow, run.cluster.slots),
-        "output": str(archive.photos_root),
-        "archive": number,
-    }
+    source = source_of(step.workspace, step.key)
+    common = item_parts(step, run.workflow, run.cluster.slots, folder, source)
+    common["archive"] = number
     chunks = [
         ColorizeItem(name=name, photos=tuple(rows), **common)
         for name, rows in _chunks(manifest, config.chunk)
@@ -234,6 +229,20 @@ def _items(
         *chunks,
         SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, truth_digest=digest, **common),
     ]
+
+
+def item_parts(
+    step: Step, workflow: Workflow, slots: Slots, folder: Path, source: str
+) -> dict[str, Any]:
+    """What all items of a step have in common. folder: of the step. source: of the photos."""
+    assert workflow.archive is not None
+    return {
+        "folder": str(folder),
+        "source": source,
+        "config": workflow.colorize.output_parts() | {"version": version("chromaflow")},
+        "models": archive_models(step.workspace, workflow, slots),
+        "output": str(workflow.archive.photos_root),
+    }
 
 
 def _chunks(

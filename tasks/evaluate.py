@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from colorization.metrics.scores import SCORE_NAMES
 from storage.records.item_record import ItemRecord
 from storage.records.names import RESULTS_NAME
 from storage.records.tables import read_table
+from tasks.control import task
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step
 from tasks.jobs.stage_items import METHODS, EvaluateItem
 
 
-@task(name="evaluate", task_run_name="evaluate-{step.key}", cache_policy=NO_CACHE)
+@task("evaluate")
 def evaluate(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Score one category's expert."""
 

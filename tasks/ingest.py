@@ -6,11 +6,9 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 
 from storage.errors import may_pass
 from storage.records.fingerprint import hash_value
@@ -36,6 +34,7 @@ from storage.sources.catalogue import Arranged, Entry
 from storage.sources.datasets import arrange
 from storage.sources.entries import Problem
 from storage.sources.source import open_source
+from tasks.control import task
 from tasks.engine.deciding import same_but_for
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.progress import Terminal
@@ -48,12 +47,12 @@ GUESSED = "names guessed"
 """Count of members whose names' encoding nothing tells."""
 _BASIS_NAME = "basis"
 """Folder with what this generation starts from: copies of the earlier one's three tables."""
-_PHOTOS_PER_CHUNK = 256
+_PHOTOS_PER_CHUNK, _FIRST_PHOTOS = 256, 8
 _SLACK, _SLACK_PHOTOS = 2.0, 16
 """Of a stratum, this times its share of `limit` and so many more are checked."""
 
 
-@task(name="ingest", task_run_name="ingest-{step.key}", cache_policy=NO_CACHE)
+@task("ingest")
 def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """List a source, look at every photo in it that is new, and write its manifest."""
 
@@ -66,6 +65,8 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
 
     def items(folder: Path) -> list[IngestItem]:
         _keep_basis(step, folder)
+        if run.ahead is not None:
+            run.ahead.will_read(lambda: (entry.file.path for entry in arranged().entries))
         return _items(step, folder, _photos_to_read(step, arranged(), _known(folder)))
 
     def finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
@@ -117,17 +118,24 @@ def _check_thresholds(entries: Iterable[Entry], limit: int) -> dict[tuple[str, s
 
 
 def _items(step: Step, folder: Path, photos: list[dict[str, Any]]) -> list[IngestItem]:
-    starts = range(0, len(photos), _PHOTOS_PER_CHUNK)
     return [
         IngestItem(
-            name=f"{number:06d}-{_chunk_hash(photos[start : start + _PHOTOS_PER_CHUNK])}",
+            name=f"{number:06d}-{_chunk_hash(photos[start:end])}",
             folder=str(folder),
             source=step.place,
-            photos=tuple(photos[start : start + _PHOTOS_PER_CHUNK]),
+            photos=tuple(photos[start:end]),
             config=step.config,
         )
-        for number, start in enumerate(starts)
+        for number, (start, end) in enumerate(pairwise(_cuts(step, len(photos))))
     ]
+
+
+def _cuts(step: Step, num_photos: int) -> list[int]:
+    """Where chunks begin and end. The first of a large archive is small: its photos are coloured while
+    the rest is read."""
+    is_large = not step.config["training"] and num_photos > _PHOTOS_PER_CHUNK
+    first = _FIRST_PHOTOS if is_large else 0
+    return sorted({0, *range(first, num_photos, _PHOTOS_PER_CHUNK), num_photos})
 
 
 def _chunk_hash(photos: list[dict[str, Any]]) -> str:

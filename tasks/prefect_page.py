@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from httpx import HTTPError
-from prefect.artifacts import Artifact, ProgressArtifact
+from prefect.artifacts import (
+    Artifact,
+    LinkArtifact,
+    MarkdownArtifact,
+    ProgressArtifact,
+    TableArtifact,
+)
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import FlowRunContext, SettingsContext, TaskRunContext, get_settings_context
@@ -24,6 +29,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings, get_current_s
 from prefect.utilities.context import get_task_and_flow_run_ids
 
 from tasks.engine.events import EventLog
+from tasks.page import how_ended, keep_ending
+from tasks.prefect_server.server import ServerMissingError
 
 if TYPE_CHECKING:
     from tasks.results import RunResult
@@ -46,9 +53,6 @@ class ServerGoneError(Abort):
     def __init__(self, ended: Any) -> None:
         super().__init__("Prefect's server did not answer at the end of the run.")
         self.ended = ended
-
-
-_ENDED: ContextVar[RunResult | BaseException | None] = ContextVar("ended", default=None)
 
 
 class PrefectPage:
@@ -77,8 +81,19 @@ class PrefectPage:
         if (self._failed or ask) and not self._answers():
             raise ServerGoneError(ended)
 
-    def show(self, artifact: Artifact) -> None:
-        """Put an artifact on the page of the run."""
+    def show_table(self, key: str, rows: Sequence[Any], description: str) -> None:
+        """See `tasks.page.RunPage`."""
+        self._show(TableArtifact(table=list(rows), key=key, description=description))
+
+    def show_text(self, key: str, markdown: str, description: str) -> None:
+        """See `tasks.page.RunPage`."""
+        self._show(MarkdownArtifact(markdown=markdown, key=key, description=description))
+
+    def show_link(self, key: str, link: str, text: str, description: str) -> None:
+        """See `tasks.page.RunPage`."""
+        self._show(LinkArtifact(link=link, link_text=text, key=key, description=description))
+
+    def _show(self, artifact: Artifact) -> None:
         if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
             self._call(str(artifact.key), lambda client: client.create_artifact(_request(artifact)))
 
@@ -157,29 +172,37 @@ def open_page() -> Iterator[PrefectPage]:
     What the run ends with is kept for `how_ended`, whatever becomes of Prefect's last call.
     """
     page = PrefectPage()
-    _ENDED.set(None)
+    keep_ending(None)
     try:
         yield page
     except Exception as error:
-        _ENDED.set(error)
+        keep_ending(error)
         page.see_the_end(error)
         raise
     except KeyboardInterrupt as error:  # Ctrl-C and a hang-up reach a server of this command too
-        _ENDED.set(error)
+        keep_ending(error)
         page.see_the_end(error, ask=True)
         raise
-    page.see_the_end(_ENDED.get())
+    page.see_the_end(how_ended())
 
 
-def keep_result(result: RunResult) -> RunResult:
-    """Remember what a run came to, for `how_ended`."""
-    _ENDED.set(result)
-    return result
+def served_result(flow: Callable[..., RunResult], parameters: Mapping[str, Any]) -> RunResult:
+    """Call a flow: what its run came to, whatever became of Prefect's calls.
 
-
-def how_ended() -> RunResult | BaseException | None:
-    """What the run of this thread came to; None where it did not end."""
-    return _ENDED.get()
+    Raises RunFailedError, and ServerMissingError where the server did not answer before the run began.
+    """
+    try:
+        return flow(**parameters)
+    except (ServerGoneError, HTTPError) as error:
+        ended = how_ended()
+        if ended is None:
+            raise ServerMissingError(
+                f"Expected the Prefect server to answer, got: {error}. Nothing was begun; run the "
+                "same command once it answers, or unset PREFECT_API_URL."
+            ) from error
+        if isinstance(ended, BaseException):
+            raise ended from error
+        return ended
 
 
 def _request(artifact: Artifact) -> ArtifactCreate:

@@ -6,9 +6,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from storage.errors import UsageError
 from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json
@@ -16,13 +13,14 @@ from storage.records.manifest import SPLITS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, ROWS_NAME, STORE_NAME
 from storage.records.tables import read_rows, write_table
 from storage.shards.writing import create_array, shard_of
+from tasks.control import task
 from tasks.engine.estimate import photo_bytes
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.jobs.preprocess import ROW_COLUMNS, ShardItem, variants_of
 
 
-@task(name="preprocess", task_run_name="preprocess-{step.key}", cache_policy=NO_CACHE)
+@task("preprocess")
 def preprocess(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Crop, flip and saturate every photo of a category into Lab shards, one future a shard."""
 

@@ -12,9 +12,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from httpx import HTTPError
-from prefect.artifacts import LinkArtifact, MarkdownArtifact, TableArtifact
-
 from chromaflow.errors import ChromaflowError, code_of, exit_code_of
 from storage.errors import is_policy
 from storage.pictures.data_urls import picture_url
@@ -25,12 +22,12 @@ from storage.records.workspace import Workspace
 from storage.visible import visible, visible_value
 from tasks.archive.workflow import output_name
 from tasks.config.model import Workflow
+from tasks.control import is_with_prefect
 from tasks.engine.events import EVENTS_VERSION, EventLog, run_ids
 from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.evaluate import score_table
 from tasks.graph import ARCHIVE, TRAINING
-from tasks.prefect_page import PrefectPage, ServerGoneError, how_ended, keep_result
-from tasks.prefect_server.server import ServerMissingError
+from tasks.page import RunPage, keep_ending
 from tasks.queries.orphans import Orphans, kept_now
 from tasks.report.writer import renew_report
 from tasks.train import newest_samples, training_report
@@ -177,7 +174,7 @@ def _next_stamp(workspace: Workspace) -> str:
 
 
 @contextmanager
-def logged(record: RunRecord, result: RunResult, page: PrefectPage) -> Iterator[EventLog]:
+def logged(record: RunRecord, result: RunResult, page: RunPage) -> Iterator[EventLog]:
     """The run's event log, from its first to its last line; what is raised inside ends it too."""
     with EventLog(record.folder / EVENTS_NAME) as events:
         events.write(
@@ -203,7 +200,7 @@ def logged(record: RunRecord, result: RunResult, page: PrefectPage) -> Iterator[
 
 
 def finish_run(
-    record: RunRecord, result: RunResult, workflow: Workflow, page: PrefectPage
+    record: RunRecord, result: RunResult, workflow: Workflow, page: RunPage
 ) -> RunResult:
     """Gather quarantine and sheet, write run.json, the run report and Prefect's tables.
 
@@ -225,33 +222,26 @@ def finish_run(
     _publish_artifacts(result, page)
     if result.failures:
         raise RunFailedError(result)
-    return keep_result(result)
+    keep_ending(result)
+    return result
 
 
 def flow_result(flow: Callable[..., RunResult], parameters: Mapping[str, Any]) -> RunResult:
-    """Call a flow: what its run came to, failed steps included, whatever became of Prefect's calls.
+    """Call a flow: what its run came to, failed steps included.
 
     Raises ServerMissingError where Prefect's server did not answer before the run began.
     """
     try:
-        return flow(**parameters)
+        if not is_with_prefect():
+            return flow(**parameters)
+        from tasks.prefect_page import served_result
+
+        return served_result(flow, parameters)
     except RunFailedError as error:
         return error.result
-    except (ServerGoneError, HTTPError) as error:
-        ended = how_ended()
-        if ended is None:
-            raise ServerMissingError(
-                f"Expected the Prefect server to answer, got: {error}. Nothing was begun; run the "
-                "same command once it answers, or unset PREFECT_API_URL."
-            ) from error
-        if isinstance(ended, RunFailedError):
-            return ended.result
-        if isinstance(ended, BaseException):
-            raise ended from error
-        return ended
 
 
-def _publish_artifacts(result: RunResult, page: PrefectPage) -> None:
+def _publish_artifacts(result: RunResult, page: RunPage) -> None:
     """Show the tables of a run that is complete: a server that does not answer costs no more."""
     page.try_again()
     rows = [
@@ -264,42 +254,26 @@ def _publish_artifacts(result: RunResult, page: PrefectPage) -> None:
         }
         for name, ref in result.refs.items()
     ]
-    page.show(TableArtifact(table=rows, key="stages", description="Every step of the run"))
+    page.show_table("stages", rows, "Every step of the run")
     scores = [row for r in result.refs.values() if r.stage == "evaluate" for row in score_table(r)]
     if scores:
-        page.show(TableArtifact(table=scores, key="scores", description="Validation scores"))
+        page.show_table("scores", scores, "Validation scores")
     for ref in result.refs.values():
         if ref.stage in TRAINING:
             epochs, files = training_report(ref)
-            page.show(
-                TableArtifact(
-                    table=epochs, key=f"epochs-{ref.key}", description=f"{ref.key}, by epoch"
-                )
-            )
+            page.show_table(f"epochs-{ref.key}", epochs, f"{ref.key}, by epoch")
             text = files + _picture(ref, newest_samples(ref))
-            page.show(
-                MarkdownArtifact(markdown=text, key=f"training-{ref.key}", description=f"{ref.key}")
-            )
+            page.show_text(f"training-{ref.key}", text, f"{ref.key}")
         elif ref.stage == "colorize" and result.sheet:
             text = f"Contact sheet: `{visible(result.sheet)}`" + _picture(ref, Path(result.sheet))
-            page.show(
-                MarkdownArtifact(markdown=text, key="contact-sheet", description="Contact sheet")
-            )
+            page.show_text("contact-sheet", text, "Contact sheet")
     if result.quarantined:
         # Prefect's page slows with long tables
         shown = visible_value(result.quarantined[:_QUARANTINE_SHOWN])
-        page.show(
-            TableArtifact(table=shown, key="quarantine", description="Photos not used, and why")
-        )
+        page.show_table("quarantine", shown, "Photos not used, and why")
     if result.report:
-        page.show(
-            LinkArtifact(
-                link=Path(result.report).as_uri(),
-                link_text=visible(result.report),
-                key="report",
-                description="Run report: failures, photos before and after, review",
-            )
-        )
+        said = "Run report: failures, photos before and after, review"
+        page.show_link("report", Path(result.report).as_uri(), visible(result.report), said)
 
 
 def _picture(ref: StageRef, sheet: Path | None) -> str:

@@ -6,13 +6,11 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from storage.records.item_record import ItemRecord
 from storage.records.names import MANIFEST_NAME, SERIES_NAME
 from storage.records.tables import TEXT, WHOLE, read_rows, write_table
 from tasks.archive.models import archive_models
+from tasks.control import task
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.jobs.items import spread_evenly
@@ -27,7 +25,7 @@ COLUMNS = {"folder": TEXT, "palette": TEXT, "asked": WHOLE}
 photos said which."""
 
 
-@task(name="series", task_run_name="series-{step.key}", cache_policy=NO_CACHE)
+@task("series")
 def series(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Find the palette of each folder that suits its photos best together."""
 

@@ -10,9 +10,6 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json
@@ -27,6 +24,7 @@ from storage.records.names import (
 )
 from storage.records.tables import read_table
 from tasks.config.model import TrainConfig
+from tasks.control import task
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.progress import StepProgress
 from tasks.engine.stages import StageRef, Step, digest_of
@@ -39,14 +37,14 @@ _SHOWN = ("epoch", "loss", "delta_e", "gray_delta_e", "ab_rmse", "psnr", "colour
 _LAST_EPOCHS = 50
 
 
-@task(name="pretrain", task_run_name="pretrain-{step.key}", cache_policy=NO_CACHE)
+@task("pretrain")
 def pretrain(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Train one network on all categories; it goes on from its last epoch after an interruption."""
     assert run.workflow.pretrain is not None
     return _train(step, upstream, run, run.workflow.pretrain)
 
 
-@task(name="train", task_run_name="train-{step.key}", cache_policy=NO_CACHE)
+@task("train")
 def train(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     """Train one category; it goes on from its last epoch after an interruption."""
     return _train(step, upstream, run, run.workflow.train.of(step.key))

@@ -80,9 +80,15 @@ def shared_server(prefect_address: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def ephemeral_server(shared_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands of this test start a server each, as they do for a user who has none."""
-    monkeypatch.delenv("PREFECT_API_URL")
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this test run without Prefect, as they do for a user who asked for none."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
+@pytest.fixture
+def ephemeral_server(no_server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands of this test start a server each, as a user asked them to."""
+    monkeypatch.setenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "true")
 
 
 @pytest.fixture(scope="module")

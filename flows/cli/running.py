@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import traceback
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from chromaflow.errors import ChromaflowError
+from flows.cli.signals import ended_by_term
 from flows.cli.terminal import print_json, say, say_lines, say_quarantined, say_skipped
+
+if TYPE_CHECKING:
+    from tasks.prefect_server.ephemeral import EphemeralServer
 
 
 def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
@@ -37,26 +42,24 @@ def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool)
 def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: bool) -> None:
     """Run the flow of flows/NAME.py on a free workspace and end the command with its exit code."""
     from storage.records.workspace import Workspace
-    from tasks.prefect_server.database import provide_database
-    from tasks.prefect_server.environment import configure_prefect
-    from tasks.prefect_server.ephemeral import begin_server
-    from tasks.prefect_server.settings import check_settings
+    from tasks.compute.forks import begin_forks
+    from tasks.control import go_without_prefect
+    from tasks.prefect_server.asked import is_asked_for
 
     Workspace(workspace).create()
     with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
-        configure_prefect(Workspace(workspace).prefect_home)
-        provide_database(Workspace(workspace).prefect_home)
-        server = begin_server()  # it starts while Prefect and the flow are imported
-        check_settings()
+        server = None
+        begin_forks()
+        say(f"Starting {name}; what it needs is loaded in some seconds.")
+        if is_asked_for():
+            server = _begin_prefect(Workspace(workspace).prefect_home)
+        else:
+            go_without_prefect()
     try:
         flow = getattr(import_module(f"flows.{name}"), f"{name}_flow")
-        from tasks.prefect_server.server import check_server
         from tasks.results import flow_result
 
-        check_server()
-        if server is not None:
-            server.use()
-        with server.without_heartbeats() if server is not None else nullcontext():
+        with _used(server):
             result = flow_result(flow, parameters)
     except KeyboardInterrupt:
         say("Interrupted. What is done is kept; run the same command to go on.")
@@ -66,6 +69,40 @@ def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: b
     else:
         _say_result(result)
     raise typer.Exit(result.exit_code)
+
+
+def _begin_prefect(home: Path) -> EphemeralServer | None:
+    """Check Prefect's settings; a server of the command's own starts in the meantime."""
+    from tasks.prefect_server.database import provide_database
+    from tasks.prefect_server.environment import configure_prefect
+    from tasks.prefect_server.ephemeral import begin_server
+    from tasks.prefect_server.settings import check_settings
+
+    configure_prefect(home)
+    provide_database(home)
+    server = begin_server()  # it starts while Prefect and the flow are imported
+    check_settings()
+    return server
+
+
+@contextmanager
+def _used(server: EphemeralServer | None) -> Iterator[None]:
+    """Have flows use the server that Prefect's settings name, or the command's own; none without Prefect."""
+    from tasks.control import is_with_prefect
+
+    if not is_with_prefect():
+        with ended_by_term():
+            yield
+        return
+    from tasks.prefect_server.server import check_server
+
+    check_server()
+    if server is None:
+        yield
+        return
+    server.use()
+    with server.without_heartbeats():
+        yield
 
 
 def _say_result(result: Any) -> None:

@@ -29,6 +29,7 @@ from distributed.security import Security
 from chromaflow.errors import ChromaflowError
 from storage.children import shut_out_working_folder
 from tasks.compute.cluster_class import ClusterMissingError, start_cluster
+from tasks.compute.forks import METHOD, WORKER_ENVIRONMENT, begin_forks
 from tasks.compute.slots import Slots
 from tasks.config.model import ComputeConfig
 from tasks.jobs.apart import do_apart
@@ -39,18 +40,6 @@ _MOST_DEATHS = 10
 """Of workers that an item was on, its own process apart included: neighbours may be deadly."""
 _LOG_LENGTH = 500
 """Entries of Dask's logs; by default up to 100,000, which grow with the archive."""
-WORKER_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 29),
-    "MALLOC_ARENA_MAX": "8",
-    "OMP_NUM_THREADS": "1",
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""Of Dask workers. Dask's own MALLOC_TRIM_THRESHOLD_ of 64 KiB gives every array back to the system
-and takes it again page by page: preprocess took 2.1 times as long, training 1.3 times. Arenas are as
-many as threads work at a time (with two, the second process of preprocess gave a quarter less).
-Photos of many sizes would fill oneDNN's cache of 1,024 primitives with 450 MB."""
 
 
 class WorkerDiedError(ChromaflowError):
@@ -82,11 +71,15 @@ class Cluster:
                 self._client = self._connect()
             return self._client
 
-    def submit(self, job: Callable[[Any], Any], item: WorkItem) -> Future:
-        """Send a job; where workers are elsewhere, to one with our versions only."""
+    def submit(self, job: Callable[[Any], Any], item: WorkItem, priority: int = 0) -> Future:
+        """Send a job; where workers are elsewhere, to one with our versions only.
+
+        priority: the higher, the sooner; of equals, the one sent first.
+        """
+        asked = {"pure": False, "priority": priority}
         if self._compute.is_elsewhere:
-            return self.client.submit(do_checked, versions(), job, item, pure=False)
-        return self.client.submit(job, item, pure=False)
+            return self.client.submit(do_checked, versions(), job, item, **asked)
+        return self.client.submit(job, item, **asked)
 
     def _connect(self) -> Client:
         compute = self._compute
@@ -142,6 +135,7 @@ def _refuse_other_versions(client: Client) -> None:
 
 def _local_cluster(slots: Slots, compute: ComputeConfig) -> SpecCluster:
     """Processes of this machine; every socket on loopback, with TLS."""
+    begin_forks()
     security = Security.temporary()
     common = {"security": security, "protocol": "tls", "host": "127.0.0.1"}
     return SpecCluster(
@@ -210,6 +204,7 @@ def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
         "distributed.scheduler.allowed-failures": 1,
         "distributed.worker.profile.enabled": False,  # it stops jobs a hundred times a second
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
+        "distributed.worker.multiprocessing-method": METHOD,
     }
     with dask.config.set(settings):
         clusters = Clusters(compute)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from storage.errors import is_policy, may_pass
 from storage.records.fingerprint import hash_value
@@ -31,6 +31,22 @@ from tasks.jobs.timing import TimedResult, do_timed
 OnResult = Callable[[ItemResult], None]
 
 
+class Ahead(Protocol):
+    """Work of a later step that begins while an earlier one is under way."""
+
+    def will_read(self, paths: Callable[[], Iterable[str]]) -> None:
+        """Take the paths of all files that the earlier step reads."""
+        ...
+
+    def see(self, step: Step, folder: Path, result: ItemResult, cluster: Cluster) -> None:
+        """An item of a step is done. folder: of the step."""
+        ...
+
+    def settle(self, step: Step) -> None:
+        """A step begins: what was begun of it ends first."""
+        ...
+
+
 class Run:
     """What all tasks of one flow run share. A plain class, so that Prefect does not look inside."""
 
@@ -48,6 +64,7 @@ class Run:
         planned: Mapping[StepName, Decision] | None = None,
         *,
         delete: bool = False,
+        ahead: Ahead | None = None,
     ) -> None:
         self.workflow, self.terminal, self.cluster = workflow, terminal, cluster
         self.digests = digests
@@ -65,6 +82,8 @@ class Run:
         """What was decided when the run began; only what hung on other steps is decided later."""
         self.delete = delete
         """Whether outputs without an original are removed."""
+        self.ahead = ahead
+        """What begins a later step's work while an earlier one reads; None where nothing does."""
 
     def tries_again(self, code: str) -> bool:
         """Whether an item that holds a photo with this reason code is computed, not adopted."""
@@ -121,6 +140,8 @@ def execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> S
 
 
 def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> StageRef:
+    if run.ahead is not None:
+        run.ahead.settle(step)
     digests = run.digests | {(ref.stage, ref.key): ref.digest for ref in upstream}
     decision = _decide_once(step, digests, run)
     forced = step.stage in run.force
@@ -275,6 +296,8 @@ def _reporting(step: Step, run: Run, folder: Path, on_result: OnResult) -> OnRes
             seconds=round(result.seconds, 3),
             peak_mb=round(result.peak_mb, 1),
         )
+        if run.ahead is not None:
+            run.ahead.see(step, folder, result, run.cluster)
         on_result(result)
 
     return report

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import TableArtifact
-
 from colorization.errors import ConfigError
 from storage.records.fingerprint import hash_value
 from storage.records.manifest import IGNORED
@@ -119,9 +117,7 @@ def report(workspace: Workspace, arrival: Arrival, result: RunResult | None = No
         rows = [{"photo": path, "outcome": outcome} for path, outcome in found.outcomes.items()]
         whole, waiting = len(arrival.new), len(arrival.waiting)
         said = f"{whole} new photos, {waiting} still being written"
-        page.show(
-            TableArtifact(table=visible_value(rows[:_MOST_SHOWN]), key="inbox", description=said)
-        )
+        page.show_table("inbox", visible_value(rows[:_MOST_SHOWN]), said)
     if page.has_lost and result is not None:
         with EventLog(workspace.runs / result.run_id / EVENTS_NAME) as events:
             page.report_lost(events)

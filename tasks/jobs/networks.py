@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import WeightsMismatchError
@@ -17,6 +18,25 @@ from colorization.networks import NETWORK_NAMES, build_network
 from colorization.networks.contract import Colorizer, PaletteColorizer
 from storage.errors import DamagedError
 from storage.records.checkpoints import load_checkpoint
+
+_FILLS = {
+    torch.Tensor.normal_,
+    torch.Tensor.uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.kaiming_uniform_,
+    nn.init.uniform_,
+}
+
+
+class _Unfilled(TorchFunctionMode):
+    """Networks that are made within have weights of any value: drawing them would take longer than
+    reading those of a file."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        named = kwargs or {}
+        return [*args, *named.values()][0] if func in _FILLS else func(*args, **named)
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,7 +86,8 @@ def load_colorizer(path: Path, *, joint: bool = False) -> tuple[Colorizer, dict[
     """
     state, metadata = load_weights(path)
     name = metadata.get("network") or identify_network(state, path)
-    network = build_network(name, num_classes=metadata.get("num_classes", 0))
+    with _Unfilled():
+        network = build_network(name, num_classes=metadata.get("num_classes", 0))
     num_heads = network.heads_of(state) if isinstance(network, PaletteColorizer) else 1
     if num_heads > 1:
         if not joint:
@@ -75,7 +96,8 @@ def load_colorizer(path: Path, *, joint: bool = False) -> tuple[Colorizer, dict[
                 'categories\' heads. `chromaflow train` with init = "file" and epochs = 0 cuts a '
                 "category's out of it."
             )
-        network = build_network(name, num_heads=num_heads)
+        with _Unfilled():
+            network = build_network(name, num_heads=num_heads)
     load_state(network, state, path, name)
     return network.eval(), {"network": name, **metadata}
 

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 _FUNCTION, _, _PART = os.environ.get("CHROMAFLOW_DEADLY", "").partition(":")
-_WORKERS = ("spawn_main", "tasks.jobs.apart")
+_WORKERS = ("multiprocessing.forkserver", "tasks.jobs.apart")
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:

@@ -74,7 +74,7 @@ def test_exit_codes_are_the_commands_own(line: str, code: int, tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("ephemeral_server")
+@pytest.mark.usefixtures("no_server")
 @pytest.mark.timeout(900)
 def test_a_run_whose_terminal_hangs_up_ends_as_on_ctrl_c_and_goes_on(
     tmp_path: Path, make_photo: Callable[..., Path]

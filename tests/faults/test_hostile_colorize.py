@@ -185,7 +185,11 @@ def _family(pid: int) -> list[psutil.Process]:
 
 def _kind(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
-    kinds = {"decoder_process": "decoder", "spawn_main": "worker", "flows.cli.app": "driver"}
+    kinds = {
+        "decoder_process": "decoder",
+        "multiprocessing.forkserver": "worker",
+        "flows.cli.app": "driver",
+    }
     return next((kind for mark, kind in kinds.items() if mark in words), "other")
 
 

@@ -79,7 +79,7 @@ def sample(leader: int, num_photos: int, into: dict[str, list[Sample]]) -> None:
             continue
         kinds = {
             "storage.photos.decoder_process": "decoder",
-            "spawn_main": "worker",
+            "multiprocessing.forkserver": "worker",
             "colorize": "driver",
         }
         kind = next((kind for mark, kind in kinds.items() if mark in words), "other")

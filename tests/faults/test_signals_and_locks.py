@@ -17,7 +17,6 @@ from killing import listening_ports, see_all_gone
 from storage.records.workspace import Workspace
 from tasks.engine.events import find_run, read_events, run_summary
 
-pytestmark = pytest.mark.usefixtures("shared_server")
 NUM_PHOTOS = 40
 
 
@@ -57,6 +56,7 @@ def finish(archive: Path, out: Path) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.usefixtures("shared_server")
 @pytest.mark.timeout(600)
 def test_of_two_runs_on_one_output_one_works_and_a_killed_holder_needs_no_unlocking(
     archive: Path, tmp_path: Path
@@ -83,9 +83,16 @@ def test_of_two_runs_on_one_output_one_works_and_a_killed_holder_needs_no_unlock
         pytest.param([signal.SIGTERM], -signal.SIGTERM, id="SIGTERM"),  # 143 for a shell
     ],
 )
+@pytest.mark.parametrize("server", ["shared_server", "no_server"])
 def test_an_interrupted_run_says_so_ends_soon_and_goes_on(
-    archive: Path, tmp_path: Path, signals: list[int], expected: int
+    archive: Path,
+    tmp_path: Path,
+    signals: list[int],
+    expected: int,
+    server: str,
+    request: pytest.FixtureRequest,
 ) -> None:
+    request.getfixturevalue(server)
     out = tmp_path / "out"
     process = start(*colorize_words(archive, out))
     wait_for_items(process, out, 2)

@@ -63,7 +63,7 @@ def test_explain_knows_a_code_and_lists_them_for_another() -> None:
 
 
 def test_bad_files_are_quarantined_and_the_good_photo_is_done(
-    tmp_path: Path, make_photo: Any, ephemeral_server: None
+    tmp_path: Path, make_photo: Any, no_server: None
 ) -> None:
     source = tmp_path / "in"
     good = make_photo(source / "good.jpg", gray=True, size=(301, 211))

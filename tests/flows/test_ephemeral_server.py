@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
-import pytest
 
 ROOT = Path(__file__).parents[2]
 RUN = """
@@ -28,9 +27,8 @@ finally:
 
 
 def test_the_server_starts_beside_the_flow_and_is_never_imported_into_it(
-    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_photo: Callable[..., Path], ephemeral_server: None
 ) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
     for seed in range(3):
         make_photo(tmp_path / "birds" / f"{seed}.png", seed=seed)
     (tmp_path / "chromaflow.toml").write_text('[datasets]\nbirds = "birds"\n')

@@ -60,7 +60,7 @@ def test_the_terminal_of_a_run_shows_names_as_they_are(
     assert HOSTILE[-1] in shown and "[red]markup[/red]" in shown and "\x1b[31m" not in shown
 
 
-def test_no_command_obeys_a_name(tmp_path: Path, make_photo: Any, ephemeral_server: None) -> None:
+def test_no_command_obeys_a_name(tmp_path: Path, make_photo: Any, no_server: None) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     for number, name in enumerate(HOSTILE):
         make_photo(source / name, seed=number, gray=True) if number % 3 == 0 else None
@@ -91,9 +91,7 @@ def test_no_command_obeys_a_name(tmp_path: Path, make_photo: Any, ephemeral_serv
 
 
 @pytest.mark.slow
-def test_no_name_reaches_a_real_terminal(
-    tmp_path: Path, make_photo: Any, ephemeral_server: None
-) -> None:
+def test_no_name_reaches_a_real_terminal(tmp_path: Path, make_photo: Any, no_server: None) -> None:
     source = tmp_path / "in"
     make_photo(source / "good.png", gray=True)
     for name in HOSTILE:

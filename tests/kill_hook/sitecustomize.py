@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any
 
-_ROLES = {"driver": "flows.cli.app", "worker": "spawn_main"}
+_ROLES = {"driver": "flows.cli.app", "worker": "multiprocessing.forkserver"}
 """What a process of each kind has on its command line."""
 
 
