@@ -181,7 +181,7 @@ def colorize(
         "workers": workers,
         "cluster": cluster,
     }
-    call_flow("colorize", workflow.workspace, request.to_dict() | parameters, as_json)
+    call_flow("colorize", workflow, request.to_dict() | parameters, as_json)
 
 
 @app.command()
@@ -215,4 +215,4 @@ def retry(
     workflow = archive_workflow(request, output)
     build_steps(with_cluster(with_workers(claimed(workflow), workers), cluster))
     parameters = {**request.to_dict(), "output": output, **again}
-    call_flow("colorize", workflow.workspace, parameters, as_json)
+    call_flow("colorize", workflow, parameters, as_json)

@@ -16,6 +16,8 @@ from flows.cli.signals import ended_by_term
 from flows.cli.terminal import print_json, say, say_lines, say_quarantined, say_skipped
 
 if TYPE_CHECKING:
+    from storage.records.workspace import Workspace
+    from tasks.config.model import Workflow
     from tasks.prefect_server.ephemeral import EphemeralServer
 
 
@@ -36,23 +38,25 @@ def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool)
     force = parameters.get("force")
     stages = force if isinstance(force, list) else []  # of one stage it is a flag
     select(build_steps(workflow), force=stages, **chosen)
-    call_flow(name, workflow.workspace, parameters, as_json)
+    call_flow(name, workflow, parameters, as_json)
 
 
-def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: bool) -> None:
+def call_flow(name: str, workflow: Workflow, parameters: dict[str, Any], as_json: bool) -> None:
     """Run the flow of flows/NAME.py on a free workspace and end the command with its exit code."""
     from storage.records.workspace import Workspace
     from tasks.compute.forks import begin_forks
     from tasks.control import go_without_prefect
     from tasks.prefect_server.asked import is_asked_for
 
-    Workspace(workspace).create()
-    with Workspace(workspace).lock():  # where another run holds it, say so before anything slow
+    workspace = Workspace(workflow.workspace)
+    workspace.create()
+    with workspace.lock():  # where another run holds it, say so before anything slow
         server = None
-        begin_forks()
+        if not workflow.compute.is_elsewhere and _is_first(name, workspace):
+            begin_forks()
         say(f"Starting {name}; what it needs is loaded in some seconds.")
         if is_asked_for():
-            server = _begin_prefect(Workspace(workspace).prefect_home)
+            server = _begin_prefect(workspace.prefect_home)
         else:
             go_without_prefect()
     try:
@@ -69,6 +73,13 @@ def call_flow(name: str, workspace: Path, parameters: dict[str, Any], as_json: b
     else:
         _say_result(result)
     raise typer.Exit(result.exit_code)
+
+
+def _is_first(name: str, workspace: Workspace) -> bool:
+    """Whether nothing is published yet: then there is work for Dask workers, and soon."""
+    if name == "colorize":
+        return not workspace.current("colorize", "archive").exists()
+    return not workspace.all_current()
 
 
 def _begin_prefect(home: Path) -> EphemeralServer | None:

@@ -7,11 +7,12 @@ has a successor at once (docs/decisions/042).
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context
 
 from storage.children import child_environment
@@ -36,11 +37,28 @@ Photos of many sizes would fill oneDNN's cache of 1,024 primitives with 450 MB."
 def begin_forks() -> None:
     """Start the process that this one's workers are forked from; does nothing where it runs.
 
-    It ends when this process and its workers are gone. What it cannot import is imported by the workers.
+    It ends with this process. What it cannot import is imported by the workers.
     """
+    if _begun() is None:
+        atexit.register(_end_forks)
     get_context(METHOD).set_forkserver_preload([*_IMPORTED])
     with _environment(child_environment() | WORKER_ENVIRONMENT), _deaf_children():
         forkserver.ensure_running()
+
+
+def _end_forks() -> None:
+    """It would end by itself, but not before it has imported everything."""
+    pid = _begun()
+    with suppress(ProcessLookupError, ChildProcessError):  # it has died before
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _begun() -> int | None:
+    """The process, as the module keeps it."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
 
 
 @contextmanager

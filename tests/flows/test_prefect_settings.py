@@ -46,8 +46,6 @@ def refused(folder: Path, code: int, variables: dict[str, str], *words: str) -> 
     [
         ("PREFECT_LOGGING_LEVEL", "WRONG", "CRITICAL"),
         ("PREFECT_SERVER_API_PORT", "abc", "integer"),
-        ("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "false", "PREFECT_API_URL"),
-        ("PREFECT_SERVER_EPHEMERAL_ENABLED", "false", "PREFECT_API_URL"),
         ("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////no/such/p.db", "unable"),
         ("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite:///p.db", "sqlite+aiosqlite"),
         ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "postgresql+asyncpg://u:pw@127.0.0.1:1/p", "1"),
@@ -60,6 +58,18 @@ def test_a_setting_that_cannot_work_is_named(
     err = refused(archive, 2, {name: value})
     assert name in err and named in err, err
     assert "pw@" not in err, "a password is nobody's to read"
+
+
+@pytest.mark.parametrize(
+    "name", ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE", "PREFECT_SERVER_EPHEMERAL_ENABLED"]
+)
+def test_a_database_without_a_server_is_named(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("PREFECT_SERVER_ALLOW_EPHEMERAL_MODE")
+    url = f"sqlite+aiosqlite:///{archive / 'p.db'}"
+    err = refused(archive, 2, {name: "false", "PREFECT_API_DATABASE_CONNECTION_URL": url})
+    assert name in err and "PREFECT_API_URL" in err
 
 
 def test_a_file_that_is_no_database_is_named(archive: Path) -> None:
