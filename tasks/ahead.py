@@ -70,13 +70,16 @@ class Ahead:
         self._listed = paths
 
     def see(self, step: Step, folder: Path, result: ItemResult, cluster: Cluster) -> None:
-        """Begin with the photos of ingest's first item, once that is done."""
-        if step.name != INGEST or self._future is not None or self._listed is None:
+        """Begin with the photos of ingest's first item that has some, once that is done."""
+        if step.name != INGEST or self._listed is None:
             return
         record = read_item(record_path(folder, result.name))
         seen = record.facts["seen"] if record is not None else []
         usable = [row for row in seen if row["checked"] and not row["code"]][:_PHOTOS]
-        photos = self._rows({row["path"]: row for row in usable})
+        if not usable:
+            return
+        photos = self._rows({row["path"]: row for row in usable}, self._listed())
+        self._listed = None
         if photos:
             item = self._item(photos, cluster)
             self._future = cluster.submit(do_timed, item, priority=_PRIORITY)
@@ -98,12 +101,14 @@ class Ahead:
         fingerprint = hash_value(["ahead", step.parts(digests)])
         return Decision(step=step, action="run", reasons=(), fingerprint=fingerprint)
 
-    def _rows(self, seen: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def _rows(
+        self, seen: Mapping[str, dict[str, Any]], listed: Iterable[str]
+    ) -> list[dict[str, Any]]:
         """Of these photos, by path, those that stand by themselves, with the names of their outputs."""
-        assert self._workflow.archive is not None and self._listed is not None
+        assert self._workflow.archive is not None
         place = place_of(self._workflow)
         names = output_names([place.folder + path for path in seen])
-        alone = set(seen) - set(_entangled(seen, self._listed()))
+        alone = set(seen) - set(_entangled(seen, listed))
         root = self._workflow.archive.photos_root
         is_accepted = fitter(self._workflow.colorize.accept_photos)
         rows = []

@@ -65,9 +65,10 @@ def ingest(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
 
     def items(folder: Path) -> list[IngestItem]:
         _keep_basis(step, folder)
-        if run.ahead is not None:
+        items = _items(step, folder, _photos_to_read(step, arranged(), _known(folder)))
+        if run.ahead is not None and len(items) > 1:
             run.ahead.will_read(lambda: (entry.file.path for entry in arranged().entries))
-        return _items(step, folder, _photos_to_read(step, arranged(), _known(folder)))
+        return items
 
     def finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
         return _finish(step, folder, arranged(), records, run.terminal)
