@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context
@@ -79,13 +78,8 @@ def _environment(wanted: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _deaf_children() -> Iterator[None]:
     """Processes that are started within do not hear Ctrl-C and hang-ups, which are for this one."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may say so
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGHUP)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
