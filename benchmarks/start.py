@@ -5,10 +5,11 @@
 
 Runs the real command `colorize` into an empty folder, in turn without a server (`plain`), with a running
 one (PREFECT_API_URL, `running`) and with one of its own that is asked for (`own`), on gray photos of 112
-px drawn here, and kills it at its first photo. The first run of all, which compiles modules, is not
-counted. --against: another checkout, whose command is timed in between, on the same photos and with
-this Python's packages; ratios are of medians. Prints the machine's load before each time, and last the
-medians.
+px drawn here, and kills it at its first photo. A checkout that was never run is run once before, to
+compile its modules. --against: another checkout, whose command is timed in between, on the same photos and with
+this Python's packages; ratios are of medians. Beside the time stand the processor's seconds of all processes
+of the command until then, which hang less on what else the machine does. Prints its load before each
+time, and last the medians.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-P", "-c", "from flows.cli.app import main; main()"]
@@ -47,6 +49,8 @@ class Start:
     """Until anything is on stderr."""
     photo: float
     """Until the first colour photo lies under its name."""
+    cpu: float
+    """Of processors, by all processes of the command until then."""
 
 
 def main() -> None:
@@ -71,7 +75,8 @@ def main() -> None:
             for size in arguments.photos:
                 draw(work / f"in{size}", size)
             for root in roots.values():
-                first_photo(root, work / f"in{arguments.photos[0]}", work / "warm", {})
+                if not (root / "flows/cli/__pycache__").is_dir():
+                    first_photo(root, work / f"in{arguments.photos[0]}", work / "warm", {})
             found: dict[tuple[str, int, str], list[Start]] = defaultdict(list)
             for _ in range(arguments.rounds):
                 for kind in arguments.only:
@@ -82,7 +87,8 @@ def main() -> None:
                             found[kind, size, name].append(start)
                             print(
                                 f"load {os.getloadavg()[0]:.1f}  {kind:<7} {size:>6} photos  {name:<6} "
-                                f"words {start.words:6.2f} s  photo {start.photo:6.2f} s",
+                                f"words {start.words:6.2f} s  photo {start.photo:6.2f} s  "
+                                f"{start.cpu:6.2f} s of processors",
                                 flush=True,
                             )
             say_medians(found, arguments.only, arguments.photos)
@@ -98,23 +104,25 @@ def say_medians(
     print(f"medians; load {os.getloadavg()[0]:.1f} on {cores} cores")
     for kind in kinds:
         for size in sizes:
-            words, photo = _median(found[kind, size, "now"])
+            words, photo, cpu = _median(found[kind, size, "now"])
             line = (
                 f"{kind:<7} {size:>6} photos: words {words:.2f} s (1), first photo {photo:.2f} s "
-                f"({LIMITS[kind]:g})"
+                f"({LIMITS[kind]:g}), {cpu:.2f} s of processors"
             )
             if found[kind, size, "before"]:
-                words_before, before = _median(found[kind, size, "before"])
+                words_before, before, cpu_before = _median(found[kind, size, "before"])
                 line += (
-                    f"; before {words_before:.2f} s and {before:.2f} s, {photo / before:.2f} of it"
+                    f"; before {words_before:.2f} s, {before:.2f} s and {cpu_before:.2f} s; photo "
+                    f"{photo / before:.2f} and processors {cpu / cpu_before:.2f} of it"
                 )
             print(line)
 
 
-def _median(starts: list[Start]) -> tuple[float, float]:
+def _median(starts: list[Start]) -> tuple[float, float, float]:
     return (
         statistics.median(start.words for start in starts),
         statistics.median(start.photo for start in starts),
+        statistics.median(start.cpu for start in starts),
     )
 
 
@@ -138,11 +146,23 @@ def first_photo(root: Path, source: Path, out: Path, variables: dict[str, str]) 
             assert process.poll() in (None, 0), b"".join(line for _, line in said)
             assert time.perf_counter() - begun < _PATIENCE
             time.sleep(0.01)
-        photo = time.perf_counter()
+        photo, cpu = time.perf_counter(), _cpu_seconds(process.pid)
     finally:
         _end(process)
         listener.join()
-    return Start(said[0][0] - begun if said else photo - begun, photo - begun)
+    return Start(said[0][0] - begun if said else photo - begun, photo - begun, cpu)
+
+
+def _cpu_seconds(leader: int) -> float:
+    """User and system, of all living processes of a session and their children that are gone."""
+    seconds = 0.0
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader:
+                seconds += sum(process.cpu_times()[:4])
+        except (ProcessLookupError, psutil.Error):
+            continue
+    return seconds
 
 
 def _listen(process: subprocess.Popen[bytes], into: list[tuple[float, bytes]]) -> None:
