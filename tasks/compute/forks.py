@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, get_context
+from multiprocessing import forkserver, get_context, resource_tracker
 
 from storage.children import child_environment
 
@@ -41,6 +41,7 @@ def begin_forks() -> None:
     if _begun() is None:
         atexit.register(_end_forks)
     get_context(METHOD).set_forkserver_preload([*_IMPORTED])
+    resource_tracker.ensure_running()  # where it starts it lets Ctrl-C through again
     with _environment(child_environment() | WORKER_ENVIRONMENT), _deaf_children():
         forkserver.ensure_running()
 
