@@ -27,12 +27,18 @@ from distributed.deploy import Cluster as DaskCluster
 from distributed.security import Security
 
 from chromaflow.errors import ChromaflowError
-from storage.children import shut_out_working_folder
-from tasks.compute.cluster_class import ClusterMissingError, start_cluster
+from storage.children import SAFE_PATH, shut_out_working_folder
+from tasks.compute.cluster_class import (
+    WORKER_PRELOADS,
+    ClusterMissingError,
+    start_cluster,
+    stop_cluster,
+)
 from tasks.compute.slots import Slots
 from tasks.config.model import ComputeConfig
 from tasks.jobs.apart import do_apart
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem
+from tasks.jobs.niceness import niceness_variables
 from tasks.jobs.versions import VersionsDifferError, check_versions, do_checked, versions
 
 _MOST_DEATHS = 10
@@ -67,9 +73,9 @@ class Cluster:
     of threads from `slots`.
     """
 
-    def __init__(self, compute: ComputeConfig, slots: Slots) -> None:
+    def __init__(self, compute: ComputeConfig, slots: Slots, shared: Path = Path("dask")) -> None:
         self.slots = slots
-        self._compute = compute
+        self._compute, self._shared = compute, shared
         self._own: DaskCluster | None = None
         self._client: Client | None = None
         self._starting = threading.Lock()
@@ -81,6 +87,11 @@ class Cluster:
             if self._client is None:
                 self._client = self._connect()
             return self._client
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its workers are not started here."""
+        return self._compute.is_elsewhere
 
     def submit(self, job: Callable[[Any], Any], item: WorkItem) -> Future:
         """Send a job; where workers are elsewhere, to one with our versions only."""
@@ -94,7 +105,7 @@ class Cluster:
             self._own = _local_cluster(self.slots, compute)
             return Client(self._own, set_as_default=False)
         if compute.cluster and self._own is None:
-            self._own = start_cluster(compute)
+            self._own = start_cluster(compute, WORKER_ENVIRONMENT | SAFE_PATH, self._shared)
         address = self._own or compute.scheduler
         try:
             client = Client(address, set_as_default=False)
@@ -124,7 +135,9 @@ class Cluster:
         """Stop what was started; a scheduler that was there before stays."""
         if self._client is not None:
             self._client.close()
-        if self._own is not None:
+        if self._own is not None and self._compute.cluster:
+            stop_cluster(self._own, self._shared)
+        elif self._own is not None:
             self._own.close()
 
 
@@ -165,10 +178,10 @@ def _worker_options(slots: Slots, number: int, compute: ComputeConfig) -> dict[s
     return {
         "nthreads": 1,
         "dashboard": False,
-        "preload": ["tasks.jobs.interrupts"],
+        "preload": list(WORKER_PRELOADS),
         "silence_logs": logging.CRITICAL,
         "memory_limit": own or system.MEMORY_LIMIT // slots.processes,
-        "env": gpu,
+        "env": {**gpu, **niceness_variables(compute.nice)},
     }
 
 
@@ -176,8 +189,8 @@ class Clusters:
     """The cluster of the stage under way. The next stage takes it over if it is to share the machine
     alike: starting workers and their libraries costs seconds."""
 
-    def __init__(self, compute: ComputeConfig) -> None:
-        self._compute = compute
+    def __init__(self, compute: ComputeConfig, shared: Path) -> None:
+        self._compute, self._shared = compute, shared
         self._current: Cluster | None = None
 
     def of(self, slots: Slots) -> Cluster:
@@ -187,7 +200,7 @@ class Clusters:
             self._current.slots = slots
         elif self._current is None or self._current.slots != slots:
             self.close()
-            self._current = Cluster(self._compute, slots)
+            self._current = Cluster(self._compute, slots, self._shared)
         return self._current
 
     def close(self) -> None:
@@ -198,21 +211,22 @@ class Clusters:
 
 
 @contextmanager
-def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
-    """Clusters for the time of one run."""
+def run_clusters(compute: ComputeConfig, shared: Path = Path("dask")) -> Iterator[Clusters]:
+    """Clusters for the time of one run. shared: a folder for what a batch queue's workers need."""
     shut_out_working_folder()
     logging.getLogger("distributed").setLevel(logging.ERROR)  # Prefect turns its INFO lines on
     settings = {
         "distributed.admin.events-log-length": _LOG_LENGTH,
         "distributed.admin.log-length": _LOG_LENGTH,
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
-        "distributed.deploy.lost-worker-timeout": "1d",  # else two deaths in 15 s take a worker away
         "distributed.scheduler.allowed-failures": 1,
         "distributed.worker.profile.enabled": False,  # it stops jobs a hundred times a second
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
     }
+    if not compute.cluster:  # a nanny brings it back; else two deaths in 15 s take a worker away
+        settings["distributed.deploy.lost-worker-timeout"] = "1d"
     with dask.config.set(settings):
-        clusters = Clusters(compute)
+        clusters = Clusters(compute, shared)
         try:
             yield clusters
         finally:
@@ -243,7 +257,8 @@ def fan_out(
 
     An item of photos whose worker died twice is done again by a process apart, which tells the photos
     that it dies of from items that died with a neighbour (`tasks.jobs.apart`). Any other item raises
-    WorkerDiedError, any other error stops the step.
+    WorkerDiedError, on other machines only when it died time after time: nodes are taken away there.
+    Any other error stops the step.
     """
     waiting: dict[Future, WorkItem] = {cluster.submit(job, i): i for i in items}
     results: list[ItemResult] = []
@@ -256,9 +271,11 @@ def fan_out(
                 result: ItemResult = future.result()
             except KilledWorker:  # of this item, or of a neighbour while its result was on the way
                 deaths[item.name] += 1
-                if deaths[item.name] > _MOST_DEATHS or not isinstance(item, PhotoItem):
+                is_apart = isinstance(item, PhotoItem)
+                most = _MOST_DEATHS if is_apart or cluster.is_elsewhere else 0
+                if deaths[item.name] > most:
                     raise _worker_died(item) from None
-                retry = cluster.submit(partial(do_apart, job), item)
+                retry = cluster.submit(partial(do_apart, job) if is_apart else job, item)
                 waiting[retry] = item
                 completed.add(retry)
                 continue
