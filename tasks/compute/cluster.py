@@ -135,10 +135,8 @@ class Cluster:
         """Stop what was started; a scheduler that was there before stays."""
         if self._client is not None:
             self._client.close()
-        if self._own is not None and self._compute.cluster:
-            stop_cluster(self._own, self._shared)
-        elif self._own is not None:
-            self._own.close()
+        if self._own is not None:
+            stop_cluster(self._own)
 
 
 def _refuse_other_versions(client: Client) -> None:
@@ -257,8 +255,7 @@ def fan_out(
 
     An item of photos whose worker died twice is done again by a process apart, which tells the photos
     that it dies of from items that died with a neighbour (`tasks.jobs.apart`). Any other item raises
-    WorkerDiedError, on other machines only when it died time after time: nodes are taken away there.
-    Any other error stops the step.
+    WorkerDiedError, any other error stops the step.
     """
     waiting: dict[Future, WorkItem] = {cluster.submit(job, i): i for i in items}
     results: list[ItemResult] = []
@@ -272,8 +269,7 @@ def fan_out(
             except KilledWorker:  # of this item, or of a neighbour while its result was on the way
                 deaths[item.name] += 1
                 is_apart = isinstance(item, PhotoItem)
-                most = _MOST_DEATHS if is_apart or cluster.is_elsewhere else 0
-                if deaths[item.name] > most:
+                if deaths[item.name] > _most_deaths(cluster, is_apart):
                     raise _worker_died(item) from None
                 retry = cluster.submit(partial(do_apart, job) if is_apart else job, item)
                 waiting[retry] = item
@@ -285,6 +281,11 @@ def fan_out(
         for future in waiting:
             future.cancel()
     return results
+
+
+def _most_deaths(cluster: Cluster, is_apart: bool) -> int:
+    """How often an item may die: on other machines nodes are taken away, whatever it does."""
+    return _MOST_DEATHS if is_apart or cluster.is_elsewhere else 0
 
 
 def _worker_died(item: WorkItem) -> WorkerDiedError:

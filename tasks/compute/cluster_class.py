@@ -87,7 +87,7 @@ def start_cluster(
         if compute.min_workers or isinstance(cluster, SpecCluster):
             cluster.adapt(minimum=compute.min_workers or compute.workers, maximum=compute.workers)
     except Exception as error:  # as above
-        stop_cluster(cluster, shared)
+        stop_cluster(cluster)
         raise _not_started(compute, error) from error
     return cluster
 
@@ -100,15 +100,18 @@ def _not_started(compute: ComputeConfig, error: Exception) -> ClusterMissingErro
     )
 
 
-def stop_cluster(cluster: DaskCluster, shared: Path) -> None:
-    """End its workers and take the certificates away that it left in `shared`."""
+def stop_cluster(cluster: DaskCluster) -> None:
+    """End its workers and take its certificates away, which dask-jobqueue holds as temporary files."""
     with suppress(AssertionError):  # at its very end SpecCluster expects that all workers had begun
         cluster.close()
-    _remove_certificates(shared)
+    for part in ("ca_file", "cert", "key"):
+        file = getattr(cluster, f"_job_{part}", None)
+        if file is not None:
+            file.close()
 
 
 def _remove_certificates(shared: Path) -> None:
-    """Of a cluster that is no more: dask-jobqueue leaves them where the process ends at once."""
+    """Of a run that was killed."""
     for path in shared.glob(".dask-jobqueue.worker.*"):
         path.unlink()
 
@@ -133,13 +136,16 @@ def _silent(name: str) -> Iterator[None]:
 
 def _local_options(compute: ComputeConfig, environment: Mapping[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
-    options |= {"security": True, "n_workers": compute.workers, "threads_per_worker": 1}
+    options |= {"security": True, "threads_per_worker": 1}
+    options["n_workers"] = compute.min_workers or compute.workers
     if compute.memory_per_worker:
         options["memory_limit"] = int(compute.memory_per_worker * 1e9)
-    return options | {
-        "preload": WORKER_PRELOADS,
-        "env": {**environment, **niceness_variables(compute.nice)},
-    }
+    if not compute.cluster_options.get(
+        "processes", True
+    ):  # its workers are threads of this process
+        return options
+    environment = {**environment, **niceness_variables(compute.nice)}
+    return options | {"preload": WORKER_PRELOADS, "env": environment}
 
 
 def _queue_options(

@@ -121,4 +121,4 @@ def test_what_the_queue_refuses_is_said_at_once(project: Path, slurm: Slurm) -> 
     code, _, err = chromaflow("run", "--config", project, "--until", "ingest")
     assert code == 3 and "invalid partition specified: elsewhere" in err, err
     assert "[compute.cluster_options]" in err and "Traceback" not in err, err
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300, "not the patience for the first worker"
