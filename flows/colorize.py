@@ -10,7 +10,7 @@ from tasks.config.parameters import check_parameters
 from tasks.config.request import ColorizeRequest
 from tasks.control import flow
 from tasks.engine.retry import Retry
-from tasks.graph import with_cluster, with_workers
+from tasks.graph import with_compute
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunResult
 
@@ -29,6 +29,7 @@ def colorize_flow(
     force: bool = False,
     workers: int | None = None,
     cluster: str | None = None,
+    compute: dict[str, Any] | None = None,
     retry: list[str] | None = None,
     delete: bool = False,
     add: bool = False,
@@ -50,6 +51,7 @@ def colorize_flow(
         workers: Dask processes, 0 for one a core; without it, the config's number.
         cluster: Address of a running Dask scheduler; without it, the cluster of the models' config.
             Empty: processes of this machine.
+        compute: Fields of [compute] to replace, as threads, memory_per_worker, nice; null does not.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
         delete: Remove outputs whose originals are gone or left out.
         add: Keep the archive beside another one in output.
@@ -59,7 +61,7 @@ def colorize_flow(
     request = located(ColorizeRequest.of(locals()))
     workflow = archive_workflow(request, output)
     return run_stages(
-        with_cluster(with_workers(workflow, workers), cluster),
+        with_compute(workflow, workers=workers, cluster=cluster, compute=compute),
         "ingest",
         "colorize",
         force=["colorize"] if force else [],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tasks.ahead import ahead_of
 from tasks.archive.mirrors import held_mirrors
 from tasks.archive.ownership import claim
 from tasks.colorize import colorize
+from tasks.compute.battery import spared
 from tasks.compute.cluster import run_clusters
 from tasks.config.file import load_workflow
 from tasks.config.model import Workflow
@@ -36,8 +38,7 @@ from tasks.graph import (
     select,
     stage_slots,
     training_slots,
-    with_cluster,
-    with_workers,
+    with_compute,
 )
 from tasks.ingest import ingest
 from tasks.page import open_page
@@ -68,6 +69,7 @@ def pipeline_flow(
     force: list[str] | None = None,
     workers: int | None = None,
     cluster: str | None = None,
+    compute: dict[str, Any] | None = None,
     retry: list[str] | None = None,
     delete: bool = False,
     add: bool = False,
@@ -83,13 +85,16 @@ def pipeline_flow(
         workers: Dask processes, 0 for one a core; without it, the config's number.
         cluster: Address of a running Dask scheduler; without it, the config's cluster. Empty: processes
             of this machine.
+        compute: Fields of [compute] to replace, as threads, memory_per_worker, nice; null does not.
         retry: Codes of the quarantined photos to try again; [] for those whose cause may have passed.
         delete: Remove outputs of the archive whose originals are gone or left out.
         add: Keep the archive beside another one in the output folder.
     """
     say_known_errors_in_one_line()
     check_parameters(pipeline_flow.fn, locals())
-    workflow = with_cluster(with_workers(load_workflow(Path(config)), workers), cluster)
+    workflow = with_compute(
+        load_workflow(Path(config)), workers=workers, cluster=cluster, compute=compute
+    )
     again = None if retry is None else Retry.of(retry)
     return run_stages(
         workflow,
@@ -133,9 +138,11 @@ def run_stages(
         held_mirrors(workflow, terminal) as mirrors,
     ):
         claimed = claim(workflow, add=add)
-        for notice in claimed.notices:
-            terminal.message(notice)
-        workflow = claimed.workflow
+        compute, on_battery = spared(workflow.compute)
+        for notice in (*claimed.notices, on_battery):
+            if notice:
+                terminal.message(notice)
+        workflow = replace(claimed.workflow, compute=compute)
         every_step = build_steps(workflow)
         steps = select(
             every_step, from_stage=from_stage, until_stage=until_stage, only=only, force=force
@@ -149,13 +156,13 @@ def run_stages(
         digests = {name: ref.digest for name, ref in before.items()}
         if any(step.output_root is not None for step in steps):
             claimed.write()
-        record = open_run(workspace, decisions, steps, request)
+        record = open_run(workspace, decisions, steps, request, compute.to_dict())
         result = RunResult(run_id=record.run_id)
         anew = force or retry is not None
         ahead = None if anew else ahead_of(workflow, decisions, steps)
         with (
             logged(record, result, page) as events,
-            run_clusters(workflow.compute) as clusters,
+            run_clusters(workflow.compute, workspace.dask.resolve()) as clusters,
         ):
             for stage in STAGE_NAMES:
                 wanted = [step for step in steps if step.stage == stage]

@@ -13,7 +13,7 @@ from tasks.archive.workflow import archive_workflow
 from tasks.config.parameters import check_parameters
 from tasks.config.request import ColorizeRequest
 from tasks.control import flow
-from tasks.graph import build_steps, with_workers
+from tasks.graph import build_steps, with_compute
 from tasks.inbox.arrivals import InboxReport, is_published, look, report
 from tasks.inbox.copies import inbox_output, kept_copies
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
@@ -28,6 +28,7 @@ def watch_inbox_flow(
     settings: dict[str, Any] | None = None,
     settle_seconds: float = 5.0,
     workers: int | None = None,
+    compute: dict[str, Any] | None = None,
 ) -> InboxReport:
     """Colour the photos that are new in a folder; those still being written wait for the next run.
 
@@ -41,6 +42,7 @@ def watch_inbox_flow(
         settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
         workers: Dask processes, 0 for one a core; without it, the config's number.
+        compute: Fields of [compute] to replace, as threads, memory_per_worker, nice; null does not.
     """
     say_known_errors_in_one_line()
     check_parameters(watch_inbox_flow.fn, locals())
@@ -52,7 +54,7 @@ def watch_inbox_flow(
         return report(workspace, arrival)
     request = ColorizeRequest(archive=arrival.location, models=models, settings=settings or {})
     workflow = archive_workflow(request, folder)
-    workflow = claimed(with_workers(workflow, workers))
+    workflow = claimed(with_compute(workflow, workers=workers, compute=compute))
     if is_published(build_steps(workflow)):
         return report(workspace, arrival)
     try:

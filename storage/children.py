@@ -13,14 +13,14 @@ import time
 from multiprocessing.process import ORIGINAL_DIR  # type: ignore[attr-defined]
 from pathlib import Path
 
-_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 _OUR_ROOT = Path(__file__).parents[1]
 
 
 def shut_out_working_folder() -> None:
     """Have every Python process import nothing from its working folder that is started from here,
     by us or by Prefect, Dask and torch. What PYTHONPATH names stays."""
-    os.environ.update(_SAFE_PATH)
+    os.environ.update(SAFE_PATH)
 
 
 def module_command(module: str, *words: str) -> list[str]:
@@ -30,7 +30,7 @@ def module_command(module: str, *words: str) -> list[str]:
 
 def child_environment() -> dict[str, str]:
     """The environment of such a process: it finds what this one finds, but in the working folder."""
-    return os.environ | _SAFE_PATH | {"PYTHONPATH": os.pathsep.join(_import_path())}
+    return os.environ | SAFE_PATH | {"PYTHONPATH": os.pathsep.join(_import_path())}
 
 
 def _import_path() -> list[str]:

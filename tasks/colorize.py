@@ -32,10 +32,9 @@ from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
 from tasks.jobs.items import spread_evenly
-from tasks.jobs.stage_items import TRUTH, ColorizeItem, SheetItem
+from tasks.jobs.stage_items import SHEET_ITEM, TRUTH, ColorizeItem, SheetItem
 from tasks.series import with_palettes
 
-SHEET_ITEM = "sheet"
 _NAMED = 100
 """Outputs that an event names at most."""
 _BY_NAME = {HIDDEN, CLUTTER}

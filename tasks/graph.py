@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
@@ -351,17 +352,24 @@ def training_slots(
     }
 
 
-def with_workers(workflow: Workflow, workers: int | None) -> Workflow:
-    """The workflow with another number of Dask workers, 0 for one a core; None leaves it as it is."""
-    if workers is None:
-        return workflow
-    return replace(workflow, compute=changed(workflow.compute, {"workers": workers}))
+def with_compute(
+    workflow: Workflow,
+    *,
+    workers: int | None = None,
+    cluster: str | None = None,
+    compute: Mapping[str, Any] | None = None,
+) -> Workflow:
+    """The workflow with another [compute]; None replaces nothing.
 
-
-def with_cluster(workflow: Workflow, address: str | None) -> Workflow:
-    """The workflow on a running Dask scheduler instead; "" for processes of this machine, None leaves
-    it as it is."""
-    if address is None:
-        return workflow
-    given = {"scheduler": address, "cluster": "", "cluster_options": {}}
-    return replace(workflow, compute=changed(workflow.compute, given))
+    workers: Dask workers, 0 for one a core. cluster: address of a running Dask scheduler in place of
+    what the config names, "" for processes of this machine. compute: its other fields. Raises
+    ConfigError.
+    """
+    given = {name: value for name, value in (compute or {}).items() if value is not None}
+    if workers is not None:
+        given["workers"] = workers
+    if cluster is not None:
+        elsewhere = {"nice": None, "memory_per_worker": 0.0} if cluster else {}
+        own = {"scheduler": cluster, "cluster": "", "cluster_options": {}, "min_workers": 0}
+        given = own | elsewhere | given
+    return replace(workflow, compute=changed(workflow.compute, given)) if given else workflow

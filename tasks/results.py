@@ -156,11 +156,12 @@ def open_run(
     decisions: Mapping[StepName, Decision],
     steps: Iterable[Step],
     request: Mapping[str, Any] | None = None,
+    compute: Mapping[str, Any] | None = None,
 ) -> RunRecord:
-    """Make the run's folder and keep the plan in it, and what was asked for."""
+    """Make the run's folder and keep the plan in it, what was asked for, and [compute]."""
     record = RunRecord(workspace, f"{_next_stamp(workspace)}-{secrets.token_hex(3)}")
     plan = [plan_row(decisions[step.name]) for step in steps]
-    write_json(record.folder / PLAN_NAME, {"steps": plan, "request": request})
+    write_json(record.folder / PLAN_NAME, {"steps": plan, "request": request, "compute": compute})
     return record
 
 

@@ -7,7 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +77,35 @@ def shard_hashes(workspace: Path) -> dict[str, str]:
         for path in shards
         if path.is_file()
     }
+
+
+def photo_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every colour photo below a folder, by path."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*.color.png")
+    }
+
+
+@contextmanager
+def on_the_way(holds: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
+    """Beside the block: act once a condition holds. Fails where that did not happen in time."""
+    acted = threading.Event()
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            if holds():
+                act()
+                acted.set()
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert acted.is_set(), "it was over before anything could be done to it"

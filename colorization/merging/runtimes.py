@@ -1,7 +1,7 @@
 """What runs the convolutions of segmenter and encoders: torch, or ONNX Runtime where that is faster.
 
 Chosen by what the processor has, never by timing while photos wait: the same machine always gives the
-same bytes (docs/decisions/039 has the measurements).
+same bytes (docs/decisions/043 has the measurements).
 """
 
 from __future__ import annotations

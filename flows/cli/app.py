@@ -22,17 +22,16 @@ from flows.cli.evaluating import app as evaluating_app
 from flows.cli.history import app as looking_back_app
 from flows.cli.inspecting import app as looking_app
 from flows.cli.models import models_app
+from flows.cli.resources import Cluster, Memory, Nice, Threads, Workers, resources
 from flows.cli.running import run_flow
 from flows.cli.terminal import (
     DEFAULT_CONFIG,
     Add,
-    Cluster,
     Config,
     Delete,
     Force,
     Json,
     Only,
-    Workers,
     say,
     say_lines,
 )
@@ -94,6 +93,9 @@ def run(
     delete: Delete = False,
     add: Add = False,
     workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    nice: Nice = None,
     cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
@@ -106,8 +108,8 @@ def run(
         "force": force,
         "delete": delete,
         "add": add,
-        "workers": workers,
         "cluster": cluster,
+        **resources(workers, threads, memory, nice),
     }
     run_flow("pipeline", config, parameters, as_json)
 
@@ -118,9 +120,13 @@ def _stage_command(stage: str, summary: str) -> Callable[..., None]:
         only: Only = None,
         force: Force = False,
         workers: Workers = None,
+        threads: Threads = None,
+        memory: Memory = None,
+        nice: Nice = None,
         as_json: Json = False,
     ) -> None:
-        parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
+        asked = resources(workers, threads, memory, nice)
+        parameters = {"config": str(config), "only": only, "force": force, **asked}
         run_flow(stage, config, parameters, as_json)
 
     command.__doc__ = summary

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.resources import Cluster, Memory, Nice, Threads, Workers, resources
 from flows.cli.running import call_flow, run_flow
 from flows.cli.terminal import (
     DEFAULT_CONFIG,
     Add,
-    Cluster,
     Config,
     Delete,
     Force,
@@ -20,7 +20,6 @@ from flows.cli.terminal import (
     Only,
     Output,
     Reason,
-    Workers,
 )
 
 app = typer.Typer()
@@ -124,10 +123,14 @@ def colorize(
     add: Add = False,
     force: Force = False,
     workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    nice: Nice = None,
     cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
+    run_on = {"cluster": cluster, **resources(workers, threads, memory, nice)}
     from storage.sources.locations import check_there
     from tasks.config.request import ColorizeRequest
 
@@ -168,18 +171,17 @@ def colorize(
     check_there(archive)
     from tasks.archive.ownership import claimed
     from tasks.archive.workflow import archive_location, archive_workflow
-    from tasks.graph import build_steps, with_cluster, with_workers
+    from tasks.graph import build_steps, with_compute
 
     request = replace(request, archive=archive_location(archive, output))
     workflow = archive_workflow(request, output)
-    build_steps(with_cluster(with_workers(claimed(workflow, add=add), workers), cluster))
+    build_steps(with_compute(claimed(workflow, add=add), **run_on))
     parameters = {
         "output": output,
         "delete": delete,
         "add": add,
         "force": force,
-        "workers": workers,
-        "cluster": cluster,
+        **run_on,
     }
     call_flow("colorize", workflow, request.to_dict() | parameters, as_json)
 
@@ -192,18 +194,22 @@ def retry(
     until_stage: Annotated[str | None, typer.Option("--until", help="Last stage.")] = None,
     only: Only = None,
     workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    nice: Nice = None,
     cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Run what failed, and try quarantined photos again; the rest is kept."""
+    run_on = {"cluster": cluster, **resources(workers, threads, memory, nice)}
     from storage.errors import UsageError
     from tasks.archive.ownership import claimed
     from tasks.archive.workflow import archive_workflow, last_request
     from tasks.engine.retry import Retry
-    from tasks.graph import build_steps, with_cluster, with_workers
+    from tasks.graph import build_steps, with_compute
 
     Retry.of(reason or ())
-    again = {"retry": reason or [], "workers": workers, "cluster": cluster}
+    again = {"retry": reason or [], **run_on}
     if output is None:
         chosen = {} if until_stage is None else {"until_stage": until_stage}
         parameters = {"config": str(config), "only": only, **chosen, **again}
@@ -213,6 +219,6 @@ def retry(
         raise UsageError("Expected --until and --only with a config, got OUT. Leave them out.")
     request = last_request(output)
     workflow = archive_workflow(request, output)
-    build_steps(with_cluster(with_workers(claimed(workflow), workers), cluster))
+    build_steps(with_compute(claimed(workflow), **run_on))
     parameters = {**request.to_dict(), "output": output, **again}
     call_flow("colorize", workflow, parameters, as_json)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.cli.resources import Memory, Nice, Threads, Workers, resources
 from flows.cli.running import run_flow
 from flows.cli.terminal import (
     DEFAULT_CONFIG,
@@ -15,7 +16,6 @@ from flows.cli.terminal import (
     Force,
     Json,
     Only,
-    Workers,
     print_json,
     say,
     say_quarantined,
@@ -67,9 +67,13 @@ def evaluate(
     only: Only = None,
     force: Force = False,
     workers: Workers = None,
+    threads: Threads = None,
+    memory: Memory = None,
+    nice: Nice = None,
     as_json: Json = False,
 ) -> None:
     """Score the experts beside baselines; with IN, compare systems on any colour photos."""
+    asked = resources(workers, threads, memory, nice)
     from storage.errors import UsageError
 
     of_photos = {
@@ -90,19 +94,24 @@ def evaluate(
             raise UsageError(
                 "Expected --only and --force without IN, as they choose stages. Drop IN."
             )
-        _evaluate_photos(source, config, workers, given, as_json)
+        _evaluate_photos(source, config, asked, given, as_json)
         return
     if given:
         option = next(iter(given)).replace("systems", "system").replace("_", "-")
         raise UsageError(f"Expected IN beside --{option}: the photos to compare systems on.")
-    parameters = {"config": str(config), "only": only, "force": force, "workers": workers}
+    parameters = {"config": str(config), "only": only, "force": force, **asked}
     run_flow("evaluate", config, parameters, as_json)
 
 
 def _evaluate_photos(
-    source: str, config: Path, workers: int | None, given: Mapping[str, Any], as_json: bool
+    source: str,
+    config: Path,
+    asked: Mapping[str, Any],
+    given: Mapping[str, Any],
+    as_json: bool,
 ) -> None:
-    """Evaluate and print the table. given: fields of `tasks.evaluation.photos.EvaluationConfig`."""
+    """Evaluate and print the table. asked: `resources`. given: fields of
+    `tasks.evaluation.photos.EvaluationConfig`."""
     from storage.errors import is_policy
     from tasks.config.problems import OPTIONS
     from tasks.config.types import build
@@ -110,7 +119,7 @@ def _evaluate_photos(
     from tasks.evaluation.photos import evaluate_photos as evaluate
 
     values = {"location": source, "config": config, "output": DEFAULT_OUTPUT, **given}
-    values |= {} if workers is None else {"workers": workers}
+    values |= {name: value for name, value in asked.items() if value is not None}
     settings = build(EvaluationConfig, values, OPTIONS)
     try:
         found = evaluate(settings)

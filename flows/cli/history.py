@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,24 +46,30 @@ def plan(
     _check_config(output, config)
     from tasks.archive.mirrors import load_fetched
     from tasks.archive.ownership import claim
+    from tasks.compute.battery import spared
     from tasks.engine.estimate import forecast
     from tasks.engine.retry import Retry
     from tasks.engine.stages import plan_row
     from tasks.graph import build_steps, training_slots
     from tasks.graph import plan as plan_steps
+    from tasks.queries.costs import archive_cost
     from tasks.queries.orphans import planned_orphans
 
     claimed = claim(_workflow(output, config) if output else load_fetched(config))
-    workflow = claimed.workflow
+    compute, on_battery = spared(claimed.workflow.compute)
+    workflow = replace(claimed.workflow, compute=compute)
     again = Retry.of(reason or ()) if retry or reason else None
     decisions = plan_steps(build_steps(workflow), again)
     estimates = forecast(decisions.values())
     slots = training_slots(workflow, decisions.values())
     orphans = planned_orphans(claimed, decisions)
+    cost = archive_cost(workflow, estimates)
     if as_json:
         known = {name: estimate.to_dict() for name, estimate in estimates.items()}
         shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}
         kept = {("colorize", "archive"): {"outputs": orphans.to_dict()}}
+        if cost is not None:
+            kept["colorize", "archive"]["cost"] = cost.to_dict()
         rows = [
             plan_row(d) | known.get(n, {}) | shared.get(n, {}) | kept.get(n, {})
             for n, d in decisions.items()
@@ -77,6 +84,9 @@ def plan(
         say(line)
     for stage, of_stage in slots.items():
         say(f"{stage}: {of_stage}")
+    for line in (str(cost or ""), on_battery):
+        if line:
+            say(line)
 
 
 @app.command()

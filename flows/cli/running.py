@@ -27,11 +27,10 @@ def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool)
 
     workflow = load_workflow(config)  # what is wrong in it is said before numpy is imported
     from tasks.archive.ownership import claimed
-    from tasks.graph import build_steps, select, with_cluster, with_workers
+    from tasks.graph import build_steps, select, with_compute
 
-    workflow = with_cluster(
-        with_workers(workflow, parameters.get("workers")), parameters.get("cluster")
-    )
+    run_on = {name: parameters.get(name) for name in ("workers", "cluster", "compute")}
+    workflow = with_compute(workflow, **run_on)
     workflow = claimed(workflow, add=parameters.get("add", False))
     asked = ("from_stage", "until_stage", "only")
     chosen = {key: parameters[key] for key in asked if parameters.get(key) is not None}

@@ -22,13 +22,6 @@ Reason = Annotated[
 DEFAULT_CONFIG = Path("chromaflow.toml")
 _MOST_ENTRIES = 5
 Only = Annotated[list[str] | None, typer.Option(help="A category, or archive; repeatable.")]
-Workers = Annotated[
-    int | None, typer.Option(help="Dask processes, 0: one a core; else the config's.")
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help='A Dask scheduler, tcp:// or tls://; "": none.'),
-]
 Force = Annotated[bool, typer.Option("--force", help="Compute again what is done.")]
 Delete = Annotated[
     bool, typer.Option("--delete", help="Remove outputs whose originals are gone or left out.")

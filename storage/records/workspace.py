@@ -45,6 +45,11 @@ class Workspace:
         return self.root / ".prefect"
 
     @property
+    def dask(self) -> Path:
+        """Logs of a batch queue's Dask workers, and while these run their certificates."""
+        return self.root / ".dask"
+
+    @property
     def hashes(self) -> Path:
         """What is known of files' hashes (`storage.records.known_hashes`); it may be deleted at any time."""
         return self.root / "hashes.bin"

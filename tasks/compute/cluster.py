@@ -27,13 +27,19 @@ from distributed.deploy import Cluster as DaskCluster
 from distributed.security import Security
 
 from chromaflow.errors import ChromaflowError
-from storage.children import shut_out_working_folder
-from tasks.compute.cluster_class import ClusterMissingError, start_cluster
+from storage.children import SAFE_PATH, shut_out_working_folder
+from tasks.compute.cluster_class import (
+    WORKER_PRELOADS,
+    ClusterMissingError,
+    start_cluster,
+    stop_cluster,
+)
 from tasks.compute.forks import METHOD, WORKER_ENVIRONMENT, begin_forks
 from tasks.compute.slots import Slots
 from tasks.config.model import ComputeConfig
 from tasks.jobs.apart import do_apart
 from tasks.jobs.items import ItemResult, PhotoItem, WorkItem
+from tasks.jobs.niceness import niceness_variables
 from tasks.jobs.versions import VersionsDifferError, check_versions, do_checked, versions
 
 _MOST_DEATHS = 10
@@ -56,9 +62,9 @@ class Cluster:
     of threads from `slots`.
     """
 
-    def __init__(self, compute: ComputeConfig, slots: Slots) -> None:
+    def __init__(self, compute: ComputeConfig, slots: Slots, shared: Path = Path("dask")) -> None:
         self.slots = slots
-        self._compute = compute
+        self._compute, self._shared = compute, shared
         self._own: DaskCluster | None = None
         self._client: Client | None = None
         self._starting = threading.Lock()
@@ -70,6 +76,11 @@ class Cluster:
             if self._client is None:
                 self._client = self._connect()
             return self._client
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its workers are not started here."""
+        return self._compute.is_elsewhere
 
     def submit(self, job: Callable[[Any], Any], item: WorkItem, priority: int = 0) -> Future:
         """Send a job; where workers are elsewhere, to one with our versions only.
@@ -87,7 +98,7 @@ class Cluster:
             self._own = _local_cluster(self.slots, compute)
             return Client(self._own, set_as_default=False)
         if compute.cluster and self._own is None:
-            self._own = start_cluster(compute)
+            self._own = start_cluster(compute, WORKER_ENVIRONMENT | SAFE_PATH, self._shared)
         address = self._own or compute.scheduler
         try:
             client = Client(address, set_as_default=False)
@@ -118,7 +129,7 @@ class Cluster:
         if self._client is not None:
             self._client.close()
         if self._own is not None:
-            self._own.close()
+            stop_cluster(self._own)
 
 
 def _refuse_other_versions(client: Client) -> None:
@@ -159,10 +170,10 @@ def _worker_options(slots: Slots, number: int, compute: ComputeConfig) -> dict[s
     return {
         "nthreads": 1,
         "dashboard": False,
-        "preload": ["tasks.jobs.interrupts"],
+        "preload": list(WORKER_PRELOADS),
         "silence_logs": logging.CRITICAL,
         "memory_limit": own or system.MEMORY_LIMIT // slots.processes,
-        "env": gpu,
+        "env": {**gpu, **niceness_variables(compute.nice)},
     }
 
 
@@ -170,8 +181,8 @@ class Clusters:
     """The cluster of the stage under way. The next stage takes it over if it is to share the machine
     alike: starting workers and their libraries costs seconds."""
 
-    def __init__(self, compute: ComputeConfig) -> None:
-        self._compute = compute
+    def __init__(self, compute: ComputeConfig, shared: Path) -> None:
+        self._compute, self._shared = compute, shared
         self._current: Cluster | None = None
 
     def of(self, slots: Slots) -> Cluster:
@@ -181,7 +192,7 @@ class Clusters:
             self._current.slots = slots
         elif self._current is None or self._current.slots != slots:
             self.close()
-            self._current = Cluster(self._compute, slots)
+            self._current = Cluster(self._compute, slots, self._shared)
         return self._current
 
     def close(self) -> None:
@@ -192,22 +203,23 @@ class Clusters:
 
 
 @contextmanager
-def run_clusters(compute: ComputeConfig) -> Iterator[Clusters]:
-    """Clusters for the time of one run."""
+def run_clusters(compute: ComputeConfig, shared: Path = Path("dask")) -> Iterator[Clusters]:
+    """Clusters for the time of one run. shared: a folder for what a batch queue's workers need."""
     shut_out_working_folder()
     logging.getLogger("distributed").setLevel(logging.ERROR)  # Prefect turns its INFO lines on
     settings = {
         "distributed.admin.events-log-length": _LOG_LENGTH,
         "distributed.admin.log-length": _LOG_LENGTH,
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
-        "distributed.deploy.lost-worker-timeout": "1d",  # else two deaths in 15 s take a worker away
         "distributed.scheduler.allowed-failures": 1,
         "distributed.worker.profile.enabled": False,  # it stops jobs a hundred times a second
         "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
         "distributed.worker.multiprocessing-method": METHOD,
     }
+    if not compute.cluster:  # a nanny brings it back; else two deaths in 15 s take a worker away
+        settings["distributed.deploy.lost-worker-timeout"] = "1d"
     with dask.config.set(settings):
-        clusters = Clusters(compute)
+        clusters = Clusters(compute, shared)
         try:
             yield clusters
         finally:
@@ -251,9 +263,10 @@ def fan_out(
                 result: ItemResult = future.result()
             except KilledWorker:  # of this item, or of a neighbour while its result was on the way
                 deaths[item.name] += 1
-                if deaths[item.name] > _MOST_DEATHS or not isinstance(item, PhotoItem):
+                is_apart = isinstance(item, PhotoItem)
+                if deaths[item.name] > _most_deaths(cluster, is_apart):
                     raise _worker_died(item) from None
-                retry = cluster.submit(partial(do_apart, job), item)
+                retry = cluster.submit(partial(do_apart, job) if is_apart else job, item)
                 waiting[retry] = item
                 completed.add(retry)
                 continue
@@ -263,6 +276,11 @@ def fan_out(
         for future in waiting:
             future.cancel()
     return results
+
+
+def _most_deaths(cluster: Cluster, is_apart: bool) -> int:
+    """How often an item may die: on other machines nodes are taken away, whatever it does."""
+    return _MOST_DEATHS if is_apart or cluster.is_elsewhere else 0
 
 
 def _worker_died(item: WorkItem) -> WorkerDiedError:

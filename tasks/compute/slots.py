@@ -77,10 +77,12 @@ def plan_training(
 
 
 def plan_photos(compute: ComputeConfig, *, cores: int | None = None) -> Slots:
-    """One process a core: photos are many and small."""
+    """One process a core, or for every `threads` cores: photos are many and small."""
     cores = cores or compute.cores or available_cores()
-    processes = compute.workers or cores
-    return Slots(processes, max(1, cores // processes), "cpu")
+    processes = compute.workers or max(1, cores // (compute.threads or 1))
+    if compute.is_elsewhere:  # its cores are not these
+        return Slots(processes, compute.threads or 1, "cpu")
+    return Slots(processes, compute.threads or max(1, cores // processes), "cpu")
 
 
 def plan_colorizing(

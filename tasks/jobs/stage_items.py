@@ -61,6 +61,8 @@ class EvaluateItem(WorkItem):
     num_threads: int
 
 
+SHEET_ITEM = "sheet"
+"""Name of the item that draws the contact sheet."""
 TRUTH = "truth"
 """Among a step's inputs: the colour originals of an archive."""
 

@@ -11,67 +11,24 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import dask
 import pytest
-from command import chromaflow, computed, shard_hashes
-from distributed.security import Security
+from command import chromaflow, computed, on_the_way, photo_hashes, shard_hashes
+from dask_processes import TLS, dask_at, running, wait_for_workers, worker_at, write_certificates
 from prefect_server import free_port
 from wheel_install import install_wheel
 
+from storage.records.names import STATE_NAME
 from tasks.compute.cluster import run_clusters
 from tasks.compute.slots import Slots
 from tasks.config.model import ComputeConfig
 from tasks.jobs.versions import VersionsDifferError, versions
 
 ROOT = Path(__file__).parents[2]
-TLS = "DASK_DISTRIBUTED__COMM__TLS__"
-DASK = [sys.executable, "-m", "dask"]
-
-
-@contextmanager
-def running(command: Sequence[str], log: Path, path: Sequence[Path] = (ROOT,)) -> Iterator[None]:
-    """A process for the time of the block; its end is waited for. path: PYTHONPATH."""
-    with log.open("w") as file:
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
-        process = subprocess.Popen(
-            command, cwd=log.parent, env=environment, stdout=file, stderr=file
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@contextmanager
-def dask_at(folder: Path, scheme: str, num_workers: int) -> Iterator[str]:
-    """`dask scheduler` and `dask worker`s as a user starts them. Gives the scheduler's address."""
-    folder.mkdir(exist_ok=True)
-    address = f"{scheme}://127.0.0.1:{free_port()}"
-    scheduler = ["scheduler", "--host", address, "--no-dashboard"]
-    with ExitStack() as stack:
-        stack.enter_context(running([*DASK, *scheduler], folder / "scheduler.log"))
-        for number in range(num_workers):
-            stack.enter_context(running(worker_at(address, folder), folder / f"{number}.log"))
-        wait_for_workers(folder, num_workers)
-        yield address
-
-
-def worker_at(address: str, folder: Path, python: Sequence[str] = (sys.executable,)) -> list[str]:
-    words = ["--host", "127.0.0.1", "--nthreads", "1", "--no-dashboard"]
-    return [*python, *DASK[1:], "worker", address, *words, "--local-directory", str(folder)]
-
-
-def wait_for_workers(folder: Path, num_workers: int) -> None:
-    """Until so many have come to the scheduler, gone ones included."""
-    deadline = time.monotonic() + 120
-    while (folder / "scheduler.log").read_text().count("Register worker") < num_workers:
-        assert time.monotonic() < deadline, (folder / "scheduler.log").read_text()
-        time.sleep(0.2)
 
 
 def results(project: Path) -> dict[str, str]:
@@ -138,20 +95,53 @@ def test_colorize_on_a_scheduler_with_tls(
             assert code == 3 and "certificates" in err, err
 
 
-def write_certificates(folder: Path) -> dict[str, Path]:
-    """One temporary certificate for all, by Dask's name of each setting."""
-    temporary = Security.temporary()
-    contents = {
-        "CA_FILE": temporary.tls_ca_file,
-        **{
-            f"{role}__CERT": temporary.tls_client_cert for role in ("CLIENT", "SCHEDULER", "WORKER")
-        },
-        **{f"{role}__KEY": temporary.tls_client_key for role in ("CLIENT", "SCHEDULER", "WORKER")},
-    }
-    files = {name: folder / f"{name}.pem" for name in contents}
-    for name, path in files.items():
-        path.write_text(contents[name])
-    return files
+def certificates_of_the_guide(folder: Path) -> dict[str, str]:
+    """What the guide's commands for TLS leave in the environment, called in a folder."""
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    lines = re.findall(r"^    ((?:openssl|chmod 600|export DASK_).*)$", guide, re.MULTILINE)
+    script = "set -e\n" + "\n".join(lines) + "\nenv"
+    done = subprocess.run(["sh", "-c", script], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pairs = (line.partition("=") for line in done.stdout.splitlines())
+    return {name: value for name, _, value in pairs if name.startswith("DASK_")}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("shared_server")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="apt-get install -y openssl")
+@pytest.mark.timeout(900)
+def test_an_archive_over_tls_with_a_worker_killed_is_that_of_a_local_run(
+    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(24):
+        make_photo(tmp_path / f"in/{number:02d}.png", number, gray=True, size=(150, 120 + number))
+    (tmp_path / "chromaflow.toml").write_text("[colorize]\nchunk = 2\n[compute]\nthreads = 1\n")
+    words = ["--models", tmp_path / "chromaflow.toml"]
+    code, _, err = chromaflow("colorize", tmp_path / "in", tmp_path / "local", *words)
+    assert code == 0, err
+    for name, value in certificates_of_the_guide(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    folder, output = tmp_path / "dask", tmp_path / "out"
+    done = output / STATE_NAME / "stages/colorize/archive"
+    with (
+        dask_at(folder, "tls", 1) as address,
+        running(worker_at(address, folder), folder / "victim.log") as victim,
+    ):
+        wait_for_workers(folder, 2)
+
+        def kill() -> None:
+            for process in (victim, *victim.children(recursive=True)):
+                process.kill()
+
+        with on_the_way(lambda: len(list(done.glob("*/done/*.json"))) >= 2, kill):
+            asked = ("colorize", tmp_path / "in", output, *words, "--cluster", address)
+            code, _, err = chromaflow(*asked, patience=600)
+        log = (folder / "scheduler.log").read_text()
+    assert code == 0, err
+    assert photo_hashes(output) == photo_hashes(tmp_path / "local")
+    assert len(photo_hashes(output)) == 24
+    assert "tls://127.0.0.1" in log and "Remove worker" in log, log
+    print("\n".join(log.splitlines()[-8:]))
 
 
 PACKAGES = ("chromaflow", "storage", "tasks", "flows", "colorization")

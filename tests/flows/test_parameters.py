@@ -24,8 +24,9 @@ from flows.watch_inbox import watch_inbox_flow
 from storage.records.workspace import Workspace
 from tasks.archive.workflow import archive_workflow, newest_request
 from tasks.config.file import build_workflow
+from tasks.config.model import ComputeConfig
 from tasks.config.request import ColorizeRequest
-from tasks.graph import build_steps, select, with_cluster, with_workers
+from tasks.graph import build_steps, select, with_compute
 from tasks.prefect_server.deploy import load_flow
 from tasks.prefect_server.deployments import Deployment, Schedule, WorkPool
 from tasks.report.commands import reproduce_command
@@ -64,7 +65,7 @@ def test_every_parameter_of_a_flow_refuses_every_wrong_kind(flow: Any) -> None:
             with pytest.raises(ConfigError) as caught:
                 flow.fn(**needed | {name: value})
             lines = str(caught.value).splitlines()
-            assert len(lines) == 1 and lines[0].startswith((f"{name}: ", "settings.a: ")), lines
+            assert len(lines) == 1 and lines[0].startswith((f"{name}: ", f"{name}.a: ")), lines
             assert "expected " in lines[0] and "got " in lines[0]
 
 
@@ -130,13 +131,29 @@ def test_a_request_of_an_older_version_means_what_it_meant(tmp_path: Path) -> No
 def test_no_workers_and_no_cluster_are_said_too(tmp_path: Path) -> None:
     table = {"compute": {"workers": 3, "scheduler": "tcp://10.0.0.1:8786"}}
     workflow = build_workflow(table, tmp_path)
-    assert with_workers(workflow, None) is workflow and with_cluster(workflow, None) is workflow
-    assert with_workers(workflow, 0).compute.workers == 0
-    assert with_cluster(workflow, "").compute.scheduler == ""
+    assert with_compute(workflow) is workflow
+    assert with_compute(workflow, workers=0).compute.workers == 0
+    assert with_compute(workflow, cluster="").compute.scheduler == ""
     with pytest.raises(ConfigError, match="workers: expected a whole number of 0 or more, got -1"):
-        with_workers(workflow, -1)
+        with_compute(workflow, workers=-1)
     with pytest.raises(ConfigError, match="scheduler: expected tcp://HOST:PORT"):
-        with_cluster(workflow, "10.0.0.1")
+        with_compute(workflow, cluster="10.0.0.1")
+
+
+def test_an_address_takes_the_place_of_a_cluster_class_and_what_is_said_of_it(
+    tmp_path: Path,
+) -> None:
+    table = {"workers": 3, "min_workers": 1, "memory_per_worker": 2.0, "nice": 5}
+    table |= {"cluster": "distributed.LocalCluster", "cluster_options": {"n_workers": 3}}
+    workflow = build_workflow({"compute": table}, tmp_path)
+    address = "tcp://10.0.0.1:8786"
+    there = with_compute(workflow, cluster=address, compute={"threads": 2}).compute
+    assert there == ComputeConfig(workers=3, threads=2, scheduler=address)
+    here = with_compute(workflow, workers=0, cluster="").compute
+    assert here == ComputeConfig(memory_per_worker=2.0, nice=5)
+    for name, value in (("nice", 3), ("memory_per_worker", 2.0)):
+        with pytest.raises(ConfigError, match=f"{name}: expected .* with scheduler"):
+            with_compute(workflow, cluster=address, compute={name: value})
 
 
 def test_an_unknown_stage_to_force_is_refused(tmp_path: Path) -> None:
@@ -160,7 +177,10 @@ def test_parameters_of_a_deployment_are_checked_before_a_server_is_asked() -> No
 
     assert load_flow(deployment(inbox="in", settings={"sheet": 0})).name == "watch-inbox"
     for wrong, named in (
-        (deployment(inbx="in"), "deployment mine, parameters: inbx: expected a key of inbox, "),
+        (
+            deployment(inbx="in"),
+            "deployment mine, parameters: inbx: expected a key of compute, inbox, ",
+        ),
         (
             deployment(workers="3"),
             "parameters: workers: expected a whole number, .* Write workers: 3",

@@ -1,0 +1,52 @@
+"""What `plan` says an archive costs: before anything is known, and after a run has measured it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import chromaflow
+
+
+def cost_of(config: Path) -> dict[str, float]:
+    code, out, err = chromaflow("plan", "--config", config, "--json")
+    assert code == 0, err
+    (row,) = (row for row in json.loads(out) if row["step"] == "colorize/archive")
+    found: dict[str, float] = row["cost"]
+    return found
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_plan_says_the_core_hours_of_an_archive_and_of_a_million_photos(
+    tmp_path: Path, make_photo: Callable[..., Path]
+) -> None:
+    for number in range(5):
+        make_photo(tmp_path / "in" / f"{number}.png", number, gray=True)
+    config = tmp_path / "chromaflow.toml"
+    config.write_text('[archive]\npath = "in"\n[compute]\nworkers = 3\nthreads = 2\n')
+    before = cost_of(config)
+    assert (before["photos"], before["measured_photos"], before["cores"]) == (5, 0, 6)
+    assert before["core_hours_a_million"] == pytest.approx(0.3 * 1e6 / 3600, abs=0.1)
+    code, _, err = chromaflow("plan", "--config", config)
+    assert code == 0 and "a million such photos: 83 core-hours (not measured yet)" in err, err
+    code, _, err = chromaflow("run", "--config", config, "--workers", "1")
+    assert code == 0, err
+    after = cost_of(config)
+    assert (after["photos"], after["measured_photos"]) == (5, 5)
+    folder = max((tmp_path / "workspace" / "runs").iterdir())
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    items = [line for line in lines if line["event"] == "item_done"]
+    seconds = sum(item["seconds"] for item in items if item["item"] != "sheet")
+    assert after["core_seconds_a_photo"] == pytest.approx(2 * seconds / 5, rel=1e-3)
+    code, _, err = chromaflow("run", "--config", config)  # has nothing to do, and measures nothing
+    assert code == 0 and cost_of(config) == after
+    kept = json.loads((folder / "plan.json").read_text())["compute"]
+    assert (kept["workers"], kept["threads"]) == (1, 2) and "cluster_options" not in kept
+
+
+def test_a_plan_without_an_archive_names_no_cost(project: Path) -> None:
+    project.write_text(project.read_text().replace('[archive]\npath = "gray"\n', ""))
+    code, _, err = chromaflow("plan", "--config", project)
+    assert code == 0 and "core-hours" not in err, err
