@@ -7,8 +7,8 @@ Everything on the page is data that its script puts there as text; no outside st
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from storage.records.ledger import (
     read_json,
     remove_partials,
     remove_unnamed,
+    sync_folder,
     write_bytes,
     write_json,
 )
@@ -41,7 +42,7 @@ from storage.records.names import (
 )
 from storage.records.page_data import write_page_data
 from storage.records.safe_csv import write_csv
-from storage.records.tables import write_table
+from storage.records.tables import RowTable, write_table
 from storage.records.workspace import Workspace
 from tasks.archive.workflow import newest_request
 from tasks.engine.events import run_ids, run_summary
@@ -50,12 +51,13 @@ from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command
+from tasks.report.pages import PhotoPages
 from tasks.report.rows import COLUMNS, FAILED, KEPT, STATUSES, Archive, Row, read_archive
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
-_CODED = ("status", "reason", "stage", "format", "pack")
-"""Columns with few values: sent to the page as a list of these and numbers."""
+_EXAMPLES = 8
+"""Photos of a reason that the page names before it is asked for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +148,18 @@ def _write(
 ) -> dict[str, Any]:
     """Write all files; run.json, by which `renew_report` knows a whole report, last. Returns its
     value."""
-    summary = _summary(archive, output, folder)
     _write_page(folder)
+    tally, pages = _Tally(), PhotoPages(folder)
+
+    def passing() -> Iterator[Row]:
+        for row in archive.rows():
+            tally.add(row)
+            pages.add(row)
+            yield row
+
+    write_table(folder / PHOTOS_NAME, passing(), COLUMNS)
+    pages.close()
+    summary = _summary(archive, output, folder, tally)
     _write_packs(archive, folder)
     _write_twins(archive, folder, summary)
     if changes is not None:
@@ -156,7 +168,6 @@ def _write(
     else:
         for name in (CHANGES_NAME, CHANGES_TABLE):  # of an earlier report
             (folder / name).unlink(missing_ok=True)
-    write_page_data(folder / "photos.js", "photos", _columns(archive.rows))
     summary["bytes"]["report"] = _num_bytes(folder)
     write_page_data(folder / "run.js", "run", summary)
     write_json(folder / RESULT_NAME, summary)
@@ -188,11 +199,33 @@ def _state(workspace: Workspace) -> dict[str, str]:
     return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
 
 
-def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, Any]:
+class _Tally:
+    """What the page says of all photos together."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        """By status and code."""
+        self.examples: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+        self.num_bytes: Counter[str] = Counter()
+
+    def add(self, row: Row) -> None:
+        """The next row."""
+        self.statuses[row["status"]] += 1
+        self.num_bytes["photos"] += row.get("bytes") or 0
+        self.num_bytes["outputs"] += row.get("output_bytes") or 0
+        if row.get("reason"):
+            key = row["status"], row["reason"]
+            self.reasons[key] += 1
+            if len(self.examples[key]) < _EXAMPLES:
+                self.examples[key].append({"path": row["path"], "detail": row.get("detail") or ""})
+
+
+def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) -> dict[str, Any]:
     """run.json: what the page says of the run as a whole."""
     assert archive.ingested is not None
     workspace, step = archive.workspace, archive.colorized
-    statuses = Counter(row["status"] for row in archive.rows)
+    statuses = tally.statuses
     request = newest_request(workspace)
     known = known_weights([workspace], [])
     return {
@@ -206,11 +239,8 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
         "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
         "counts": {s: statuses[s] for s in STATUSES if s != KEPT or statuses[s]},
-        "bytes": {
-            "photos": sum(row.get("bytes") or 0 for row in archive.rows),
-            "outputs": sum(row.get("output_bytes") or 0 for row in archive.rows),
-        },
-        "reasons": _reasons(archive.rows, output),
+        "bytes": {name: tally.num_bytes[name] for name in ("photos", "outputs")},
+        "reasons": _reasons(tally, output),
         "categories": list(CATEGORY_NAMES),
         "models": models_of(step, known) if step else None,
         "steps": [
@@ -233,11 +263,10 @@ def _folder(archive: Archive) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _reasons(rows: Iterable[Row], output: str | None) -> list[dict[str, Any]]:
+def _reasons(tally: _Tally, output: str | None) -> list[dict[str, Any]]:
     """Failures before what was skipped, the most frequent first."""
-    counts = Counter((row["status"], row["reason"]) for row in rows if row.get("reason"))
     found = []
-    for (status, code), count in counts.items():
+    for (status, code), count in tally.reasons.items():
         reason = explain_reason(code)
         found.append(
             {
@@ -248,6 +277,7 @@ def _reasons(rows: Iterable[Row], output: str | None) -> list[dict[str, Any]]:
                 "remedy": reason.remedy,
                 "may_pass": may_pass(code),
                 "retry": retry_command(output, code),
+                "examples": tally.examples[status, code],
             }
         )
     return sorted(found, key=lambda r: (r["status"] != FAILED, -r["count"], r["code"]))
@@ -261,7 +291,8 @@ def _write_packs(archive: Archive, folder: Path) -> None:
     for name, source in archive.packs.items():
         target = packs / f"{name}.js"
         if source.exists() and not _is_as(source, target):
-            link_or_copy(source, target, over=True)
+            link_or_copy(source, target, over=True, sync_its_folder=False)
+    sync_folder(packs)
 
 
 def _is_as(source: Path, target: Path) -> bool:
@@ -274,14 +305,14 @@ def _is_as(source: Path, target: Path) -> bool:
 
 
 def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> None:
-    """photos.parquet, failures.csv and the events of the newest run."""
-    write_table(folder / PHOTOS_NAME, archive.rows, COLUMNS)
+    """failures.csv, by photos.parquet, and the events of the newest run."""
     by_code = {reason["code"]: reason for reason in summary["reasons"]}
-    failures = [
+    asked = [name for name in _FAILURE_COLUMNS if name in COLUMNS]
+    failures = (
         row | {name: by_code[row["reason"]][name] for name in ("remedy", "retry")}
-        for row in archive.rows
+        for row in RowTable(folder / PHOTOS_NAME).each(*asked)
         if row["status"] == FAILED
-    ]
+    )
     write_csv(folder / FAILURES_NAME, _FAILURE_COLUMNS, failures)
     newest = next(iter(run_ids(archive.workspace)), None)
     events = archive.workspace.runs / newest / EVENTS_NAME if newest else None
@@ -289,21 +320,6 @@ def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> 
         (folder / EVENTS_NAME).unlink(missing_ok=True)
     else:  # a run that goes on adds its last lines here too
         link_or_copy(events, folder / EVENTS_NAME, over=True)
-
-
-def _columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """The rows column by column; a column that is empty everywhere is left out."""
-    columns: dict[str, Any] = {}
-    for name in COLUMNS:
-        values = [row.get(name) for row in rows]
-        if all(value is None for value in values):
-            continue
-        if name in _CODED:
-            known = {value: i for i, value in enumerate(dict.fromkeys(values))}
-            columns[name] = {"values": list(known), "codes": [known[value] for value in values]}
-        else:
-            columns[name] = values
-    return {"count": len(rows), "columns": columns}
 
 
 def _write_page(folder: Path) -> None:

@@ -94,7 +94,8 @@ function factsOf(row) {
     ],
   ]);
 }
-function openDetail(row) {
+async function openDetail(row) {
+  await needed([row]);
   $("detail").replaceChildren(
     h(
       "header",
