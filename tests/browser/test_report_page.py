@@ -223,6 +223,7 @@ def test_search_and_filters_narrow_and_sorting_orders(page: Page) -> None:
     values = [float(t) for t in page.locator("#rows tr td:nth-child(7)").all_inner_texts()]
     assert len(values) == NUM_COLOURED and values == sorted(values, reverse=True)
     page.locator("#heads button", has_text="Path").click()
+    page.locator("#heads th[aria-sort]", has_text="Path").wait_for()
     paths = page.locator("#rows .link").all_inner_texts()
     photos = [path for path in paths if path.startswith("photo")]
     assert photos == sorted(photos)

@@ -478,7 +478,7 @@ def test_report_names_kept_outputs(photos: Path, out: Out) -> None:
     out.run(photos)
     shutil.rmtree(photos / "1932")
     out.run(photos)
-    kept = [row for row in read_archive(out.workspace).rows if row["status"] == "kept"]
+    kept = [row for row in read_archive(out.workspace).rows() if row["status"] == "kept"]
     assert len(kept) == 10 and all(row["detail"] == "no original" for row in kept)
     assert all(row["pack"] for row in kept), "with their small pictures"
     answers = trace(str(out.path / kept[0]["output"]), [])
