@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import NoInputError
+from storage.records.decisions import read_decisions
 from storage.records.item_record import ItemRecord, require_item
 from storage.records.ledger import read_json, record_file, record_path
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, SIDECARS_NAME
@@ -20,6 +21,7 @@ from storage.sources.no_photo import CLUTTER, HIDDEN
 from storage.sources.selecting import fitter
 from storage.sources.sidecars import with_sidecars
 from storage.visible import escaped, visible
+from tasks.archive.decided import with_decisions
 from tasks.archive.models import archive_models
 from tasks.archive.ownership import place_of
 from tasks.archive.reuse import photo_key, take_over
@@ -101,8 +103,9 @@ class _Photos:
         if config.series:
             found = self._step.workspace.current("series", self._step.key).resolve()
             manifest = with_palettes(manifest, found)
-        manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
         number = self._place.number
+        manifest = with_decisions(manifest, read_decisions(self._archive.output), number)
+        manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
         self._tree.keep_changed(folder, {row["output"] for row in manifest}, self._step.hashes.hash)
         self._tree.set_aside(
             folder, {row["output"]: (number, row["path"], row["sha256"]) for row in manifest}
@@ -268,12 +271,15 @@ def _chunks(
 
 
 def _identity(item: ColorizeItem) -> list[Any]:
+    is_sheet = isinstance(item, SheetItem)
     photos = [
         [
             *(photo["path"], photo["sha256"], photo["output"], photo.get("hints")),
             *([photo["sidecar"]["sha256"]] if "sidecar" in photo else []),
             *(["accepted"] if photo.get("accepted") else []),
             *([photo["palette"]] if "palette" in photo else []),
+            *([photo["decided"]] if "decided" in photo else []),
+            *(["approved", photo["approved"]] if "approved" in photo and not is_sheet else []),
         ]
         for photo in item.photos
     ]

@@ -13,9 +13,11 @@ from typing import Any
 
 from storage.pictures.thumbnails import is_whole_pack
 from storage.records import ledger
+from storage.records.decisions import DECISIONS
 from storage.records.fingerprint import hash_value
 from storage.records.ledger import link_or_copy
 from storage.records.workspace import Workspace
+from tasks.archive.decided import Standing
 from tasks.config.hints import HINTS
 from tasks.engine.adoption import upstream_of_items
 from tasks.engine.kept import Output, renamed
@@ -32,7 +34,7 @@ def photo_key(parts: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     parts: of the step's fingerprint. row: of the manifest, with its hints, sidecar, palette and acceptance.
     """
     config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
-    inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, "truth")}
+    inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, DECISIONS, "truth")}
     upstream = upstream_of_items(parts["upstream"])
     own = [parts["schema"], config, inputs, upstream, parts["modules"]]
     beside = [row["sidecar"]["sha256"]] if "sidecar" in row else []
@@ -49,11 +51,13 @@ def take_over(
     root: of the output tree. known: all outputs in it. Files that lie under another name are linked
     to the one that is wanted.
     """
+    known = list(known)
     ready = {(*output.photo, output.facts.key): output for output in known}
+    standing = Standing(known)
     left, done = [], set()
     for item in items:
         if isinstance(item, ColorizeItem) and not isinstance(item, SheetItem):
-            item = replace(item, ready=tuple(_ready(workspace, root, item, ready)))
+            item = replace(item, ready=tuple(_ready(workspace, root, item, ready, standing)))
             if item.ready and not rows_left(item):
                 commit_ready(item)
                 done.add(item.name)
@@ -66,9 +70,11 @@ def _ready(
     root: Path,
     item: ColorizeItem,
     known: Mapping[tuple[Any, ...], Output],
+    standing: Standing,
 ) -> Iterable[ReadyPhoto]:
     for row in item.photos:
-        output = known.get((item.archive, row["path"], row["sha256"], row["key"]))
+        same = known.get((item.archive, row["path"], row["sha256"], row["key"]))
+        output = standing.of(item.archive, row) or same
         if output is None or not _is_whole(workspace, output, item.config["thumbnails"]):
             continue
         wanted = renamed(output, row["output"])
@@ -78,7 +84,7 @@ def _ready(
                 link_or_copy(here, there, over=True)
         yield ReadyPhoto(
             path=row["path"],
-            facts=wanted.facts,
+            facts=replace(wanted.facts, decided=row.get("decided", "")),
             files=wanted.files,
             pack=str(workspace.root / output.pack) if output.pack else "",
             picture=output.picture,
