@@ -95,9 +95,10 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
     _check_config(output, config)
     from tasks.engine.events import run_summary
     from tasks.queries.orphans import kept_now
-    from tasks.queries.status import planned, quarantine_rows, stage_status
+    from tasks.queries.status import planned, quarantine_rows, reviewed, stage_status
 
     workspace = _workspace(output, config)
+    review = reviewed(workspace, lambda: _workflow(output, config))
     steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
     plan, problem = planned(lambda: _workflow(output, config))
     run_record = run_summary(workspace)
@@ -110,6 +111,7 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
                 "plan_error": problem or None,
                 "quarantined": quarantined,
                 "outputs": kept.to_dict(),
+                "review": review,
                 "last_run": run_record,
             }
         )
@@ -124,6 +126,8 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
     say_quarantined(quarantined)
     for line in kept.lines():
         say(line)
+    if review:
+        say("review: " + ", ".join(f"{count} {name}" for name, count in review.items()))
     if run_record:
         code = run_record["exit_code"]
         ending = f", exit {code}" if code is not None else ""

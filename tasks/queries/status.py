@@ -21,6 +21,7 @@ from storage.photos.samples import codec_problems
 from storage.records.names import QUARANTINE_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
+from tasks.archive.decided import review_counts
 from tasks.archive.ownership import claimed
 from tasks.config.model import Workflow
 from tasks.engine.stages import plan_row
@@ -64,6 +65,15 @@ def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
         return [plan_row(decision) for decision in plan(build_steps(claimed(load()))).values()], ""
     except ChromaflowError as error:
         return [], str(error)
+
+
+def reviewed(workspace: Workspace, load: Callable[[], Workflow]) -> dict[str, int]:
+    """How many photos were decided in a review, by what; empty where the output is not known."""
+    try:
+        archive = load().archive
+    except ChromaflowError:
+        return {}
+    return review_counts(workspace, archive.output) if archive is not None else {}
 
 
 def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:

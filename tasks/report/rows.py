@@ -13,6 +13,7 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
+from storage.records.decisions import APPROVED, Decisions, read_decisions
 from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord
 from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, QUARANTINE_NAME
@@ -57,13 +58,17 @@ COLUMNS = {
     **dict.fromkeys(SAID, TEXT),
     "lost": TEXT,
     "notes": TEXT,
+    "decision": TEXT,
+    "note": TEXT,
+    "asked": TEXT,
     "pack": TEXT,
     "picture": WHOLE,
 }
 """Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
 palette: the code of the one that it follows; variants: name and palette of each, as
 JSON; lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
-missing or not coloured; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
+missing or not coloured; decision, note: of a review; asked: palette and hints of it that are not coloured
+yet; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
 
 Row = dict[str, Any]
 
@@ -107,6 +112,22 @@ def read_archive(workspace: Workspace) -> Archive:
     return archive
 
 
+def _decided(decisions: Decisions, facts: OutputFacts, content: str) -> Row:
+    """What a review says of an output; {} for nothing."""
+    found = decisions.photos.get((facts.archive, facts.photo, facts.sha256))
+    if found is None:
+        return {}
+    is_lapsed = found.verdict == APPROVED and not found.approves(facts.decided, content)
+    asked = [f"palette {found.palette}"] if found.palette else []
+    asked += [f"{len(found.hints)} hints"] if found.hints else []
+    is_done = found.is_done(facts.decided)
+    return {
+        "decision": (None if is_lapsed and is_done else found.verdict) or None,
+        "note": found.note or None,
+        "asked": None if is_done else ", ".join(asked) or "as the run colours it",
+    }
+
+
 def _kept(archive: Archive) -> Iterator[Row]:
     """A row an output that no current record names, where it lies in the same tree."""
     current = {row.get("output") for row in _outputs(archive)}
@@ -139,6 +160,7 @@ def _outputs(archive: Archive) -> Iterator[Row]:
     """A row a coloured photo; its pack is noted on the way."""
     if archive.colorized is None:
         return
+    decisions = read_decisions(_output_of(archive))
     for _, record in archive.colorized.records():
         files = {file.path: file for file in record.files}
         path = record.pack
@@ -146,7 +168,16 @@ def _outputs(archive: Archive) -> Iterator[Row]:
         if pack:
             archive.packs[pack] = archive.colorized.folder / path
         for picture, facts in enumerate(record.outputs):
-            yield _coloured(facts, files, pack, picture)
+            row = _coloured(facts, files, pack, picture)
+            yield row | _decided(decisions, facts, row["output_sha256"])
+
+
+def _output_of(archive: Archive) -> Path:
+    """The output folder, in which decisions lie; of a bag the outputs are in a folder below it."""
+    assert archive.root is not None
+    root = archive.root
+    is_bag = archive.colorized is not None and archive.colorized.config.get("bag", False)
+    return root.parent if is_bag else root
 
 
 def _page_note(page: Mapping[str, Any]) -> str:

@@ -31,6 +31,7 @@ from storage.records.ledger import (
 from storage.records.names import (
     CHANGES_NAME,
     CHANGES_TABLE,
+    DECISIONS_NAME,
     EVENTS_NAME,
     FAILURES_NAME,
     PACKS_FOLDER,
@@ -185,6 +186,8 @@ def _state(workspace: Workspace) -> dict[str, str]:
     known = {name: hash_file(path) for name, path in published.items() if path.exists()}
     kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
     known |= {"kept": hash_value(kept)} if kept else {}
+    decided = workspace.root / DECISIONS_NAME
+    known |= {"decisions": hash_file(decided)} if decided.exists() else {}
     return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
-from threading import Condition
+from threading import Lock
 from typing import Any
 
 from colorization.errors import ConfigError
@@ -28,7 +28,7 @@ class Deciding:
     """The decisions of a review; of several threads each may ask."""
 
     def __init__(self, log: DecisionLog) -> None:
-        self._log, self._changed = log, Condition()
+        self._log, self._writing = log, Lock()
 
     @property
     def number(self) -> int:
@@ -37,7 +37,7 @@ class Deciding:
 
     def all(self) -> list[Decided]:
         """The last word on each photo."""
-        with self._changed:
+        with self._writing:
             return list(self._log.decisions.photos.values())
 
     def decide(self, photos: Photos, asked: Mapping[str, Any]) -> list[Decided]:
@@ -50,12 +50,12 @@ class Deciding:
         what, changes = asked.get("what"), asked.get("photos")
         if what not in _WORDS or not isinstance(changes, list) or not changes:
             raise _none("a decision with what and photos", asked)
-        with self._changed:
+        with self._writing:
             return self._write(what, [self._changed_by(photos, one) for one in changes])
 
     def decide_folder(self, photos: Photos, id_: str, palette: str) -> list[Decided]:
         """Give a palette to all photos of one's folder that are not approved."""
-        with self._changed:
+        with self._writing:
             folder = PurePosixPath(_output(photos, id_).facts.photo).parent
             mine = (
                 (output, self._log.decisions.of(output.photo))
@@ -71,22 +71,17 @@ class Deciding:
 
     def undo(self) -> list[Decided]:
         """Take the last decision back."""
-        with self._changed:
-            found = self._log.undo()
-            self._changed.notify_all()
-            return found
+        with self._writing:
+            return self._log.undo()
 
-    def since(self, number: int, seconds: float) -> tuple[int, list[Decided]]:
-        """What changed after a decision, waiting for it so long; and the number of the last one."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.number > number, seconds)
+    def since(self, number: int) -> tuple[int, list[Decided]]:
+        """The number of the last decision, and what changed after another one."""
+        with self._writing:
             found = [o for o in self._log.decisions.photos.values() if o.number > number]
             return self.number, found
 
     def _write(self, what: str, photos: Iterable[Decided]) -> list[Decided]:
-        found = self._log.write(what, photos)
-        self._changed.notify_all()
-        return found
+        return self._log.write(what, photos)
 
     def _changed_by(self, photos: Photos, asked: Any) -> Decided:
         if not isinstance(asked, dict):

@@ -11,9 +11,10 @@ import csv
 import io
 import secrets
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -41,7 +42,7 @@ from tasks.review.pictures import Picture, Pictures
 from tasks.review.scores import SCORES, Scoring
 
 _TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css"}
-_WAIT_SECONDS = 20.0
+_WAIT_SECONDS, _LOOK_SECONDS = 20.0, 0.2
 _KEPT = "private, max-age=86400, immutable"
 """Of pictures whose address names their content."""
 Answer = Callable[[Request], Awaitable[Response]]
@@ -66,6 +67,7 @@ class _Review:
         assert workflow.archive is not None
         self._workspace, self.workflow, self.deciding = workspace, workflow, deciding
         self.output = workflow.archive.output
+        self.is_ending: Callable[[], bool] = lambda: False
         self._load()
 
     def _load(self) -> None:
@@ -117,15 +119,21 @@ def served(workspace: Workspace, workflow: Workflow, port: int = 0) -> Iterator[
                 timeout_graceful_shutdown=1,
             )
         )
+        review.is_ending = lambda: server.should_exit
         try:
             yield Served(
                 address=f"http://127.0.0.1:{port}/{token}/",
-                run=lambda: server.run(sockets=[listener]),
+                run=lambda: _run(server, listener),
                 num_photos=len(review.photos.by_id),
                 num_decisions=lambda: log.decisions.number - first,
             )
         finally:
             review.close()
+
+
+def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is answered
+        server.run(sockets=[listener])
 
 
 @contextmanager
@@ -218,8 +226,14 @@ async def _photos(review: _Review, request: Request) -> Response:
 
 async def _news(review: _Review, request: Request) -> Response:
     """What was decided since a number, as soon as there is something."""
-    since = int(request.query_params.get("since", "0") or 0)
-    number, found = await run_in_threadpool(review.deciding.since, since, _WAIT_SECONDS)
+    asked = request.query_params.get("since", "")
+    since = int(asked) if asked.isdecimal() else 0
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while review.deciding.number <= since and time.monotonic() < deadline:
+        await asyncio.sleep(_LOOK_SECONDS)
+        if review.is_ending() or await request.is_disconnected():
+            break
+    number, found = review.deciding.since(since)
     return _json({"number": number, "decided": review.photos.said(found)})
 
 

@@ -67,7 +67,11 @@ def test_a_torn_line_was_told_to_nobody_and_is_gone(output: Path) -> None:
 def test_a_damaged_line_or_a_later_version_is_refused(output: Path) -> None:
     path = decisions_path(output)
     later = json.dumps({"version": 2, "what": "approve", "photos": []})
-    for content, said in (("{}\n", "line 1"), ("nonsense\n", "line 1"), (later + "\n", "version 1")):
+    for content, said in (
+        ("{}\n", "line 1"),
+        ("nonsense\n", "line 1"),
+        (later + "\n", "version 1"),
+    ):
         path.write_text(content)
         with pytest.raises(DamagedError, match=said):
             read_decisions(output)
@@ -80,7 +84,9 @@ def test_there_is_one_writer(output: Path) -> None:
         assert log.decisions.number == 0
 
 
-def test_a_full_disk_leaves_the_log_as_it_was(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_log_as_it_was(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def half(file: int, content: bytes, place: int) -> int:
         if place:
             raise OSError(28, "No space left on device")
