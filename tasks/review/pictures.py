@@ -18,7 +18,7 @@ from storage.photos.photo import Photo
 from storage.photos.profiles import Pixels
 from storage.pictures.thumbnails import read_pack, reduce_to, small_jpeg
 from storage.records.fingerprint import hash_bytes
-from storage.sources.source import open_source
+from storage.sources.source import Source, open_source
 from tasks.engine.kept import Output
 from tasks.review.photos import Photos
 
@@ -42,7 +42,7 @@ class Pictures:
 
     def __init__(self, photos: Photos) -> None:
         self._photos = photos
-        self._source = open_source(photos.source)
+        self._source: Source | None = None
         self._reading = Lock()
         self._packs: _Kept[list[dict[str, bytes]]] = _Kept(_PACKS)
         self._made: _Kept[Picture] = _Kept(_PICTURES)
@@ -52,6 +52,7 @@ class Pictures:
         facts = output.facts
         try:
             with self._reading:
+                self._source = self._source or open_source(self._photos.source)
                 content = self._source.read(facts.photo, facts.offset, facts.bytes)
         except OSError as error:
             raise PhotoError("UNREADABLE", f"{error.strerror or error}") from error

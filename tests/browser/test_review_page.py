@@ -20,6 +20,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from review_page import CHROMIUM, FLAGS, Server, Window, lines, wait_for_lines
 
 from storage.records.decisions import read_decisions
+from storage.records.ledger import write_json
+from tasks.config.request import ColorizeRequest
 
 pytestmark = [
     pytest.mark.browser,
@@ -68,6 +70,9 @@ def coloured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("colour")
     with local_cluster() as address:
         colorize_here(address, photos, out, settings={"short_side": 64})
+    request = ColorizeRequest(archive=str(photos), settings={"short_side": 64})
+    plan = {"steps": [], "request": request.to_dict()}
+    write_json(out / ".chromaflow/runs/20260101T000000-abcdef/plan.json", plan)
     return out
 
 
