@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds, and the page opens without it
     from colorization.colour.full_size import Kept
     from colorization.merging.hinting import Hint, HintField
     from colorization.merging.inference import MergedColorizer
-    from colorization.merging.scene import Scene
+    from colorization.merging.scene import Scenes
 
 LONGEST = 1536
 """Long side of a preview, pixels."""
@@ -39,7 +39,7 @@ MEAN, LIKELY = "mean", "likely"
 class Seen:
     """A photo as the networks see it, and what it takes to colour it again."""
 
-    scene: Scene
+    scene: Scenes
     pixels: Any
     """At most LONGEST a side, uint8 or uint16."""
     size: tuple[int, int]
