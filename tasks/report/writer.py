@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import nlargest
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -50,11 +51,23 @@ from tasks.engine.kept import store_files
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
 from tasks.report.changes import Changes
-from tasks.report.commands import reproduce_command, retry_command
-from tasks.report.rows import COLUMNS, FAILED, KEPT, STATUSES, Archive, Row, read_archive
+from tasks.report.commands import reproduce_command, retry_command, review_command
+from tasks.report.rows import (
+    COLOURED,
+    COLUMNS,
+    FAILED,
+    KEPT,
+    SHARES,
+    STATUSES,
+    Archive,
+    Row,
+    read_archive,
+)
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
+_FIRST = 6
+"""Photos that the first screen shows."""
 _CODED = ("status", "reason", "stage", "format", "pack")
 """Columns with few values: sent to the page as a list of these and numbers."""
 
@@ -213,6 +226,8 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
             "photos": sum(row.get("bytes") or 0 for row in archive.rows),
             "outputs": sum(row.get("output_bytes") or 0 for row in archive.rows),
         },
+        "review": _review(archive.rows),
+        "first": first_photos(archive.rows),
         "reasons": _reasons(archive.rows, output),
         "categories": list(CATEGORY_NAMES),
         "models": models_of(step, known) if step else None,
@@ -224,9 +239,48 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
         "commands": {
             "reproduce": reproduce_command(request, output),
             "retry": retry_command(output),
+            "review": review_command(output),
         },
         "changes": None,
     }
+
+
+def first_photos(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The photos to look at first: half of them the least certain, the others the largest change.
+
+    Of runs that recorded no uncertainty those whose categories are mixed most evenly count as the least
+    certain; change is from gray: colourfulness.
+    """
+    shown = [row for row in rows if row["status"] == COLOURED and row.get("pack")]
+    found: dict[str, dict[str, Any]] = {}
+    for why, measure in (("Least certain", _doubt), ("Largest change", _change)):
+        measured = [(one, row) for row in shown if (one := measure(row)) is not None]
+        best = nlargest(_FIRST, measured, key=lambda pair: pair[0][0])
+        left = [(words, row) for (_, words), row in best if row["path"] not in found]
+        for words, row in left[: _FIRST // 2]:
+            keep = ("path", "output", "format", "width", "height", "pack", "picture")
+            own = {name: row.get(name) for name in keep}
+            found[row["path"]] = own | {"why": why, "said": words}
+    return list(found.values())
+
+
+def _doubt(row: Row) -> tuple[float, str] | None:
+    if row.get("uncertainty") is not None:
+        return row["uncertainty"], f"uncertainty {row['uncertainty']:.1f} Lab units"
+    shares = [row[name] for name in SHARES if row.get(name) is not None]
+    return (-max(shares), f"its largest category has {100 * max(shares):.0f} %") if shares else None
+
+
+def _change(row: Row) -> tuple[float, str] | None:
+    found = row.get("colourfulness")
+    return None if found is None else (found, f"colourfulness {found:.1f}")
+
+
+def _review(rows: Iterable[Row]) -> dict[str, int]:
+    """How many photos were decided in a review, as `status` says it."""
+    counts = Counter(row["decision"] for row in rows if row.get("decision"))
+    counts["to be coloured again"] = sum(bool(row.get("asked")) for row in rows)
+    return {name: count for name, count in counts.items() if count}
 
 
 def _folder(archive: Archive) -> Path | None:

@@ -25,6 +25,7 @@ from tasks.config.request import ColorizeRequest
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.timeout(900),  # the first test colours 200 photos
     pytest.mark.skipif(
         CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
     ),

@@ -23,7 +23,12 @@ const mark = (row) => value(row, "output_sha256").slice(0, 12);
 /** The decision on a photo; one on another output of it does not count any more. */
 function decisionOf(row) {
   const found = decisions.get(path(row));
-  return found && found.output === mark(row) ? found : null;
+  return found && found.output === mark(row) ? found : told(row);
+}
+/** What `chromaflow review` was told of a photo before this page was written. */
+function told(row) {
+  const [decision, note] = [value(row, "decision") ?? "", value(row, "note") ?? ""];
+  return decision || note ? {decision, note, output: mark(row), time: ""} : null;
 }
 function decide(row, change) {
   const found = {
@@ -34,7 +39,7 @@ function decide(row, change) {
     output: mark(row),
     time: new Date().toISOString(),
   };
-  if (found.decision || found.note) decisions.set(path(row), found);
+  if (found.decision || found.note || told(row)) decisions.set(path(row), found);
   else decisions.delete(path(row));
   keepDecisions();
 }
@@ -85,6 +90,10 @@ function prepareReview() {
     : known
       ? "The most uncertain colours come first."
       : "This run recorded no uncertainty (colorize --uncertainty), so the photos whose categories are mixed most evenly come first.";
+  $("review-how").replaceChildren(
+    "Decisions made here stay in this browser. For full-size photos, other colourings, hints by click and decisions that the next run obeys: ",
+    h("code", null, visible(run.commands.review)),
+  );
   const open = queue.findIndex((row) => !decisionOf(row)?.decision);
   current = Math.max(0, open);
   drawReview();
