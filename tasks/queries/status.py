@@ -16,7 +16,7 @@ from typing import Any
 
 from chromaflow.errors import ChromaflowError
 from colorization.categories import CATEGORY_NAMES
-from storage.errors import PhotoError
+from storage.errors import PhotoError, is_policy
 from storage.photos.samples import codec_problems
 from storage.records.names import QUARANTINE_NAME
 from storage.records.tables import read_rows
@@ -47,13 +47,16 @@ def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
-    """Every quarantined photo of the current outputs, with its key."""
-    rows = []
+def quarantine_rows(
+    workspace: Workspace,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every photo of the current outputs that failed, and every one that was skipped, with its key."""
+    rows: list[dict[str, Any]] = []
     for link in workspace.all_current():
         table = link / QUARANTINE_NAME
         rows += [{"key": link.name, **row} for row in read_rows(table)] if table.exists() else []
-    return rows
+    failed = [row for row in rows if not is_policy(row["code"])]
+    return failed, [row for row in rows if is_policy(row["code"])]
 
 
 def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:

@@ -190,6 +190,11 @@ def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Pa
     return write_report(workspace, output=output).page
 
 
+def counts_of(folder: Path) -> dict[str, int]:
+    """How many photos the report in a folder says were coloured, failed, …; {} where there is none."""
+    return dict((read_json(folder / RESULT_NAME) or {}).get("counts", {}))
+
+
 def _state(workspace: Workspace) -> dict[str, str]:
     """Hashes of all that a report is made of: what was published, and the page itself."""
     published = {
