@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # torch takes seconds, and the page opens without it
 LONGEST = 1536
 """Long side of a preview, pixels."""
 SMALL = 256
-_SCENES = 4
+_SCENES = 3
 _LIKELIEST = 6
 MEAN, LIKELY = "mean", "likely"
 
@@ -136,18 +136,23 @@ class Colouring:
     def _colours(
         self, seen: Seen, palette: str, hints: tuple[Sequence[float], ...], side: int
     ) -> tuple[NDArray[np.uint8], str]:
-        from colorization.merging.hinting import HintField
         from colorization.metrics.appearance import colours_of
         from colorization.networks.palette_choice import parse_palette
         from storage.pictures.thumbnails import reduce_to
 
-        if hints and seen.field is None:
-            seen.field = HintField(seen.scene.L[0, 0].float().cpu().numpy())
+        if hints:
+            self._await_hints(seen)
         choice = parse_palette(palette) if palette else None
         found = self._colorizer().coloured(
             seen.scene, [_hint(hint, seen.size) for hint in hints], choice, seen.field
         )
         return colours_of(reduce_to(seen.pixels, side), found.ab, seen.kept), found.palette
+
+    def _await_hints(self, seen: Seen) -> None:
+        """What hints of a photo need and takes most of a second: found while the person still looks."""
+        from colorization.merging.hinting import HintField
+
+        seen.field = seen.field or HintField(seen.scene.L[0, 0].float().cpu().numpy())
 
     def _variants(self, output: Output) -> list[dict[str, Any]]:
         from storage.pictures.thumbnails import small_jpeg
@@ -163,6 +168,7 @@ class Colouring:
             found.append(
                 {"name": name, "palette": palette, "code": code, "jpeg": small_jpeg(pixels)}
             )
+        self._thread.submit(self._await_hints, seen)
         return found
 
     def _palette_of(self, output: Output) -> str:

@@ -37,8 +37,8 @@ Rgb = NDArray[np.uint8]
 def fault_scores(after: Rgb) -> dict[str, float]:
     """How much a coloured photo looks like one gone wrong, 0 (nothing found) to 1, by kind and together.
 
-    after: uint8 (h, w, 3). seams: edges of colour, straight along a row or column, where lightness has
-    none. bleeding: other edges of colour away from edges of lightness. tint: one hue over nearly all.
+    after: uint8 (h, w, 3). seams: a row or column with more edges of colour across it than of
+    lightness. bleeding: edges of colour away from edges of lightness. tint: one hue over nearly all.
     """
     scale = _SIDE / max(after.shape[:2])
     small = (
@@ -50,15 +50,23 @@ def fault_scores(after: Rgb) -> dict[str, float]:
     L, ab = lab[0], lab[1:]
     down = np.hypot(*np.diff(ab, axis=1)), np.abs(np.diff(L, axis=0))
     across = np.hypot(*np.diff(ab, axis=2)), np.abs(np.diff(L, axis=1))
-    loose = [(colour > _EDGE_AB) & (_around(light) < _EDGE_L) for colour, light in (down, across)]
-    lines = max(float(loose[0].mean(axis=1).max()), float(loose[1].mean(axis=0).max()))
+    both = ((down, 1), (across, 0))
+    loose = [(colour > _EDGE_AB) & (_around(light) < _EDGE_L) for (colour, light), _ in both]
+    lines = max(
+        float(((colour > _EDGE_AB).mean(axis=along) - (light > _EDGE_L).mean(axis=along)).max())
+        for (colour, light), along in both
+    )
     edges = sum(int((colour > _EDGE_AB).sum()) for colour, _ in (down, across))
     share = sum(int(one.sum()) for one in loose) / max(edges, L.size // 100)
     chroma = np.hypot(ab[0], ab[1])
     mean = float(chroma.mean())
     along = float(np.hypot(ab[0].mean(), ab[1].mean()))
-    tint = max(0.0, along / mean - 0.8) * 5 * min(1.0, mean / 12) if mean > 3 else 0.0
-    scores = {"seams": min(1.0, 2 * lines), "bleeding": min(1.0, share), "tint": min(1.0, tint)}
+    tint = max(0.0, along / mean - 0.9) * 10 * min(1.0, mean / 12) if mean > 3 else 0.0
+    scores = {
+        "seams": min(1.0, max(0.0, 1.5 * lines)),
+        "bleeding": min(1.0, 4 * share),
+        "tint": min(1.0, tint),
+    }
     return {"faults": max(scores.values()), **scores}
 
 
