@@ -155,7 +155,7 @@ def test_a_review_by_keys_alone_is_on_the_disk_and_obeyed(page: Page, output: Pa
     assert found[0]["photos"][0]["path"] == first
     chosen = found[-1]["photos"][0]
     assert len(chosen["palette"]) == 16 and chosen["verdict"] == "approved" and chosen["note"]
-    assert "3 of 200 photos decided" in page.locator("#done").inner_text()
+    page.locator("#done", has_text="3 of 200 photos decided").wait_for()
     page.keyboard.press("u")
     page.keyboard.press("u")
     assert [line["what"] for line in wait_for_lines(output, 7)][-2:] == ["undo", "undo"]

@@ -25,7 +25,7 @@ def test_a_photo_has_fewer_faults_than_one_with_a_seam_a_tint_or_stray_colour() 
     for x, y in ((40, 60), (150, 90), (90, 190)):
         stray[y : y + 40, x : x + 40] += np.array([50, -30, -30])
     assert fault_scores(np.clip(seam, 0, 255).astype(np.uint8))["seams"] > 0.5 > own["seams"]
-    assert fault_scores(tinted)["tint"] > 0.8 > own["tint"]
+    assert fault_scores(tinted)["tint"] > 0.5 > own["tint"]
     assert fault_scores(np.clip(stray, 0, 255).astype(np.uint8))["bleeding"] > own["bleeding"]
     assert fault_scores(gray)["faults"] == 0, "no colour, no fault"
     assert all(0 <= value <= 1 for value in own.values())
