@@ -115,6 +115,7 @@ def test_approved_photos_stay_whatever_changes_until_a_run_is_forced(
     assert changed(third, hashes(out)) == set(names(0, 1)), "it is no longer approved"
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("shared_server")
 def test_the_commands_obey_say_and_export(archive: Path, tmp_path: Path) -> None:
     config = tmp_path / "chromaflow.toml"
