@@ -116,6 +116,15 @@ def name(page: Page) -> str:
     return page.locator("#name").inner_text()
 
 
+def go_to(page: Page, path: str) -> None:
+    """Open a photo by search."""
+    page.get_by_role("searchbox").fill(path)
+    page.locator("#name", has_text=path).wait_for()
+    page.get_by_role("searchbox").fill("")
+    page.locator("#found", has_text="200 photos").wait_for()
+    page.keyboard.press("Escape")
+
+
 def stage_colours(page: Page) -> np.ndarray:
     """The picture that the stage shows, uint8 (h, w, 3)."""
     values = page.evaluate(
@@ -165,14 +174,20 @@ def test_a_review_by_keys_alone_is_on_the_disk_and_obeyed(page: Page, output: Pa
         page.get_by_role("link", name="CSV").click()
     with Path(download.value.path()).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["decision"] for row in rows] == ["approved", "rejected", ""]
-    assert rows[2]["note"] == '\'=HYPERLINK(0) sky "too" blue'
+    assert {row["path"]: row["decision"] for row in rows} == {
+        first: "approved",
+        found[1]["photos"][0]["path"]: "rejected",
+        chosen["path"]: "",
+    }
+    notes = {row["note"] for row in rows}
+    assert notes == {"", '\'=HYPERLINK(0) sky "too" blue'}
     page.reload()
     page.wait_for_selector("body[data-ready=yes]")
     assert name(page) == chosen["path"], "the first that is undecided"
 
 
 def test_a_click_and_a_colour_give_new_colours(page: Page, output: Path) -> None:
+    go_to(page, "album 0/photo 000.jpg")
     page.wait_for_selector("#variants .variant", timeout=60_000)
     before = stage_colours(page)
     click_photo(page, 0.25, 0.25)
@@ -195,6 +210,7 @@ def test_a_click_and_a_colour_give_new_colours(page: Page, output: Path) -> None
 
 
 def test_hints_by_keys_and_an_eyedropper_on_another_photo(page: Page, output: Path) -> None:
+    go_to(page, "album 0/photo 000.jpg")
     first = name(page)
     page.wait_for_selector("#swatches button")
     page.keyboard.press("h")
@@ -218,6 +234,7 @@ def test_hints_by_keys_and_an_eyedropper_on_another_photo(page: Page, output: Pa
 
 
 def test_like_this_photo_and_the_whole_folder(page: Page, output: Path) -> None:
+    go_to(page, "album 0/photo 000.jpg")
     page.wait_for_selector("#variants .variant", timeout=60_000)
     page.keyboard.press("y")
     page.locator("#copied", has_text="Copied from").wait_for()
