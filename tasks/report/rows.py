@@ -160,7 +160,7 @@ def _outputs(archive: Archive) -> Iterator[Row]:
     """A row a coloured photo; its pack is noted on the way."""
     if archive.colorized is None:
         return
-    decisions = read_decisions(_output_of(archive))
+    decisions = read_decisions(output_of(archive.colorized))
     for _, record in archive.colorized.records():
         files = {file.path: file for file in record.files}
         path = record.pack
@@ -172,12 +172,10 @@ def _outputs(archive: Archive) -> Iterator[Row]:
             yield row | _decided(decisions, facts, row["output_sha256"])
 
 
-def _output_of(archive: Archive) -> Path:
-    """The output folder, in which decisions lie; of a bag the outputs are in a folder below it."""
-    assert archive.root is not None
-    root = archive.root
-    is_bag = archive.colorized is not None and archive.colorized.config.get("bag", False)
-    return root.parent if is_bag else root
+def output_of(step: PublishedStep) -> Path:
+    """The output folder of a colorize step, in whose state decisions lie; of a bag its files are below."""
+    root = root_of(step.workspace, step.folder, step.success)
+    return root.parent if step.config.get("bag", False) else root
 
 
 def _page_note(page: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
+from storage.records.decisions import decisions_path
 from storage.records.fingerprint import hash_bytes, hash_file, hash_value
 from storage.records.ledger import (
     link_or_copy,
@@ -32,7 +33,6 @@ from storage.records.ledger import (
 from storage.records.names import (
     CHANGES_NAME,
     CHANGES_TABLE,
-    DECISIONS_NAME,
     EVENTS_NAME,
     FAILURES_NAME,
     PACKS_FOLDER,
@@ -48,6 +48,7 @@ from storage.records.workspace import Workspace
 from tasks.archive.workflow import newest_request
 from tasks.engine.events import run_ids, run_summary
 from tasks.engine.kept import store_files
+from tasks.engine.published import read_step
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
 from tasks.report.changes import Changes
@@ -61,6 +62,7 @@ from tasks.report.rows import (
     STATUSES,
     Archive,
     Row,
+    output_of,
     read_archive,
 )
 
@@ -204,8 +206,9 @@ def _state(workspace: Workspace) -> dict[str, str]:
     known = {name: hash_file(path) for name, path in published.items() if path.exists()}
     kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
     known |= {"kept": hash_value(kept)} if kept else {}
-    decided = workspace.root / DECISIONS_NAME
-    known |= {"decisions": hash_file(decided)} if decided.exists() else {}
+    step = read_step(workspace.current("colorize", ARCHIVE).resolve())
+    if step is not None and (decided := decisions_path(output_of(step))).exists():
+        known["decisions"] = hash_file(decided)
     return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
 
 
