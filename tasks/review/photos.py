@@ -13,7 +13,6 @@ from storage.records.fingerprint import hash_value
 from storage.records.workspace import Workspace
 from tasks.engine.kept import Output, outputs_of
 from tasks.engine.published import read_step
-from tasks.engine.stages import source_of
 from tasks.engine.verification import root_of
 from tasks.graph import ARCHIVE
 
@@ -34,7 +33,8 @@ class Photos:
             )
         self.workspace, self.step = workspace, step.folder
         self.root = root_of(workspace, step.folder, step.success).resolve()
-        self.source = source_of(workspace, ARCHIVE)
+        ingested = read_step(workspace.current("ingest", ARCHIVE).resolve())
+        self.source = ingested.source if ingested is not None else ""
         found = [
             output
             for _, record in step.records()
