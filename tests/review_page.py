@@ -48,7 +48,7 @@ class Server:
         os.kill(self.process.pid, signal.SIGINT)
         _, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, err
-        assert "Traceback" not in err
+        assert "Traceback" not in err, err
         return err
 
 
@@ -73,7 +73,7 @@ class Window:
 
     def close(self) -> None:
         """Nothing wrong was done."""
-        assert self.wrongs == []
+        assert self.wrongs == [], self.wrongs
         self.context.close()
 
 

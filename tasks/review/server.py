@@ -141,6 +141,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
     with socket.socket() as listener:
         try:
             listener.bind(("127.0.0.1", port))
+            listener.listen(128)  # who is told the address is answered, if a moment later
         except OSError as error:
             raise UsageError(
                 f"Expected a free port of this machine, got {port}: {error.strerror}. Leave --port out."
