@@ -174,9 +174,7 @@ def _by_keys(out: Path, count: int) -> tuple[int, float, int]:
                 keys += 2
             page.keyboard.press("a")
             keys += 1
-        page.wait_for_function(
-            f"document.getElementById('done').textContent.startsWith('{num} of')"
-        )
+        page.locator("#done", has_text=f"{num} of").wait_for()
         took = time.monotonic() - started
     return keys, took, num
 

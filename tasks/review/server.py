@@ -9,6 +9,7 @@ import asyncio
 import base64
 import csv
 import io
+import os
 import secrets
 import socket
 import time
@@ -104,6 +105,8 @@ def served(workspace: Workspace, workflow: Workflow, port: int = 0) -> Iterator[
     nothing was coloured or the port is taken.
     """
     assert workflow.archive is not None
+    # torch's threads would spin on cores that the browser wants: twice the processor time a hint
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with open_decisions(workflow.archive.output) as log, _listening(port) as listener:
         token, port = secrets.token_urlsafe(32), listener.getsockname()[1]
         first = log.decisions.number
