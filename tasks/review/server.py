@@ -119,7 +119,7 @@ def served(workspace: Workspace, workflow: Workflow, port: int = 0) -> Iterator[
                 lifespan="off",
                 ws="none",
                 server_header=False,
-                timeout_graceful_shutdown=1,
+                timeout_graceful_shutdown=5,
             )
         )
         review.is_ending = lambda: server.should_exit
@@ -294,14 +294,14 @@ async def _picture(
 async def _variants(review: _Review, request: Request) -> Response:
     """The colourings to choose from, with their pictures in the answer."""
     output = _asked(review, request.path_params["id"])
-    found = await _done(request, review.colouring.variants(output))
+    found = await _done(review, request, review.colouring.variants(output))
     shown = [{**one, "jpeg": base64.b64encode(one["jpeg"]).decode()} for one in found or ()]
     return _json({"variants": shown})
 
 
 async def _palette_of(review: _Review, request: Request) -> Response:
     output = _asked(review, request.path_params["id"])
-    return _json({"palette": await _done(request, review.colouring.palette_of(output))})
+    return _json({"palette": await _done(review, request, review.colouring.palette_of(output))})
 
 
 async def _preview(review: _Review, request: Request) -> Response:
@@ -309,7 +309,7 @@ async def _preview(review: _Review, request: Request) -> Response:
     asked = await _body(request)
     output = _asked(review, asked.get("id"))
     hints, palette = hints_of(asked.get("hints", []), output), str(asked.get("palette", ""))
-    found = await _done(request, review.colouring.preview(output, palette, hints, LONGEST))
+    found = await _done(review, request, review.colouring.preview(output, palette, hints, LONGEST))
     content, code = found or (b"", "")
     headers = {"cache-control": "no-store", "x-palette": code}
     return Response(content, media_type="image/jpeg", headers=headers)
@@ -360,11 +360,11 @@ async def _body(request: Request) -> Mapping[str, Any]:
     return value
 
 
-async def _done(request: Request, future: Future[Any]) -> Any:
+async def _done(review: _Review, request: Request, future: Future[Any]) -> Any:
     """What a thread found out; what the page no longer waits for is not begun."""
     waiting = asyncio.ensure_future(asyncio.wrap_future(future))
     while not (await asyncio.wait([waiting], timeout=0.1))[0]:
-        if await request.is_disconnected():
+        if review.is_ending() or await request.is_disconnected():
             future.cancel()
             waiting.cancel()
             return None
