@@ -64,6 +64,16 @@ _WATCH = """
 """
 
 
+_SORT = """
+(name) => {
+  const button = document.querySelector(`[data-sort=${name}]`);
+  const started = performance.now();
+  button?.click();
+  return performance.now() - started;
+}
+"""
+
+
 def main() -> None:
     """Write, build, look, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,7 +231,21 @@ def build(out: Path) -> list[str]:
 
 
 def look_at(page: Path) -> list[str]:
-    """Open the page, scroll, search, sort. Returns the figures in words."""
+    """Open the page, scroll, sort. Returns the figures in words."""
+    seen = look(page)
+    return [
+        f"first paint, s: {seen['first paint s']:.2f} (goal: under 1); all rows there: "
+        f"{seen['rows there s']:.2f}",
+        f"scrolling: {seen['frames']:.0f} frames, {seen['blanks']:.0f} blanks (goal: 0), "
+        f"longest frame {seen['longest frame ms']:.0f} ms",
+        f"sort by uncertainty {seen['sort by uncertainty ms']:.0f} ms, by path "
+        f"{seen['sort by path ms']:.0f} ms; the page's heap {seen['heap MB']:.0f} MB",
+        f"machine: {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+    ]
+
+
+def look(page: Path) -> dict[str, float]:
+    """Open the page, scroll, sort. Returns the figures."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_FLAGS)
         window = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -232,23 +256,20 @@ def look_at(page: Path) -> list[str]:
         window.get_by_role("button", name="Table", exact=True).click()
         window.locator("#scroller").scroll_into_view_if_needed()
         seen = _scroll(window)
-        times = {
-            "sort by uncertainty": "document.querySelector('[data-sort=uncertainty]').click()",
-            "sort by path": "document.querySelector('[data-sort=path]').click()",
+        sorts = {
+            f"sort by {name} ms": window.evaluate(_SORT, name) for name in ("uncertainty", "path")
         }
-        took = [
-            f"{name} {window.evaluate(f'(() => {{ const t = performance.now(); {script}; return performance.now() - t; }})()'):.0f} ms"
-            for name, script in times.items()
-        ]
         heap = window.evaluate("performance.memory.usedJSHeapSize") / 1e6
         browser.close()
-    return [
-        f"first paint, s: {min(paints) / 1000:.2f} (goal: under 2); all rows there: {ready / 1000:.2f}",
-        f"scrolling: {seen['frames']} frames, {seen['blanks']} blanks (goal: 0), "
-        f"longest frame {seen['longest']:.0f} ms",
-        f"{', '.join(took)}; the page's heap {heap:.0f} MB",
-        f"machine: {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
-    ]
+    return {
+        "first paint s": min(paints) / 1000,
+        "rows there s": ready / 1000,
+        "frames": seen["frames"],
+        "blanks": seen["blanks"],
+        "longest frame ms": seen["longest"],
+        "heap MB": heap,
+        **sorts,
+    }
 
 
 def _scroll(window: Page) -> dict[str, float]:

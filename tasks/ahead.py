@@ -26,7 +26,7 @@ from storage.sources.selecting import fitter
 from storage.sources.sidecars import SUFFIX, is_sidecar_name, sidecar_stems
 from storage.visible import escaped
 from tasks.archive.ownership import place_of
-from tasks.archive.reuse import photo_key
+from tasks.archive.reuse import PhotoKeys
 from tasks.colorize import item_parts
 from tasks.compute.cluster import Cluster
 from tasks.config.model import Workflow
@@ -125,7 +125,8 @@ class Ahead:
         folder = self._decision.folder
         parts = (read_json(folder / "stage.json") or {})["parts"]
         common = item_parts(self._step, self._workflow, cluster.slots, folder, self._ingest.place)
-        photos = tuple(row | {"key": photo_key(parts, row)} for row in rows)
+        keys = PhotoKeys(parts)
+        photos = tuple(row | {"key": keys.of(row)} for row in rows)
         name = f"ahead-{hash_value([row['key'] for row in photos])[:8]}"
         return ColorizeItem(name=name, photos=photos, **common)
 

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from storage.errors import NoInputError
 from storage.records.decisions import read_decisions
-from storage.records.item_record import ItemRecord, require_item
-from storage.records.ledger import read_json, record_file, record_path
-from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME, SIDECARS_NAME
-from storage.records.outputs import output_names
-from storage.records.tables import read_rows
+from storage.records.item_record import ItemRecord, ItemRecords
+from storage.records.ledger import read_json, record_file
+from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
+from storage.records.outputs import OutputNames
+from storage.records.tables import RowTable, each_row, read_rows
 from storage.sources.bags import write_bag
 from storage.sources.no_photo import CLUTTER, HIDDEN
-from storage.sources.selecting import fitter
-from storage.sources.sidecars import with_sidecars
 from storage.visible import escaped, visible
-from tasks.archive.decided import with_decisions
+from tasks.archive.decided import said_of_photos
 from tasks.archive.models import archive_models
 from tasks.archive.ownership import place_of
-from tasks.archive.reuse import photo_key, take_over
+from tasks.archive.photo_rows import PhotoRows
+from tasks.archive.reuse import Coloured
 from tasks.archive.sweep import OutputTree
 from tasks.compute.slots import Slots
-from tasks.config.hints import read_hints, with_hints
 from tasks.config.model import Workflow
 from tasks.control import task
-from tasks.engine.execute import Published, Run, Work, execute
+from tasks.engine.execute import Published, Reuse, Run, Work, execute
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
 from tasks.jobs.items import spread_evenly
 from tasks.jobs.stage_items import SHEET_ITEM, TRUTH, ColorizeItem, SheetItem
-from tasks.series import with_palettes
+from tasks.series import palettes_by_path
 
 _NAMED = 100
 """Outputs that an event names at most."""
 _BY_NAME = {HIDDEN, CLUTTER}
-_CHUNK_PIXELS = 12e6
-"""Of a chunk: one more photo begins the next one. What a kill loses stays at about a second of work,
-and an archive of small photos costs no future for every few of them."""
 
 
 @task("colorize")
@@ -81,56 +77,54 @@ class _Photos:
     def _ingested(self) -> Path:
         return self._step.workspace.current("ingest", self._step.key).resolve()
 
-    def items(self, folder: Path) -> list[ColorizeItem]:
+    def items(self, folder: Path) -> _Items:
         """All items; outputs whose names other photos take are out of the way."""
-        manifest = read_rows(self._ingested / MANIFEST_NAME)
-        if not manifest:
+        if not len(RowTable(self._ingested / MANIFEST_NAME)):
             raise NoInputError(_nothing(self._step, self._ingested))
-        parts = (read_json(folder / "stage.json") or {})["parts"]
-        manifest = with_sidecars(
-            self._named(folder, manifest), read_rows(self._ingested / SIDECARS_NAME)
-        )
         config = self._run.workflow.colorize
-        if config.hints:
-            refused = read_rows(self._ingested / QUARANTINE_NAME)
-            unusable = [row["path"] for row in refused]
-            manifest = with_hints(manifest, read_hints(Path(config.hints)), unusable)
-        if config.accept_photos:
-            is_accepted = fitter(config.accept_photos)
-            manifest = [
-                row | {"accepted": True} if is_accepted(row["path"]) else row for row in manifest
-            ]
-        if config.series:
-            found = self._step.workspace.current("series", self._step.key).resolve()
-            manifest = with_palettes(manifest, found)
-        number = self._place.number
-        manifest = with_decisions(manifest, read_decisions(self._archive.output), number)
-        manifest = [row | {"key": photo_key(parts, row)} for row in manifest]
-        self._tree.keep_changed(folder, {row["output"] for row in manifest}, self._step.hashes.hash)
-        self._tree.set_aside(
-            folder, {row["output"]: (number, row["path"], row["sha256"]) for row in manifest}
+        found = self._step.workspace.current("series", self._step.key).resolve()
+        photos = PhotoRows(
+            self._ingested,
+            config,
+            (read_json(folder / "stage.json") or {})["parts"],
+            self._names(folder),
+            palettes_by_path(found) if config.series else lambda path: None,
+            said_of_photos(read_decisions(self._archive.output), self._place.number),
         )
-        return _items(self._step, self._run, folder, manifest, number)
+        number = self._place.number
 
-    def reuse(self, folder: Path, items: list[Any]) -> tuple[list[Any], set[str]]:
+        def takers(stems: Container[str]) -> dict[str, tuple[int, str, str]]:
+            return {
+                output: (number, path, digest)
+                for output, path, digest in photos.outputs()
+                if output in stems
+            }
+
+        self._tree.keep_changed(folder, takers, self._step.hashes.hash)
+        self._tree.set_aside(folder, takers)
+        return _Items(self._step, self._run, folder, photos, number)
+
+    def reuse(self, folder: Path) -> Reuse | None:
         """See `Work.reuse`."""
         known = self._tree.known(folder)
-        return take_over(self._step.workspace, self._archive.photos_root, items, known)
+        if not known:
+            return None
+        return Coloured(self._step.workspace, self._archive.photos_root, known).take_over
 
-    def finish(self, folder: Path, records: dict[str, ItemRecord]) -> Published:
+    def finish(self, folder: Path, records: Mapping[str, ItemRecord]) -> Published:
         """Settle what other outputs the tree holds, and make it a bag."""
-        quarantined = [r.to_dict() for record in records.values() for r in record.quarantined]
+        quarantined = (r.to_dict() for record in records.values() for r in record.quarantined)
         self._tree.journal(records.values(), folder, self._ingested, quarantined)
         tags = self._write_bag(records) if self._archive.bag else []
-        done = sum(len(record.outputs) for record in records.values())
+        done = sum(len(record.facts.get("outputs", ())) for record in records.values())
         return Published(outputs=tags, counts={"done": done})
 
     def settle(self, folder: Path) -> None:
         """As `finish`, of a step that is published as it is."""
         success = read_success(folder)
         assert success is not None, "only a published step is settled"
-        records = {n: require_item(record_path(folder, n)) for n in success.items}
-        quarantined = read_rows(folder / QUARANTINE_NAME)
+        records = ItemRecords(folder, success.items)
+        quarantined = each_row(folder / QUARANTINE_NAME)
         self._tree.journal(records.values(), folder, self._ingested, quarantined)
         if self._archive.bag and self._tree.is_mixed:
             tags = [record_file(folder, path) for path in self._write_bag(records)]
@@ -155,18 +149,9 @@ class _Photos:
         }
         return {name: count for name, count in counts.items() if count}
 
-    def _named(self, folder: Path, manifest: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The rows with the names of their outputs; a photo that has one keeps it."""
-        number = self._place.number
-        paths = {row["path"] for row in manifest}
-        outputs = [*self._tree.known(folder), *self._tree.done(folder)]
-        own = [
-            o
-            for o in outputs
-            if o.photo[0] == number and o.photo[1] in paths and not (o.aside or o.facts.variant)
-        ]
-        outputs = [o for o in outputs if not (o.facts.variant and o.photo[1] in paths)]
-        rest = {o.stem for o in outputs} - {o.stem for o in own}
+    def _names(self, folder: Path) -> Callable[[str], str]:
+        """Gives the name of a photo's output by its path; a photo that has one keeps it."""
+        number, manifest = self._place.number, RowTable(self._ingested / MANIFEST_NAME)
         is_utf_8 = self._archive.bag or bool(self._run.workflow.remotes)
 
         def tree_path(path: str) -> str:
@@ -174,12 +159,33 @@ class _Photos:
             inside = self._place.folder + path
             return escaped(inside) if is_utf_8 else inside
 
-        known = {tree_path(o.photo[1]): o.stem for o in own}
-        variants = self._run.workflow.colorize.variants
-        names = output_names(map(tree_path, paths), known, rest, variants)
-        return [row | {"output": names[tree_path(row["path"])]} for row in manifest]
+        outputs = [  # photo, name and variant of what is there
+            (o.photo, o.stem, o.facts.variant, o.aside)
+            for o in chain(self._tree.known(folder), self._tree.done(folder))
+        ]
+        looked_for = {photo[1] for photo, *_ in outputs}
+        paths = {
+            row["path"]
+            for row in (manifest.each("path") if looked_for else ())
+            if row["path"] in looked_for
+        }
+        known: dict[str, str] = {}
+        others: set[str] = set()
+        for photo, stem, variant, aside in outputs:
+            is_here = photo[1] in paths
+            if photo[0] == number and is_here and not (aside or variant):
+                known[tree_path(photo[1])] = stem
+            elif not (variant and is_here):
+                others.add(stem)
+        names = OutputNames(
+            lambda: (tree_path(row["path"]) for row in manifest.each("path")),
+            known,
+            others - set(known.values()),
+            self._run.workflow.colorize.variants,
+        )
+        return lambda path: names.of(tree_path(path))
 
-    def _write_bag(self, records: dict[str, ItemRecord]) -> list[Path]:
+    def _write_bag(self, records: Mapping[str, ItemRecord]) -> list[Path]:
         files = [file for record in records.values() for file in record.files]
         return write_bag(self._archive.output, [*files, *self._tree.payload()], {})
 
@@ -209,28 +215,40 @@ def _nothing(step: Step, ingested: Path) -> str:
     )
 
 
-def _items(
-    step: Step, run: Run, folder: Path, manifest: list[dict[str, Any]], number: int
-) -> list[ColorizeItem]:
-    """number: of the archive in its output folder."""
-    assert run.workflow.archive is not None
-    archive, config = run.workflow.archive, run.workflow.colorize
-    source = source_of(step.workspace, step.key)
-    common = item_parts(step, run.workflow, run.cluster.slots, folder, source)
-    common["archive"] = number
-    chunks = [
-        ColorizeItem(name=name, photos=tuple(rows), **common)
-        for name, rows in _chunks(manifest, config.chunk)
-    ]
-    photos = tuple(manifest[i] for i in spread_evenly(len(manifest), config.sheet))
-    if not photos:
-        return list(chunks)
-    truth = str(archive.truth) if archive.truth else None
-    digest = step.inputs.get(TRUTH, "")
-    return [
-        *chunks,
-        SheetItem(name=SHEET_ITEM, photos=photos, truth=truth, truth_digest=digest, **common),
-    ]
+class _Items(Sequence[ColorizeItem]):
+    """The chunks of an archive's photos, and its sheet; each is made when it is asked for."""
+
+    def __init__(self, step: Step, run: Run, folder: Path, photos: PhotoRows, number: int) -> None:
+        """number: of the archive in its output folder."""
+        assert run.workflow.archive is not None
+        archive, config = run.workflow.archive, run.workflow.colorize
+        self._step, self._photos = step, photos
+        self._chunks = list(photos.chunks(config.chunk))
+        self._sheet = spread_evenly(len(photos), config.sheet)
+        self._truth = str(archive.truth) if archive.truth else None
+        source = source_of(step.workspace, step.key)
+        self._common = item_parts(step, run.workflow, run.cluster.slots, folder, source)
+        self._common["archive"] = number
+
+    def __len__(self) -> int:
+        return len(self._chunks) + bool(self._sheet)
+
+    def __getitem__(self, number: Any) -> Any:
+        if number < len(self._chunks):
+            chunk = self._chunks[number]
+            photos = self._photos.rows(chunk.start, chunk.stop)
+            return ColorizeItem(name=chunk.name, photos=tuple(photos), **self._common)
+        if number >= len(self):
+            raise IndexError(number)
+        chosen = (row for place in self._sheet for row in self._photos.rows(place, place + 1))
+        digest = self._step.inputs.get(TRUTH, "")
+        return SheetItem(
+            name=SHEET_ITEM,
+            photos=tuple(chosen),
+            truth=self._truth,
+            truth_digest=digest,
+            **self._common,
+        )
 
 
 def item_parts(
@@ -245,29 +263,6 @@ def item_parts(
         "models": archive_models(step.workspace, workflow, slots),
         "output": str(workflow.archive.photos_root),
     }
-
-
-def _chunks(
-    manifest: list[dict[str, Any]], most: int
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Names and rows of chunks: of `most` neighbouring positions, cut where they grow too large.
-
-    Photos that come or go later change the chunks of their own positions only.
-    """
-    windows: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in manifest:
-        windows[row["position"] // most].append(row)
-    for number, rows in sorted(windows.items()):
-        parts: list[list[dict[str, Any]]] = [[]]
-        num_pixels = 0
-        for row in rows:
-            num_pixels += row["width"] * row["height"]
-            if parts[-1] and num_pixels > _CHUNK_PIXELS:
-                parts.append([])
-                num_pixels = row["width"] * row["height"]
-            parts[-1].append(row)
-        for k, part in enumerate(parts):
-            yield f"{number:06d}" + (f"-{k}" if k else ""), part
 
 
 def _identity(item: ColorizeItem) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +52,5 @@ def score_table(ref: StageRef) -> list[dict[str, Any]]:
     ]
 
 
-def _finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
+def _finish(folder: Path, records: Mapping[str, ItemRecord]) -> Published:
     return Published(counts={"done": records["results"].num_photos})

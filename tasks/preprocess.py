@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def preprocess(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
     def items(folder: Path) -> list[ShardItem]:
         return _shard_items(step, folder)
 
-    def finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
+    def finish(folder: Path, records: Mapping[str, ItemRecord]) -> Published:
         return _finish(step, folder, records)
 
     def num_bytes(item: ShardItem) -> int:
@@ -76,7 +77,7 @@ def _identity(item: ShardItem) -> list[Any]:
     return [item.split, item.shard, [[p["position"], p["sha256"]] for p in item.photos]]
 
 
-def _finish(step: Step, folder: Path, records: dict[str, ItemRecord]) -> Published:
+def _finish(step: Step, folder: Path, records: Mapping[str, ItemRecord]) -> Published:
     manifest = read_rows(step.workspace.current("ingest", step.key) / MANIFEST_NAME)
     photos = {(row["split"], row["position"]): row for row in manifest}
     rows = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,13 +54,10 @@ def series_of(path: str) -> str:
     return str(PurePosixPath(path).parent)
 
 
-def with_palettes(manifest: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """Rows with `palette`, the code of their series'. folder: of the series step."""
+def palettes_by_path(folder: Path) -> Callable[[str], str | None]:
+    """Gives the palette of a photo's series. folder: of the series step."""
     found = {row["folder"]: row["palette"] for row in read_rows(folder / SERIES_NAME)}
-    return [
-        row | {"palette": palette} if (palette := found.get(series_of(row["path"]))) else row
-        for row in manifest
-    ]
+    return lambda path: found.get(series_of(path))
 
 
 def _parts(manifest: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -80,7 +78,7 @@ def _identity(item: SeriesItem) -> list[Any]:
     return [[photo["path"], photo["sha256"]] for photo in item.photos]
 
 
-def _finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
+def _finish(folder: Path, records: Mapping[str, ItemRecord]) -> Published:
     rows = [row for name in sorted(records) for row in records[name].facts["series"]]
     write_table(folder / SERIES_NAME, rows, COLUMNS)
     return Published(outputs=[folder / SERIES_NAME], identity=rows, counts={"done": len(rows)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
@@ -137,7 +137,7 @@ def _watch(folder: Path, progress: StepProgress) -> Iterator[Callable[[ItemResul
         thread.join()
 
 
-def _finish(folder: Path, records: dict[str, ItemRecord]) -> Published:
+def _finish(folder: Path, records: Mapping[str, ItemRecord]) -> Published:
     (folder / PROGRESS_NAME).unlink(missing_ok=True)
     shutil.rmtree(folder / CHECKPOINTS_NAME, ignore_errors=True)
     record = records["weights"]

@@ -40,7 +40,7 @@ _SPREAD_OVER = 5
 """Likely colourings that the uncertainty looks at."""
 _TOGETHER, _SMALL_PIXELS = 8, 1 << 15
 """Photos that pass the networks together, where they have at most so many pixels there: larger ones
-fill a core's caches alone (docs/decisions/039)."""
+fill a core's caches alone (docs/decisions/043)."""
 
 
 class MergedColorizer:
@@ -219,8 +219,8 @@ class MergedColorizer:
         return Scenes(L_norm, size, self._stride, weight, names, shares, features, likely)
 
     def _weight(self, whole: Tensor, size: tuple[int, int]) -> Tensor:
-        """What the segmenter says, at the weights' stride; one that is no module cannot be moved, and works
-        on the CPU."""
+        """What the segmenter says, at the weights' stride. One that is no module cannot be moved, and works
+        on the CPU; only ours is known to take several photos as it takes each."""
         seen = whole if isinstance(self.segmenter, nn.Module) else whole.cpu()
         height, width = size
         with autocast(self.precision, self.device):
@@ -228,7 +228,8 @@ class MergedColorizer:
             if stride > 1 and isinstance(self.segmenter, CoarseSegmenter):
                 weight = self.segmenter.coarse(seen, stride).float()
                 return weight[..., : -(-height // stride), : -(-width // stride)].to(self.device)
-            weight = self.segmenter(seen).float()[..., :height, :width].to(self.device)
+            one_by_one = [self.segmenter(one).float() for one in seen.split(1)]
+            weight = torch.cat(one_by_one)[..., :height, :width].to(self.device)
             return at_stride(weight, stride)
 
     def _colours(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +30,44 @@ def hash_file(path: Path) -> str:
 
 def hash_value(value: Any) -> str:
     """SHA-256 of a JSON value in canonical form: sorted keys, no spaces."""
-    return hash_bytes(json.dumps(value, sort_keys=True, separators=(",", ":")).encode())
+    return hash_bytes(_canonical(value))
+
+
+def hash_list(values: Iterable[Any]) -> str:
+    """As `hash_value` of the list of these values, which is never there as a whole."""
+    return _hash_joined(b"[", map(_canonical, values), b"]")
+
+
+def hash_contents(contents: Iterable[tuple[str, Any]], rest: Any) -> str:
+    """As `hash_value` of [the mapping of these pairs, rest]. contents: in the order of their names."""
+    pairs = (_canonical(name) + b":" + _canonical(value) for name, value in contents)
+    return _hash_joined(b"[{", pairs, b"}," + _canonical(rest) + b"]")
+
+
+class ValueHash:
+    """`hash_value` of lists that begin alike, of which the beginning is hashed once."""
+
+    def __init__(self, *first: Any) -> None:
+        """first: the values that all lists begin with; at least one."""
+        self._begun = hashlib.sha256(_canonical(list(first))[:-1])
+
+    def of(self, *rest: Any) -> str:
+        """The hash of the list that ends so."""
+        digest = self._begun.copy()
+        digest.update(b"".join(b"," + _canonical(value) for value in rest) + b"]")
+        return digest.hexdigest()
+
+
+def _hash_joined(start: bytes, parts: Iterable[bytes], end: bytes) -> str:
+    digest = hashlib.sha256(start)
+    for number, part in enumerate(parts):
+        digest.update(b"," + part if number else part)
+    digest.update(end)
+    return digest.hexdigest()
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 @cache

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from storage.formats import FORMATS
 from storage.records.ledger import FileRecord, atomic_path, record_file
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
@@ -17,6 +20,7 @@ _COLOR = ".color"
 _MOST_NAME_BYTES = 240
 """Most file systems take 255; a sidecar adds its suffix."""
 _MOST_DEPTH, _MOST_PATH = 64, 2000
+_ROOT = PurePosixPath()
 
 
 def output_names(
@@ -50,13 +54,72 @@ def output_names(
     for path in paths:
         if path in names:
             continue
-        name = f"{path}{_COLOR}"
+        name = usual_name(path)
         if _too_long(name):
             name = _marked(path, PurePosixPath())
         elif taken & _all_names(name, variants):
             name = _marked(path, PurePosixPath(path).parent)
         take(path, name)
     return {path: names[path] for path in paths}
+
+
+class OutputNames:
+    """What `output_names` gives, of which only names that differ from the usual are kept.
+
+    So a million photos take no more memory than the numbers by which the rare ones are found.
+    """
+
+    def __init__(
+        self,
+        paths: Callable[[], Iterable[str]],
+        known: Mapping[str, str],
+        others: Iterable[str],
+        variants: int = 0,
+    ) -> None:
+        """paths: gives all photos' paths, each time anew. For the others see `output_names`."""
+        others = list(others)
+        numbers = _numbers((usual_name(path) for path in paths()), variants)
+        taken = np.fromiter((hash(plain_name(name)) for name in others), np.int64)
+        values, counts = np.unique(np.concatenate([numbers, taken]), return_counts=True)
+        rare = set(values[counts > 1].tolist())
+        special: set[str] = set()
+        while True:
+            found = {
+                path
+                for path in paths()
+                if path not in special
+                and (
+                    known.get(path, usual_name(path)) != usual_name(path)
+                    or _too_long(usual_name(path))
+                    or not rare.isdisjoint(_numbers([usual_name(path)], variants).tolist())
+                )
+            }
+            if not found:
+                break
+            special |= found  # and whose names they may get instead
+            instead = (
+                _marked(p, where) for p in found for where in (PurePosixPath(p).parent, _ROOT)
+            )
+            rare |= set(
+                _numbers([*instead, *(known[p] for p in found if p in known)], variants).tolist()
+            )
+        chosen = {path: known[path] for path in special if path in known}
+        self._special = output_names(special, chosen, others, variants)
+
+    def of(self, path: str) -> str:
+        """The name of one of the photos."""
+        return self._special.get(path) or usual_name(path)
+
+
+def usual_name(path: str) -> str:
+    """The name of a photo's output where nothing speaks against it."""
+    return f"{path}{_COLOR}"
+
+
+def _numbers(stems: Iterable[str], variants: int) -> NDArray[np.int64]:
+    """A number for each name that a photo's files bear; of two names that some disks take for one the same."""
+    names = (name for stem in stems for name in _all_names(stem, variants))
+    return np.fromiter(map(hash, names), np.int64)
 
 
 def _all_names(stem: str, variants: int) -> set[str]:
@@ -112,10 +175,11 @@ def output_suffix(path: str, source_format: str, output_format: str) -> str:
 def write_output(root: Path, name: str, write: Callable[[BinaryIO], None]) -> FileRecord:
     """Write one output atomically below `root`. Returns its record. Raises OutputError.
 
+    Whoever records it calls `sync_folders_of` before: photos of a chunk lie in few folders.
     write: is given a file that is open for reading and writing.
     """
     target = root / name
-    with atomic_path(target) as temporary, temporary.open("w+b") as file:
+    with atomic_path(target, sync_its_folder=False) as temporary, temporary.open("w+b") as file:
         write(file)
     return record_file(root, target)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ from storage.records.manifest import Quarantined, split_of
 
 POSITIONS_PER_GENERATION = 256
 """New photos start at a multiple of this, so that earlier shards stay as they are."""
+ALL = "all"
+"""The one split of an archive."""
 Row = dict[str, Any]
 """What ingest saw of one file: path, sha256, bytes, width, height, likeness, …"""
 
@@ -103,6 +105,13 @@ def select(
         generation=generation,
         num_left_out=len(seen) - len(checked) + len(kept) - len(sampled),
     )
+
+
+def select_all(seen: Iterable[Row]) -> Iterator[Row]:
+    """What `select` chooses where all photos stay, none is in an official split and there is no earlier
+    manifest: every row as it comes, in the split `all`."""
+    for position, row in enumerate(seen):
+        yield row | {"split": ALL, "position": position, "generation": 1}
 
 
 def stratum_of(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -216,7 +225,7 @@ def _official_split(row: Row, official: set[str]) -> str:
 
 def _split(row: Row, official: set[str], val_share: float | None) -> str:
     if val_share is None:
-        return "all"
+        return ALL
     return _official_split(row, official) or split_of(row["sha256"], val_share)
 
 

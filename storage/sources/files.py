@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from storage.errors import UsageError
 from storage.reading import told
-from storage.records.fingerprint import hash_value
+from storage.records.fingerprint import hash_list
 from storage.records.ledger import write_bytes
 from storage.remote.folder import Facts, Remote
 from storage.sources.bags import check_bag
@@ -281,7 +281,7 @@ def list_files(folder: Path, *, follow: bool = False) -> list[SourceFile]:
 
 def listing_digest(files: Iterable[SourceFile]) -> str:
     """A hash of names, sizes and stamps of files."""
-    return hash_value([[file.path, file.bytes, file.stamp] for file in files])
+    return hash_list([file.path, file.bytes, file.stamp] for file in files)
 
 
 def write_list(lines: bytes, root: Path, target: Path) -> str:

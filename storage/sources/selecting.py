@@ -21,6 +21,8 @@ def select_files(listing: Listing, include: Sequence[str], exclude: Sequence[str
     with their paths; that of a whole archive stays unless it is excluded. Raises UsageError for an
     empty pattern.
     """
+    if not include and not exclude:
+        return listing
     is_wanted, is_unwanted = fitter(include), fitter(exclude)
 
     def keeps(path: str, is_needed: bool = False) -> bool:

@@ -19,16 +19,15 @@ def sidecar_stems(path: str) -> tuple[str, str]:
     return path, str(PurePosixPath(path).with_suffix(""))
 
 
-def with_sidecars(
-    photos: Iterable[Mapping[str, Any]], sidecars: Iterable[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The rows of photos, those that have a sidecar with its row under "sidecar".
+class Sidecars:
+    """The XMP files of a source, found by the photo that they lie beside."""
 
-    Of `a.jpg`, that is `a.jpg.xmp`, else `a.xmp`. Both kinds of rows have a path.
-    """
-    known = {row["path"][: -len(SUFFIX)]: dict(row) for row in sidecars}
-    rows = []
-    for photo in photos:
-        found = next((known[s] for s in sidecar_stems(photo["path"]) if s in known), None)
-        rows.append({**photo, **({"sidecar": found} if found else {})})
-    return rows
+    def __init__(self, sidecars: Iterable[Mapping[str, Any]]) -> None:
+        """sidecars: rows that have a path."""
+        self._by_stem = {row["path"][: -len(SUFFIX)]: dict(row) for row in sidecars}
+
+    def of(self, path: str) -> dict[str, Any] | None:
+        """The row of a photo's sidecar. Of `a.jpg`, that is `a.jpg.xmp`, else `a.xmp`."""
+        if not self._by_stem:
+            return None
+        return next((self._by_stem[s] for s in sidecar_stems(path) if s in self._by_stem), None)

@@ -67,10 +67,14 @@ class TarArchive:
                 raise
             problems.append(Problem("", error.code, error.detail))
         problems = [replace(problem, path=self._named(problem.path)) for problem in problems]
-        named = [replace(file, path=self._named(file.path)) for file in files]
+        named = [self._renamed(file) for file in files]
         unsafe = {one.path: bad for one in named if (bad := name_problem(one.path))}
         kept, duplicates = duplicate_names(file for file in named if file.path not in unsafe)
         return Listing(kept, [*problems, *unsafe.values(), *duplicates])
+
+    def _renamed(self, file: SourceFile) -> SourceFile:
+        name = self._named(file.path)
+        return file if name == file.path else replace(file, path=name)
 
     def _named(self, path: str) -> str:
         """A name by the encoding; `tarfile` has read it as UTF-8, other bytes as surrogates."""

@@ -7,7 +7,7 @@ one. What is approved stays as it is, whatever else changes, until a run is forc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +17,25 @@ from tasks.archive.ownership import known_outputs
 from tasks.engine.kept import Output
 
 
-def with_decisions(
-    manifest: Iterable[Mapping[str, Any]], decisions: Decisions, archive: int
-) -> list[dict[str, Any]]:
-    """The manifest's rows, those of decided photos with `palette`, `hints`, `decided` and `approved`.
+def said_of_photos(
+    decisions: Decisions, archive: int
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Of a manifest's row what is decided of its photo: `palette`, `hints`, `decided` and `approved`.
 
     archive: its number in the output folder. What the config says of a photo's palette and hints is
     replaced by what was decided. approved: SHA-256 of the colour photo that was looked at.
     """
-    rows = []
-    for photo in manifest:
-        row = dict(photo)
+
+    def said(row: Mapping[str, Any]) -> dict[str, Any]:
         found = decisions.photos.get((archive, row["path"], row["sha256"]))
-        if found is not None:
-            row |= {"palette": found.palette} if found.palette else {}
-            row |= {"hints": [list(hint) for hint in found.hints]} if found.hints else {}
-            row |= {"decided": found.wish} if found.wish else {}
-            row |= {"approved": found.output} if found.verdict == APPROVED else {}
-        rows.append(row)
-    return rows
+        if found is None:
+            return {}
+        one: dict[str, Any] = {"palette": found.palette} if found.palette else {}
+        one |= {"hints": [list(hint) for hint in found.hints]} if found.hints else {}
+        one |= {"decided": found.wish} if found.wish else {}
+        return one | ({"approved": found.output} if found.verdict == APPROVED else {})
+
+    return said
 
 
 class Standing:

@@ -15,7 +15,7 @@ from pathlib import Path
 from storage.errors import LockedError
 from storage.reading import RemoteError
 from storage.records.decisions import decisions_path
-from storage.records.item_record import read_items
+from storage.records.item_record import each_item
 from storage.records.names import OWNER_NAME, STATE_NAME
 from storage.records.workspace import Workspace
 from storage.remote.folder import working_copy
@@ -186,7 +186,7 @@ def _mirrors(workflow: Workflow) -> list[Mirror]:
 def _output_files(folder: Path, root: Path) -> set[Path]:
     """The files of a published step that lie outside its folder."""
     success = read_success(folder)
-    files = {root / file.path for record in read_items(folder / "done") for file in record.files}
+    files = {root / file.path for record in each_item(folder / "done") for file in record.files}
     outputs = success.outputs if success is not None else ()
     beside = {Path(os.path.normpath(folder / file.path)) for file in outputs}
     return files | {path for path in beside if not path.is_relative_to(folder)}

@@ -14,7 +14,7 @@ from typing import Any
 from storage.pictures.thumbnails import is_whole_pack
 from storage.records import ledger
 from storage.records.decisions import DECISIONS
-from storage.records.fingerprint import hash_value
+from storage.records.fingerprint import ValueHash
 from storage.records.ledger import link_or_copy
 from storage.records.workspace import Workspace
 from tasks.archive.decided import Standing
@@ -28,41 +28,47 @@ _NOT_OF_PHOTOS = ("accept_photos", "bag", "chunk", "output", "sheet")
 """Settings of the step that change no photo."""
 
 
-def photo_key(parts: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """A hash of all that decides one photo's output, wherever it lies.
+class PhotoKeys:
+    """A hash of all that decides one photo's output, wherever it lies."""
 
-    parts: of the step's fingerprint. row: of the manifest, with its hints, sidecar, palette and acceptance.
-    """
-    config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
-    inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, DECISIONS, "truth")}
-    upstream = upstream_of_items(parts["upstream"])
-    own = [parts["schema"], config, inputs, upstream, parts["modules"]]
-    beside = [row["sidecar"]["sha256"]] if "sidecar" in row else []
-    beside += ["accepted"] if row.get("accepted") else []
-    beside += [row["palette"]] if "palette" in row else []
-    return hash_value([own, row["sha256"], row.get("hints"), *beside])
+    def __init__(self, parts: Mapping[str, Any]) -> None:
+        """parts: of the step's fingerprint."""
+        config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
+        inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, DECISIONS, "truth")}
+        upstream = upstream_of_items(parts["upstream"])
+        self._own = ValueHash([parts["schema"], config, inputs, upstream, parts["modules"]])
+
+    def of(self, row: Mapping[str, Any]) -> str:
+        """row: of the manifest, with its hints, sidecar, palette and acceptance."""
+        beside = [row["sidecar"]["sha256"]] if "sidecar" in row else []
+        beside += ["accepted"] if row.get("accepted") else []
+        beside += [row["palette"]] if "palette" in row else []
+        return self._own.of(row["sha256"], row.get("hints"), *beside)
 
 
-def take_over(
-    workspace: Workspace, root: Path, items: Iterable[Any], known: Iterable[Output]
-) -> tuple[list[Any], set[str]]:
-    """Items with their photos that are coloured already, and the names of those that are now done.
+class Coloured:
+    """Photos that are coloured already, by what is known of an output tree."""
 
-    root: of the output tree. known: all outputs in it. Files that lie under another name are linked
-    to the one that is wanted.
-    """
-    known = list(known)
-    ready = {(*output.photo, output.facts.key): output for output in known}
-    standing = Standing(known)
-    left, done = [], set()
-    for item in items:
-        if isinstance(item, ColorizeItem) and not isinstance(item, SheetItem):
-            item = replace(item, ready=tuple(_ready(workspace, root, item, ready, standing)))
-            if item.ready and not rows_left(item):
-                commit_ready(item)
-                done.add(item.name)
-        left.append(item)
-    return left, done
+    def __init__(self, workspace: Workspace, root: Path, known: Iterable[Output]) -> None:
+        """root: of the output tree. known: all outputs in it."""
+        self._workspace, self._root = workspace, root
+        known = list(known)
+        self._standing = Standing(known)
+        self._known = {(*output.photo, output.facts.key): output for output in known}
+
+    def take_over(self, item: Any) -> tuple[Any, bool]:
+        """An item with its photos that are coloured already, and whether that makes it done.
+
+        Files that lie under another name are linked to the one that is wanted.
+        """
+        if not isinstance(item, ColorizeItem) or isinstance(item, SheetItem):
+            return item, False
+        found = _ready(self._workspace, self._root, item, self._known, self._standing)
+        item = replace(item, ready=tuple(found))
+        is_done = bool(item.ready) and not rows_left(item)
+        if is_done:
+            commit_ready(item)
+        return item, is_done
 
 
 def _ready(

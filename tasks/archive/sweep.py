@@ -6,20 +6,30 @@ run is going to remove is noted there before the step is published, and removed 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import (
+    Callable,
+    Collection,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from storage.errors import is_policy
 from storage.records import ledger
 from storage.records.fingerprint import hash_file
-from storage.records.item_record import ItemRecord, read_items
+from storage.records.item_record import ItemRecord, each_item
 from storage.records.ledger import FileRecord
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
 from storage.records.outputs import aside_name, bare_stem
-from storage.records.tables import read_rows
+from storage.records.tables import RowTable, each_row
 from storage.records.workspace import Workspace
 from tasks.engine.kept import (
     ELSEWHERE,
@@ -41,10 +51,13 @@ from tasks.engine.superseded import records_aside
 from tasks.engine.verification import read_success, root_of
 
 _MARK_LENGTH = 8
+_ASIDE_NAME = re.compile(rf"~[0-9a-f]{{{_MARK_LENGTH}}}")
 _ASIDE = "set-aside"
 """Folder of a bag, beside its payload, for what is in no manifest."""
 Photo = tuple[int, str, str]
 """Archive, path and SHA-256 of an original."""
+Takers = Callable[[Container[str]], Mapping[str, Photo]]
+"""Of some names without suffix, those that the run is going to write, and for which photos."""
 
 
 @dataclass
@@ -87,8 +100,10 @@ class OutputTree:
         delete: whether outputs without an original are removed."""
         self._workspace, self._root, self._output = workspace, root.resolve(), output.resolve()
         self._earlier, self._archive, self._delete = earlier.resolve(), archive, delete
+        self._own: Callable[[], Iterator[Output]] = lambda: iter(())
+        """Gives the outputs that the step's records name."""
         self._files: dict[str, str] = {}
-        self._stems: dict[str, str] = {}
+        """Path → SHA-256 of those of their files that something else names as well."""
         self._changed: list[tuple[str, str, str]] = []
         """Path, stem and SHA-256 of what `keep_changed` gave another name."""
         self._leaving: list[Output] = []
@@ -105,14 +120,16 @@ class OutputTree:
         found = {(output.root, output.name, output.content): output for output in recorded}
         return [o for o in found.values() if self._is_here(o) and any(self._present(o))]
 
-    def set_aside(self, folder: Path, names: Mapping[str, Photo]) -> None:
-        """Rename outputs whose names other photos are going to take. names: stem → who takes it.
+    def set_aside(self, folder: Path, takers: Takers) -> None:
+        """Rename outputs whose names other photos are going to take.
 
         The new name is recorded before anything is written over the old one.
         """
+        known = self.known(folder)
+        names = takers({output.stem for output in known}) if known else {}
         taken = [
             output
-            for output in self.known(folder)
+            for output in known
             if not output.aside
             and output.place(self._workspace) == self._root
             and names.get(output.stem, output.photo) != output.photo
@@ -129,45 +146,67 @@ class OutputTree:
                 ledger.link_or_copy(place / source.path, place / target.path, over=True)
         keep(self._workspace, [*kept, *moved])
 
-    def keep_changed(
-        self, folder: Path, stems: Container[str], hash_of: Callable[[Path], str]
-    ) -> None:
+    def keep_changed(self, folder: Path, takers: Takers, hash_of: Callable[[Path], str]) -> None:
         """Give files that somebody wrote to another name, as the run is going to write theirs anew.
 
         A retouched photo and one that the disk has damaged look the same from here: neither is lost.
-        stems: names without suffix of the run's outputs. hash_of: how a file's SHA-256 is found.
+        Only what the run is going to write counts. hash_of: how a file's SHA-256 is found.
         """
-        contents: dict[str, set[str]] = defaultdict(set)
-        files: dict[str, str] = {}
+        other: dict[
+            str, tuple[str, str]
+        ] = {}  # than a record says; of another one it may be the content
         for output in self._recorded(folder):
-            if output.place(self._workspace) == self._root and output.stem in stems:
+            if output.place(self._workspace) == self._root:
                 for file in output.files:
-                    contents[file.path].add(file.sha256)
-                    files[file.path] = output.stem
-        for path, stem in sorted(files.items()):
-            source = self._root / path
-            if source.is_file() and (found := hash_of(source)) not in contents[path]:
-                ledger.link_or_copy(source, self._beside(path, stem, found), over=True)
+                    source = self._root / file.path
+                    if source.is_file() and (found := hash_of(source)) != file.sha256:
+                        other[file.path] = output.stem, found
+        if not other:
+            return
+        for output in self._recorded(folder):
+            if output.place(self._workspace) == self._root:
+                for file in output.files:
+                    if other.get(file.path, ("", ""))[1] == file.sha256:
+                        del other[file.path]
+        stems = takers({stem for stem, _ in other.values()})
+        for path, (stem, found) in sorted(other.items()):
+            if stem in stems:
+                ledger.link_or_copy(self._root / path, self._beside(path, stem, found), over=True)
                 self._changed.append((path, stem, found))
 
     def journal(
         self,
-        records: Iterable[ItemRecord],
+        records: Collection[ItemRecord],
         folder: Path,
         ingested: Path,
         quarantined: Iterable[Mapping[str, Any]],
     ) -> None:
         """Note what is kept and what is going to be removed, before the step is published.
 
-        records: of its items. ingested: folder of the ingest step. quarantined: rows of the step.
+        records: of its items. ingested: folder of the ingest step. quarantined: rows of the step; like
+        the records they are looked at only where the tree holds something else.
         """
-        own = [o for r in records for o in outputs_of(r, self._workspace, folder, self._root)]
-        self._files = {file.path: file.sha256 for o in own for file in o.files}
-        self._stems = {file.path: o.stem for o in own for file in o.files}
-        judge = _Judge.of(ingested, quarantined, self._archive, own)
-        kept: list[Output] = []
-        leaving: list[Output] = []
-        known = self.known(folder)
+        self._own = lambda: (
+            o for r in records for o in outputs_of(r, self._workspace, folder, self._root)
+        )
+        elsewhere = [o for o in read_kept(self._workspace) if not self._is_here(o)]
+        self.swept.kept, self._leaving, self._elsewhere = [], [], elsewhere
+        if known := self.known(folder):
+            self._judge(known, ingested, quarantined)
+        keep(self._workspace, [*self.swept.kept, *self._leaving, *elsewhere])
+
+    def _judge(
+        self, known: Sequence[Output], ingested: Path, quarantined: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Say of each known output whether it is kept or leaves."""
+        kept, leaving = self.swept.kept, self._leaving
+        photos = {output.photo for output in known}
+        paths = {file.path for output in known for file in output.files}
+        coloured: set[Photo] = set()
+        for output in self._own():
+            coloured |= {output.photo} & photos
+            self._files |= {f.path: f.sha256 for f in output.files if f.path in paths}
+        judge = _Judge.of(ingested, quarantined, self._archive, photos, coloured)
         aside = {(o.photo, o.content) for o in known if o.aside}
         for output in self._with_variants_apart(known, judge):
             if output.facts.variant and output.photo in judge.coloured:
@@ -185,9 +224,6 @@ class OutputTree:
             output = replace(output, why=judge.why(output), leaving=False)
             is_orphan = output.why in ORPHANS and self._delete
             (leaving if is_orphan else kept).append(replace(output, leaving=is_orphan))
-        elsewhere = [o for o in read_kept(self._workspace) if not self._is_here(o)]
-        self.swept.kept, self._leaving, self._elsewhere = kept, leaving, elsewhere
-        keep(self._workspace, [*kept, *leaving, *elsewhere])
 
     def _with_variants_apart(self, known: Iterable[Output], judge: _Judge) -> Iterator[Output]:
         """What is known, variants that the run did not make again by themselves: they are nobody's to
@@ -225,13 +261,25 @@ class OutputTree:
 
     def _settle_changed(self) -> None:
         """What a killed run had written and not yet recorded looked changed: the same is made again."""
-        named = {o.place(self._workspace) / file.path for o in self.swept.kept for file in o.files}
-        for path, content in self._files.items():
-            twin = self._beside(path, self._stems[path], content)
-            if twin.is_file() and twin not in named and hash_file(twin) == content:
-                twin.unlink()
+        if beside := self._files_beside():
+            beside -= {o.place(self._workspace) / f.path for o in self.swept.kept for f in o.files}
+            for output in self._own():
+                for file in output.files:
+                    twin = self._beside(file.path, output.stem, file.sha256)
+                    if twin in beside and hash_file(twin) == file.sha256:
+                        twin.unlink()
         found = (self._beside(*changed) for changed in self._changed)
         self.swept.changed += [str(p.relative_to(self._output)) for p in found if p.exists()]
+
+    def _files_beside(self) -> set[Path]:
+        """What may be files that `keep_changed` gave another name, in this run or an earlier one."""
+        place = self._root if self._root == self._output else self._output / _ASIDE
+        return {
+            Path(folder, name)
+            for folder, _, names in os.walk(place)
+            for name in names
+            if _ASIDE_NAME.search(name)
+        }
 
     def _beside(self, path: str, stem: str, content: str) -> Path:
         """Where an output's file goes that somebody changed; in a bag not among its payload."""
@@ -253,10 +301,10 @@ class OutputTree:
         if is_orphan:
             self.swept.deleted.append(output.name)
 
-    def done(self, folder: Path) -> list[Output]:
+    def done(self, folder: Path) -> Iterator[Output]:
         """What the done records of a step's folder name."""
-        records = read_items(folder / "done")
-        return [o for r in records for o in outputs_of(r, self._workspace, folder, self._root)]
+        for record in each_item(folder / "done"):
+            yield from outputs_of(record, self._workspace, folder, self._root)
 
     @property
     def is_mixed(self) -> bool:
@@ -273,7 +321,7 @@ class OutputTree:
         others = [other for other, _ in self._other_folders(folder.resolve())]
         for step in (folder, *others):
             root = self._root if step == folder else self._root_of(step)
-            for record in [*read_items(step / "done"), *records_aside(step)]:
+            for record in chain(each_item(step / "done"), records_aside(step)):
                 yield from outputs_of(record, self._workspace, step, root)
         yield from read_kept(self._workspace)
 
@@ -281,7 +329,7 @@ class OutputTree:
         """Of the step that was current, of those that were never finished, of items made again."""
         for other, is_current in self._other_folders(folder.resolve()):
             root = self._root_of(other)
-            for record in [*read_items(other / "done"), *records_aside(other)]:
+            for record in chain(each_item(other / "done"), records_aside(other)):
                 for output in outputs_of(record, self._workspace, other, root):
                     if is_current or self._damage(output) is None:
                         yield output
@@ -359,16 +407,19 @@ class _Judge:
         ingested: Path,
         quarantined: Iterable[Mapping[str, Any]],
         archive: int,
-        own: Sequence[Output],
+        photos: Iterable[Photo],
+        coloured: Iterable[Photo],
     ) -> _Judge:
-        rows = [*read_rows(ingested / QUARANTINE_NAME), *quarantined]
-        manifest = read_rows(ingested / MANIFEST_NAME)
+        """photos: originals that are asked about. coloured: those of them that the step coloured."""
+        asked = {path for _, path, _ in photos}
+        rows = [*each_row(ingested / QUARANTINE_NAME), *quarantined]
+        manifest = RowTable(ingested / MANIFEST_NAME).each("path", "sha256")
         return cls(
             archive=archive,
-            present={row["path"]: row["sha256"] for row in manifest},
+            present={row["path"]: row["sha256"] for row in manifest if row["path"] in asked},
             failed=frozenset(row["path"] for row in rows if not is_policy(row["code"])),
             skipped=frozenset(row["path"] for row in rows if is_policy(row["code"])),
-            coloured=frozenset(output.photo for output in own),
+            coloured=frozenset(coloured),
         )
 
     def why(self, output: Output) -> str:

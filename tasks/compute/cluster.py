@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ from tasks.jobs.versions import VersionsDifferError, check_versions, do_checked,
 
 _MOST_DEATHS = 10
 """Of workers that an item was on, its own process apart included: neighbours may be deadly."""
+_LEAST_SENT, _SENT_PER_THREAD, _REFILL = 64, 4, 16
+"""Items that are with the scheduler at a time: at least, and for each thread; so many are sent at once.
+A cluster that grows by what waits sees that there is more than it can do."""
 _LOG_LENGTH = 500
 """Entries of Dask's logs; by default up to 100,000, which grow with the archive."""
 
@@ -248,17 +252,28 @@ def fan_out(
 ) -> list[ItemResult]:
     """Run `job` on every item, one future each, and report each result as it comes.
 
+    items: made as they are sent; so many that no worker waits are with the scheduler at a time.
     An item of photos whose worker died twice is done again by a process apart, which tells the photos
     that it dies of from items that died with a neighbour (`tasks.jobs.apart`). Any other item raises
     WorkerDiedError, any other error stops the step.
     """
-    waiting: dict[Future, WorkItem] = {cluster.submit(job, i): i for i in items}
+    coming = iter(items)
+    waiting: dict[Future, WorkItem] = {
+        cluster.submit(job, item): item for item in islice(coming, _LEAST_SENT)
+    }
+    most = _most_sent(cluster) if waiting else 0
     results: list[ItemResult] = []
     deaths: Counter[str] = Counter()
     completed = as_completed(list(waiting), loop=cluster.client.loop)
     try:
         for future in completed:
             item = waiting.pop(future)
+            if len(waiting) <= most - _REFILL:
+                for following in islice(coming, most - len(waiting)):
+                    sent = cluster.submit(job, following)
+                    waiting[sent] = following
+                    completed.add(sent)
+                most = _most_sent(cluster)
             try:
                 result: ItemResult = future.result()
             except KilledWorker:  # of this item, or of a neighbour while its result was on the way
@@ -281,6 +296,12 @@ def fan_out(
 def _most_deaths(cluster: Cluster, is_apart: bool) -> int:
     """How often an item may die: on other machines nodes are taken away, whatever it does."""
     return _MOST_DEATHS if is_apart or cluster.is_elsewhere else 0
+
+
+def _most_sent(cluster: Cluster) -> int:
+    """How many items may be with the scheduler: of a cluster that grows, more later."""
+    num_threads: int = sum(cluster.client.nthreads().values())
+    return max(_LEAST_SENT, _SENT_PER_THREAD * num_threads)
 
 
 def _worker_died(item: WorkItem) -> WorkerDiedError:

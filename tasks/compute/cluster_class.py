@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from distributed import SpecCluster
     from distributed.deploy import Cluster as DaskCluster
 
+_IDLE_SECONDS = 60
+"""That a worker is of no use before it is let go: the next stage may want it, and a job takes long to come."""
 WORKER_PRELOADS = ("tasks.jobs.interrupts", "tasks.jobs.niceness")
 """Modules that each Dask worker of this machine loads at its start."""
 
@@ -85,7 +87,9 @@ def start_cluster(
             if isinstance(cluster, SpecCluster):
                 cluster.sync(_started, cluster)
         if compute.min_workers or isinstance(cluster, SpecCluster):
-            cluster.adapt(minimum=compute.min_workers or compute.workers, maximum=compute.workers)
+            least = compute.min_workers or compute.workers
+            idle = {"wait_count": _IDLE_SECONDS} if isinstance(cluster, SpecCluster) else {}
+            cluster.adapt(minimum=least, maximum=compute.workers, **idle)
     except Exception as error:  # as above
         stop_cluster(cluster)
         raise _not_started(compute, error) from error

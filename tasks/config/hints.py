@@ -51,32 +51,30 @@ def _hint(row: Mapping[str, Any], where: str) -> HintRow:
     return x, y, red, green, blue
 
 
-def with_hints(
+def checked_hints(
     manifest: Iterable[Mapping[str, Any]],
     hints: Mapping[str, list[HintRow]],
     unusable: Iterable[str],
-) -> list[dict[str, Any]]:
-    """The manifest's rows, those of hinted photos with their `hints`.
+) -> Mapping[str, list[HintRow]]:
+    """The hints, each held against its photo.
 
     unusable: paths of photos that were read but cannot be coloured; hints for them are left unused.
     Raises UsageError for a photo that is not there or a point outside of one.
     """
-    rows = [dict(row) for row in manifest]
-    by_path = {row["path"]: row for row in rows}
-    for path in hints.keys() - by_path.keys() - set(unusable):
-        raise UsageError(
-            f"Expected hints for photos of the archive, got some for {path!r}, which it does not hold. "
-            f"Its paths look like {next(iter(by_path), 'none')!r}."
-        )
-    for path, of_photo in hints.items():
-        row = by_path.get(path)
-        if row is None:
-            continue
-        for x, y, *_ in of_photo:
+    left = set(hints) - set(unusable)
+    some = "none"
+    for row in manifest:
+        path = some = row["path"]
+        left.discard(path)
+        for x, y, *_ in hints.get(path, ()):
             if not (0 <= x < row["width"] and 0 <= y < row["height"]):
                 raise UsageError(
                     f"Expected hints within {path}, {row['width']} x {row['height']} pixels; got one "
                     f"at x {x:g}, y {y:g}."
                 )
-        row["hints"] = [list(hint) for hint in of_photo]
-    return rows
+    for path in sorted(left):
+        raise UsageError(
+            f"Expected hints for photos of the archive, got some for {path!r}, which it does not hold. "
+            f"Its paths look like {some!r}."
+        )
+    return hints

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from storage.errors import is_policy, may_pass
-from storage.records.fingerprint import hash_value
-from storage.records.item_record import ItemRecord, read_item, require_item
+from storage.records.fingerprint import hash_contents, hash_list, hash_value
+from storage.records.item_record import ItemRecord, ItemRecords, read_item
 from storage.records.ledger import record_path
 from storage.records.manifest import Quarantined
 from tasks.compute.cluster import Cluster, fan_out
@@ -29,6 +30,8 @@ from tasks.jobs.items import ItemResult, PhotoItem, WorkItem, peak_mb
 from tasks.jobs.timing import TimedResult, do_timed
 
 OnResult = Callable[[ItemResult], None]
+Reuse = Callable[[Any], tuple[Any, bool]]
+"""Of an item: the same with what is known of its photos, and whether it is done by that."""
 
 
 class Ahead(Protocol):
@@ -97,7 +100,7 @@ class Published:
     outputs: Sequence[Path] = ()
     """Files in the step's folder that are not items' own."""
     identity: Any = None
-    """What the output is, beside the items' files."""
+    """What the output is, beside the items' files, as JSON; of an iterator the list of what it gives."""
     counts: dict[str, int] = field(default_factory=dict)
     quarantined: Sequence[Quarantined] = ()
     """Photos that no item could use but the stage as a whole, beside those of the records."""
@@ -108,16 +111,16 @@ class Work:
     """How one stage does its step."""
 
     items: Callable[[Path], Sequence[WorkItem]]
-    """All items of the step, given its folder."""
-    finish: Callable[[Path, dict[str, ItemRecord]], Published]
-    """Given the folder and the records by item name."""
+    """All items of the step, given its folder. Each may be made when it is asked for, and more than once:
+    those of a million photos are never there at a time."""
+    finish: Callable[[Path, Mapping[str, ItemRecord]], Published]
+    """Given the folder and the records by item name, read when they are asked for."""
     by_photo: bool = True
     """Whether progress counts photos; else it counts items."""
     identity: Callable[[Any], Any] | None = None
     """What an item is made of, as JSON; whole items of the folder before are then adopted."""
-    reuse: Callable[[Path, list[Any]], tuple[list[Any], set[str]]] | None = None
-    """Of the items that are left, given the folder: the same with what is known of their photos, and
-    the names of those that are done by that."""
+    reuse: Callable[[Path], Reuse | None] | None = None
+    """Given the folder: what is known already of the photos of an item; None where nothing is."""
     settle: Callable[[Path], None] | None = None
     """Given the folder of a step that is up to date: note what becomes of other outputs in its tree."""
     sweep: Callable[[], dict[str, int]] | None = None
@@ -167,23 +170,18 @@ def _execute(step: Step, upstream: Iterable[StageRef], run: Run, work: Work) -> 
     done = prepare(decision)
     if run.retry is not None and not forced:
         done -= forget(folder, step.stage, run.retry, published=decision.published)
-    items = list(work.items(folder))
-    if work.identity is not None:
-        items = _keyed(step, digests, work.identity, items)
-        if not forced and earlier != folder.resolve():
-            keys = {item.name: item.key for item in items if item.name not in done}
-            done |= adopt(
-                earlier, folder, step.output_root, keys, run.tries_again, step.hashes.hash
-            )
-    left = [item for item in items if item.name not in done]
+    items = _Items(step, digests, work, work.items(folder))
+    if work.identity is not None and not forced and earlier != folder.resolve():
+        keys = {name: key for name, key in items.keys.items() if name not in done}
+        done |= adopt(earlier, folder, step.output_root, keys, run.tries_again, step.hashes.hash)
+    left = items.without(done)
     if work.reuse is not None and not forced:
-        left, ready = work.reuse(folder, left)
-        left = [item for item in left if item.name not in ready]
-    if work.num_bytes is not None and left:
-        announce(step, run.terminal, _num_photos(left), sum(work.num_bytes(item) for item in left))
-    run.events.write("step_begun", step=step.label, items=len(left), photos=_num_photos(left))
-    results = _compute(step, run, work, folder, left) if left else []
-    ref = _publish(decision, run, work, items, left, results, time.monotonic() - started)
+        left.take_over(work.reuse(folder))
+    if work.num_bytes is not None and left.names:
+        announce(step, run.terminal, left.num_photos, sum(map(work.num_bytes, left.made())))
+    run.events.write("step_begun", step=step.label, items=len(left.names), photos=left.num_photos)
+    most_mb = _compute(step, run, work, folder, left) if left.names else 0.0
+    ref = _publish(decision, run, work, items.names, left, most_mb, time.monotonic() - started)
     ref = _swept(decision, work, ref)
     run.events.write(
         "step_published",
@@ -217,57 +215,107 @@ def _publish(
     decision: Decision,
     run: Run,
     work: Work,
-    items: Sequence[WorkItem],
-    left: Sequence[WorkItem],
-    results: Sequence[ItemResult],
+    names: Sequence[str],
+    left: _Items,
+    most_mb: float,
     seconds: float,
 ) -> StageRef:
     """Publish what the records of all items say. left: those that this run computed."""
     folder = decision.folder
-    records = {item.name: require_item(record_path(folder, item.name)) for item in items}
+    records = ItemRecords(folder, names)
     published = work.finish(folder, records)
     if decision.step.output_root is None:
         remove_superseded(folder, records.values())
-    quarantined = [row for record in records.values() for row in record.quarantined]
+    quarantined: list[Quarantined] = []
+
+    def contents() -> Iterator[tuple[str, list[str]]]:
+        for name in sorted(records):
+            record = records[name]
+            quarantined.extend(record.quarantined)
+            if files := record.files:
+                yield name, [file.sha256 for file in files]
+
+    identity = published.identity
+    own = hash_list(identity) if isinstance(identity, Iterator) else hash_value(identity)
+    digest = hash_contents(contents(), own)
     failed = [row for row in published.quarantined if not is_policy(row.code)]
     quarantine_events(run.events, decision.step.label, failed)
-    contents = {
-        name: [file.sha256 for file in files]
-        for name, record in records.items()
-        if (files := record.files)
-    }
     return publish(
         decision,
         items=records,
         outputs=published.outputs,
-        identity=[contents, hash_value(published.identity)],
+        digest=digest,
         quarantined=[*quarantined, *published.quarantined],
         counts=published.counts,
-        computed=len(left),
-        computed_photos=_num_photos(left),
+        computed=len(left.names),
+        computed_photos=left.num_photos,
         seconds=seconds,
-        peak_mb=max([peak_mb(), *(result.peak_mb for result in results)]),
+        peak_mb=max(peak_mb(), most_mb),
     )
 
 
-def _keyed(
-    step: Step,
-    digests: Mapping[StepName, str],
-    identity: Callable[[Any], Any],
-    items: Iterable[WorkItem],
-) -> list[WorkItem]:
-    parts = step.parts(digests)
-    return [replace(item, key=item_key(step, parts, identity(item))) for item in items]
+class _Items:
+    """A step's items: name, key and number of photos of each, and the items as they are made."""
+
+    def __init__(
+        self, step: Step, digests: Mapping[StepName, str], work: Work, items: Sequence[WorkItem]
+    ) -> None:
+        parts = step.parts(digests)
+        self._items = items
+        self._places: dict[str, int] = {}
+        self._photos: dict[str, int] = {}
+        self.keys: dict[str, str] = {}
+        """By name; empty where the stage says nothing of what an item is made of."""
+        self._reuse: Reuse | None = None
+        self._partly: set[str] = set()
+        for place, item in enumerate(items):
+            self._places[item.name] = place
+            self._photos[item.name] = len(item.photos) if isinstance(item, PhotoItem) else 0
+            if work.identity is not None:
+                self.keys[item.name] = item_key(step, parts, work.identity(item))
+
+    @property
+    def names(self) -> list[str]:
+        """Of all, in their order."""
+        return list(self._places)
+
+    @property
+    def num_photos(self) -> int:
+        """Of all."""
+        return sum(self._photos.values())
+
+    def without(self, done: Container[str]) -> _Items:
+        """The same but for these."""
+        left = copy(self)
+        left._places = {name: place for name, place in self._places.items() if name not in done}
+        left._photos = {name: self._photos[name] for name in left._places}
+        return left
+
+    def made(self) -> Iterator[WorkItem]:
+        """Each of them, one after another."""
+        for name, place in self._places.items():
+            item = replace(self._items[place], key=self.keys.get(name, ""))
+            yield self._reuse(item)[0] if self._reuse and name in self._partly else item
+
+    def take_over(self, reuse: Reuse | None) -> None:
+        """Let go of those that are done by what is known; the others will be given it."""
+        if reuse is None:
+            return
+        done = set()
+        for item in self.made():
+            found, is_done = reuse(item)
+            if is_done:
+                done.add(item.name)
+            elif found != item:
+                self._partly.add(item.name)
+        self._reuse = reuse
+        self._places = {name: place for name, place in self._places.items() if name not in done}
+        self._photos = {name: self._photos[name] for name in self._places}
 
 
-def _num_photos(items: Iterable[WorkItem]) -> int:
-    return sum(len(item.photos) for item in items if isinstance(item, PhotoItem))
-
-
-def _compute(
-    step: Step, run: Run, work: Work, folder: Path, left: Sequence[WorkItem]
-) -> list[ItemResult]:
-    total = _num_photos(left) if work.by_photo else len(left)
+def _compute(step: Step, run: Run, work: Work, folder: Path, left: _Items) -> float:
+    """Have what is left done. Returns the most memory that a process took, MB."""
+    total = left.num_photos if work.by_photo else len(left.names)
     progress = StepProgress(run.terminal, run.page, step.label, total)
 
     def advance(result: ItemResult) -> None:
@@ -275,7 +323,9 @@ def _compute(
 
     watched = work.watch(folder, progress) if work.watch is not None else nullcontext(advance)
     with watched as on_result:
-        return fan_out(run.cluster, do_timed, left, _reporting(step, run, folder, on_result))
+        report = _reporting(step, run, folder, on_result)
+        results = fan_out(run.cluster, do_timed, left.made(), report)
+    return max((result.peak_mb for result in results), default=0.0)
 
 
 def _reporting(step: Step, run: Run, folder: Path, on_result: OnResult) -> OnResult:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from storage.errors import is_policy
 from storage.records import ledger
-from storage.records.fingerprint import hash_file, hash_value
+from storage.records.fingerprint import hash_file
 from storage.records.item_record import read_item
 from storage.records.manifest import QUARANTINE_COLUMNS, Quarantined
 from storage.records.names import QUARANTINE_NAME
@@ -73,7 +72,7 @@ def publish(
     *,
     items: Iterable[str],
     outputs: Iterable[Path],
-    identity: Iterable[Any],
+    digest: str,
     quarantined: Iterable[Quarantined],
     counts: dict[str, int],
     computed: int,
@@ -83,8 +82,8 @@ def publish(
 ) -> StageRef:
     """Write quarantine.parquet and _SUCCESS.json, point `current` here, return the reference.
 
-    items: names of all items of the step. outputs: files in the folder to verify later. identity:
-    what the output *is*, for the digest that downstream steps hang on (hashes, not times).
+    items: names of all items of the step. outputs: files in the folder to verify later. digest: of
+    what the output *is*, which downstream steps hang on (hashes, not times).
     """
     step, folder = decision.step, decision.folder
     _remove_partials(decision)  # of a worker that died while the run went on
@@ -99,7 +98,7 @@ def publish(
     success = SuccessRecord(
         **step.places(),
         fingerprint=decision.fingerprint,
-        digest=hash_value(list(identity)),
+        digest=digest,
         items={name: hash_file(ledger.record_path(folder, name)) for name in sorted(items)},
         outputs=tuple(ledger.record_file(folder, path) for path in recorded),
         counts=counts,

@@ -16,7 +16,7 @@ from storage.records import ledger
 from storage.records.item_record import read_item
 from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS
 from storage.records.names import GENERATION_NAME, MANIFEST_NAME, QUARANTINE_NAME, SEEN_NAME
-from storage.records.tables import read_rows, write_table
+from storage.records.tables import each_row, write_table
 from tasks.engine.superseded import set_aside
 
 """The tables of ingest, as `tasks.ingest` names them; importing it would bring Prefect to `plan`."""
@@ -44,7 +44,7 @@ class Retry:
 
 def find_again(folder: Path, retry: Retry) -> tuple[str, ...]:
     """Why a published, whole folder is not left alone: the photos to try again; () for none."""
-    counts = Counter(row["code"] for row in read_rows(folder / QUARANTINE_NAME))
+    counts = Counter(row["code"] for row in each_row(folder / QUARANTINE_NAME))
     wanted = sorted((code, count) for code, count in counts.items() if retry.wants(code))
     if not wanted:
         return ()
@@ -86,9 +86,9 @@ def _begin_generation(folder: Path, retry: Retry) -> None:
     no position is given twice. The basis takes over all records.
     """
     basis = folder / _BASIS
-    seen = [row for row in read_rows(folder / SEEN_NAME) if not retry.wants(row["code"])]
+    seen = (row for row in each_row(folder / SEEN_NAME) if not retry.wants(row["code"]))
     ledger.write_json(basis / GENERATION_NAME, ledger.read_json(folder / GENERATION_NAME))
-    write_table(basis / MANIFEST_NAME, read_rows(folder / MANIFEST_NAME), MANIFEST_COLUMNS)
+    write_table(basis / MANIFEST_NAME, each_row(folder / MANIFEST_NAME), MANIFEST_COLUMNS)
     write_table(basis / SEEN_NAME, seen, SEEN_COLUMNS)
 
 

@@ -7,7 +7,7 @@ as all such files are small together: with the same bytes nothing has changed, a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -88,20 +88,45 @@ class SourceNews:
 
 
 def listing_rows(
-    source: Source, files: Iterable[SourceFile], seen: Iterable[Mapping[str, Any]], hashes: Any
-) -> list[dict[str, Any]]:
-    """The listing to keep, as rows of LISTING_COLUMNS. seen: what ingest knows of the photos."""
-    known = {(row["path"], row["stamp"]): row["sha256"] for row in seen}
-    rows, left = [], _MOST_BESIDE
-    for file in files:
-        path = file.path
-        digest = known.get((path, file.stamp)) or ""
+    source: Source,
+    files: Sequence[SourceFile],
+    seen: Callable[[], Iterable[Mapping[str, Any]]],
+    hashes: Any,
+) -> Iterator[dict[str, Any]]:
+    """The listing to keep, as rows of LISTING_COLUMNS. seen: gives what ingest knows of the photos."""
+    left = _MOST_BESIDE
+    for file, digest in zip(files, _known_contents(files, seen), strict=True):
         local = None if digest or file.bytes > left else source.local(file.path)
         if local is not None:
             left -= file.bytes
             digest = _read(local, file, hashes)
-        rows.append({"path": path, "bytes": file.bytes, "stamp": file.stamp, "sha256": digest})
-    return rows
+        yield {"path": file.path, "bytes": file.bytes, "stamp": file.stamp, "sha256": digest}
+
+
+def _known_contents(
+    files: Sequence[SourceFile], seen: Callable[[], Iterable[Mapping[str, Any]]]
+) -> Iterator[str]:
+    """The SHA-256 of each file as it was seen, empty where it was not.
+
+    Photos are seen in the order in which their source lists them, so that no table of them is needed; of
+    a source that lists them anew in another order one is.
+    """
+    found: list[bytes] = []
+    rows = iter(seen())
+    ahead = next(rows, None)
+    for file in files:
+        digest = ""
+        if ahead is not None and ahead["path"] == file.path:
+            digest = ahead["sha256"] if ahead["stamp"] == file.stamp else ""
+            ahead = next(rows, None)
+        found.append(bytes.fromhex(digest))
+    if ahead is not None and any(not one for one in found):
+        wanted = {file.path: number for number, file in enumerate(files)}
+        for row in seen():
+            number = wanted.get(row["path"])
+            if number is not None and files[number].stamp == row["stamp"]:
+                found[number] = bytes.fromhex(row["sha256"])
+    return (one.hex() for one in found)
 
 
 def _compare(

@@ -7,12 +7,12 @@ kill in between loses nothing, the records wait in the folder.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from storage.records import ledger
 from storage.records.fingerprint import hash_file
-from storage.records.item_record import ItemRecord, read_items
+from storage.records.item_record import ItemRecord, each_item
 
 _NAME = "superseded"
 
@@ -46,16 +46,17 @@ def remove_superseded(folder: Path, records: Iterable[ItemRecord]) -> None:
     records: of all items. A file that was changed since it was written is somebody's, and stays. Of
     what lies in an output tree `tasks.archive.sweep` decides.
     """
-    kept = _files_of(records)
-    for record in records_aside(folder):
+    aside = list(records_aside(folder))
+    kept = _files_of(records) if aside else set()
+    for record in aside:
         for file in record.files:
             if file.path not in kept:
                 ledger.remove_recorded(folder, file)
 
 
-def records_aside(folder: Path) -> list[ItemRecord]:
+def records_aside(folder: Path) -> Iterator[ItemRecord]:
     """The records that were set aside and are still to be settled. Raises DamagedError."""
-    return read_items(folder / _NAME)
+    return each_item(folder / _NAME)
 
 
 def drop_records_aside(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.records import ledger
 from storage.records.fingerprint import hash_value
-from storage.records.item_record import require_item
+from storage.records.item_record import named_files, require_item
 from storage.records.known_hashes import KnownHashes
 from storage.records.names import SUCCESS_NAME
 from storage.records.success_record import SuccessRecord
@@ -52,7 +52,7 @@ def find_damage(
     root: where the items' files lie. known: hashes that need not be found again; by default every
     file is read.
     """
-    known = known or KnownHashes()
+    known = known if known is not None else KnownHashes()
     problems: dict[str, list[str]] = {}
     for output in success.outputs:
         if problem := ledger.damage(folder, output, known.hash):
@@ -61,7 +61,7 @@ def find_damage(
     unknown = [
         (name, digest)
         for name, digest in success.items.items()
-        if _item_damage(folder, root, name, digest, known.recall)[1]
+        if not _is_known(folder, root, name, digest, known)
     ]
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
         checks = pool.map(
@@ -159,6 +159,25 @@ def _at_here(workspace: Workspace, beside: str) -> str:
         return beside
     prefix = LIST_PREFIX if beside.startswith(LIST_PREFIX) else ""
     return prefix + os.path.normpath(workspace.root.resolve() / beside.removeprefix(prefix))
+
+
+def _is_known(folder: Path, root: Path, name: str, digest: str, known: KnownHashes) -> bool:
+    """Whether an item is whole by what is known of its files' stamps alone; else `_item_damage` says more."""
+    path = ledger.record_path(folder, name)
+    try:
+        if known.recall(path) != digest:
+            return False
+        named = named_files(path)
+        if named is None:
+            return False
+        places = [(f"{root}/", file) for file in named[0]]
+        places += [(f"{folder}/", file) for file in named[1]]
+        statuses = [os.stat(place + file["path"]) for place, file in places]  # noqa: PTH116 - a million
+        contents = [(file["bytes"], file["sha256"]) for _, file in places]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    sizes = (status.st_size for status in statuses)
+    return list(zip(sizes, known.recall_all(statuses), strict=True)) == contents
 
 
 def _item_damage(

@@ -10,7 +10,7 @@ from typing import Any
 
 from storage.pictures.thumbnails import read_pack, write_pack
 from storage.records.item_record import OutputFacts
-from storage.records.ledger import FileRecord
+from storage.records.ledger import FileRecord, sync_folders_of
 from storage.records.manifest import Quarantined
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.stage_items import ColorizeItem, ReadyPhoto
@@ -40,9 +40,11 @@ def commit_chunk(
     by_path = {**written, **taken_over}
     outputs = [by_path[row["path"]] for row in item.photos if row["path"] in by_path]
     pictures = [one.pictures for one in outputs]
+    files = [file for one in outputs for file in one.files]
+    sync_folders_of(Path(item.output, file.path) for file in files)
     return commit_item(
         item,
-        files=[file for one in outputs for file in one.files],
+        files=files,
         extras=[write_pack(Path(item.folder), pictures)] if any(pictures) else [],
         num_photos=len(item.photos),
         quarantined=quarantined,

@@ -21,7 +21,7 @@ from storage.photos.encoding import holds_metadata
 from storage.photos.photo import Photo
 from storage.pictures.labels import label_box, labelled_shape
 from storage.records.fingerprint import hash_bytes
-from storage.records.item_record import OutputFacts, read_items
+from storage.records.item_record import OutputFacts, each_item
 from storage.records.names import SIDECAR_SUFFIX
 from storage.records.workspace import Workspace
 from storage.sources.locations import resolve_location
@@ -105,7 +105,7 @@ def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsR
 
 
 def _outputs(workspace: Workspace) -> Iterator[OutputFacts]:
-    for record in read_items(workspace.current("colorize", "archive") / "done"):
+    for record in each_item(workspace.current("colorize", "archive") / "done"):
         yield from record.outputs
 
 

@@ -113,7 +113,7 @@ def compare_archives(workspace: Workspace, other: Workspace, name: str) -> Chang
 def _by_path(archive: Archive) -> dict[str, Row]:
     """One row a path: what became of the photo, rather than of its double in the archive."""
     rows: dict[str, Row] = {}
-    for row in archive.rows:
+    for row in archive.rows():
         if row["status"] == KEPT:  # not of this run
             continue
         if rows.get(row["path"], {}).get("status") != COLOURED:

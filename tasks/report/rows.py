@@ -6,18 +6,23 @@ Nothing is measured here: what a run did not record stays empty.
 from __future__ import annotations
 
 import json
+from array import array
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
 from storage.records.decisions import APPROVED, Decisions, read_decisions
-from storage.records.item_record import OutputFacts
-from storage.records.ledger import FileRecord
+from storage.records.item_record import ItemRecord, OutputFacts, read_item
+from storage.records.ledger import FileRecord, record_path
 from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, QUARANTINE_NAME
-from storage.records.tables import REAL, TEXT, WHOLE, read_rows
+from storage.records.tables import REAL, TEXT, WHOLE, each_row
 from storage.records.workspace import Workspace
 from tasks.engine.kept import recorded_kept
 from tasks.engine.published import PublishedStep, read_step
@@ -82,34 +87,90 @@ class Archive:
     colorized: PublishedStep | None
     root: Path | None
     """Where the outputs lie; None before there are any."""
-    rows: list[Row] = field(default_factory=list)
     packs: dict[str, Path] = field(default_factory=dict)
-    """Files of small pictures by name."""
+    """Files of small pictures by name: of the rows that were given so far."""
+    decisions: Decisions = field(default_factory=Decisions)
+    """Of a review."""
+
+    def rows(self) -> Iterator[Row]:
+        """All photos, in the order of the manifest; those without a row in it at the end.
+
+        Read from the records as they are asked for: of a million photos a chunk's are in memory.
+        """
+        refused: dict[str, list[Row]] = defaultdict(list)
+        for row in _quarantined(self.colorized):
+            refused[row["path"]].append(_refused(row))
+        outputs = _Outputs(self)
+        manifest = self.ingested.folder / MANIFEST_NAME if self.ingested else None
+        for photo in each_row(manifest) if manifest else ():
+            known = ("path", "bytes", "width", "height", "format", "sha256")
+            row = {"status": WAITING} | {name: photo[name] for name in known}
+            for one in refused.pop(photo["path"], ()):
+                row |= one
+            output = outputs.take(photo["path"], photo["sha256"])
+            yield row | output if output else row
+        yield from outputs.left()
+        yield from map(_refused, _quarantined(self.ingested))
+        for rows in refused.values():
+            yield from rows
+        yield from _kept(self)
+
+
+class _Outputs:
+    """A row each coloured photo, found by its path: only a number a photo is held."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive, step = archive, archive.colorized
+        self._names = sorted(step.success.items) if step else []
+        self._recent = lru_cache(maxsize=4)(self._rows)
+        paths, records = array("q"), array("I")
+        for number in range(len(self._names)):
+            for row in self._recent(number):
+                paths.append(hash(row["path"]))
+                records.append(number)
+        found = np.frombuffer(paths, np.int64)
+        order = np.argsort(found, kind="stable")
+        self._hashes, self._records = found[order], np.frombuffer(records, np.uint32)[order]
+        self._is_taken = np.zeros(len(order), np.bool_)
+
+    def take(self, path: str, sha256: str) -> Row | None:
+        """The row of a photo with these bytes; None where it was not coloured, or when it had others."""
+        for place, row in self._of(path):
+            self._is_taken[place] = True
+            if row["sha256"] == sha256:
+                return row
+        return None
+
+    def left(self) -> Iterator[Row]:
+        """The rows of photos that nobody asked for."""
+        for number in np.unique(self._records[~self._is_taken]).tolist():
+            for row in self._recent(number):
+                places = [place for place, one in self._of(row["path"]) if one is row]
+                if not all(self._is_taken[place] for place in places):
+                    yield row
+
+    def _of(self, path: str) -> Iterator[tuple[int, Row]]:
+        place = int(self._hashes.searchsorted(hash(path)))
+        while place < len(self._hashes) and self._hashes[place] == hash(path):
+            for row in self._recent(int(self._records[place])):
+                if row["path"] == path:
+                    yield place, row
+            place += 1
+
+    def _rows(self, number: int) -> list[Row]:
+        step = self._archive.colorized
+        assert step is not None, "it has records"
+        record = read_item(record_path(step.folder, self._names[number]))
+        return list(_coloured_in(self._archive, step, record)) if record is not None else []
 
 
 def read_archive(workspace: Workspace) -> Archive:
-    """All photos of the archive, in the order of the manifest; those without a row in it at the end."""
+    """What a workspace holds of its archive; its rows are read when they are asked for."""
     ingested = read_step(workspace.current("ingest", ARCHIVE).resolve())
     colorized = read_step(workspace.current("colorize", ARCHIVE).resolve())
     root = root_of(workspace, colorized.folder, colorized.success) if colorized else None
-    archive = Archive(workspace, ingested, colorized, root)
-    rows: dict[str, Row] = {}
-    for photo in read_rows(ingested.folder / MANIFEST_NAME) if ingested else ():
-        known = ("path", "bytes", "width", "height", "format", "sha256")
-        rows[photo["path"]] = {"status": WAITING} | {name: photo[name] for name in known}
-    beside = [_refused(refused) for refused in _quarantined(ingested)]
-    for refused in _quarantined(colorized):
-        row = rows.get(refused["path"])
-        if row is not None:
-            row.update(_refused(refused))
-        else:
-            beside.append(_refused(refused))
-    for output in _outputs(archive):
-        row = rows.get(output["path"], {})
-        if row.get("sha256", output["sha256"]) == output["sha256"]:  # else it is of an older file
-            rows[output["path"]] = row | output
-    archive.rows.extend([*rows.values(), *beside, *_kept(archive)])
-    return archive
+    decisions = read_decisions(output_of(colorized)) if colorized else Decisions()
+    return Archive(workspace, ingested, colorized, root, decisions=decisions)
 
 
 def _decided(decisions: Decisions, facts: OutputFacts, content: str) -> Row:
@@ -130,8 +191,14 @@ def _decided(decisions: Decisions, facts: OutputFacts, content: str) -> Row:
 
 def _kept(archive: Archive) -> Iterator[Row]:
     """A row an output that no current record names, where it lies in the same tree."""
-    current = {row.get("output") for row in _outputs(archive)}
-    for output in recorded_kept(archive.workspace):
+    kept = recorded_kept(archive.workspace)
+    step = archive.colorized
+    current = {
+        facts["output"]
+        for _, record in (step.records() if step and kept else ())
+        for facts in record.facts.get("outputs", ())
+    }
+    for output in kept:
         if output.place(archive.workspace) != archive.root or output.name in current:
             continue
         pack = Path(output.pack).stem if output.pack else ""
@@ -142,8 +209,8 @@ def _kept(archive: Archive) -> Iterator[Row]:
         yield row | {"status": KEPT, "detail": output.why}
 
 
-def _quarantined(step: PublishedStep | None) -> list[Row]:
-    return read_rows(step.folder / QUARANTINE_NAME) if step else []
+def _quarantined(step: PublishedStep | None) -> Iterator[Row]:
+    yield from each_row(step.folder / QUARANTINE_NAME) if step else ()
 
 
 def _refused(row: Row) -> Row:
@@ -156,26 +223,22 @@ def _refused(row: Row) -> Row:
     }
 
 
-def _outputs(archive: Archive) -> Iterator[Row]:
-    """A row a coloured photo; its pack is noted on the way."""
-    if archive.colorized is None:
-        return
-    decisions = read_decisions(output_of(archive.colorized))
-    for _, record in archive.colorized.records():
-        files = {file.path: file for file in record.files}
-        path = record.pack
-        pack = Path(path).stem if path else ""
-        if pack:
-            archive.packs[pack] = archive.colorized.folder / path
-        for picture, facts in enumerate(record.outputs):
-            row = _coloured(facts, files, pack, picture)
-            yield row | _decided(decisions, facts, row["output_sha256"])
-
-
 def output_of(step: PublishedStep) -> Path:
     """The output folder of a colorize step, in whose state decisions lie; of a bag its files are below."""
     root = root_of(step.workspace, step.folder, step.success)
     return root.parent if step.config.get("bag", False) else root
+
+
+def _coloured_in(archive: Archive, step: PublishedStep, record: ItemRecord) -> Iterator[Row]:
+    """A row a coloured photo of an item; its pack is noted on the way."""
+    files = {file.path: file for file in record.files}
+    path = record.pack
+    pack = Path(path).stem if path else ""
+    if pack:
+        archive.packs[pack] = step.folder / path
+    for picture, facts in enumerate(record.outputs):
+        row = _coloured(facts, files, pack, picture)
+        yield row | _decided(archive.decisions, facts, row["output_sha256"])
 
 
 def _page_note(page: Mapping[str, Any]) -> str:

@@ -7,12 +7,12 @@ Everything on the page is data that its script puts there as text; no outside st
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import nlargest
+from heapq import heappush, heappushpop
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +27,7 @@ from storage.records.ledger import (
     read_json,
     remove_partials,
     remove_unnamed,
+    sync_folder,
     write_bytes,
     write_json,
 )
@@ -43,7 +44,7 @@ from storage.records.names import (
 )
 from storage.records.page_data import write_page_data
 from storage.records.safe_csv import write_csv
-from storage.records.tables import write_table
+from storage.records.tables import RowTable, write_table
 from storage.records.workspace import Workspace
 from tasks.archive.workflow import newest_request
 from tasks.engine.events import run_ids, run_summary
@@ -53,6 +54,7 @@ from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command, review_command
+from tasks.report.pages import PhotoPages
 from tasks.report.rows import (
     COLOURED,
     COLUMNS,
@@ -70,8 +72,8 @@ _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
 _FIRST = 6
 """Photos that the first screen shows."""
-_CODED = ("status", "reason", "stage", "format", "pack")
-"""Columns with few values: sent to the page as a list of these and numbers."""
+_EXAMPLES = 8
+"""Photos of a reason that the page names before it is asked for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +164,18 @@ def _write(
 ) -> dict[str, Any]:
     """Write all files; run.json, by which `renew_report` knows a whole report, last. Returns its
     value."""
-    summary = _summary(archive, output, folder)
     _write_page(folder)
+    tally, pages = _Tally(), PhotoPages(folder)
+
+    def passing() -> Iterator[Row]:
+        for row in archive.rows():
+            tally.add(row)
+            pages.add(row)
+            yield row
+
+    write_table(folder / PHOTOS_NAME, passing(), COLUMNS)
+    pages.close()
+    summary = _summary(archive, output, folder, tally)
     _write_packs(archive, folder)
     _write_twins(archive, folder, summary)
     if changes is not None:
@@ -172,7 +184,6 @@ def _write(
     else:
         for name in (CHANGES_NAME, CHANGES_TABLE):  # of an earlier report
             (folder / name).unlink(missing_ok=True)
-    write_page_data(folder / "photos.js", "photos", _columns(archive.rows))
     summary["bytes"]["report"] = _num_bytes(folder)
     write_page_data(folder / "run.js", "run", summary)
     write_json(folder / RESULT_NAME, summary)
@@ -212,11 +223,46 @@ def _state(workspace: Workspace) -> dict[str, str]:
     return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
 
 
-def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, Any]:
+class _Tally:
+    """What the page says of all photos together."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        """By status and code."""
+        self.examples: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
+        self.num_bytes: Counter[str] = Counter()
+        self.review: Counter[str] = Counter()
+        """How many photos were decided in a review, as `status` says it."""
+        self.decided: dict[str, dict[str, str]] = {}
+        """By path what a review said, as the page keeps its own decisions."""
+        self.first = FirstPhotos()
+
+    def add(self, row: Row) -> None:
+        """The next row."""
+        self.statuses[row["status"]] += 1
+        self.first.add(row)
+        if row.get("decision"):
+            self.review[row["decision"]] += 1
+        if row.get("decision") or row.get("note"):
+            said = {name: row.get(name) or "" for name in ("decision", "note")}
+            self.decided[row["path"]] = said | {"output": row["output_sha256"][:12], "time": ""}
+        if row.get("asked"):
+            self.review["to be coloured again"] += 1
+        self.num_bytes["photos"] += row.get("bytes") or 0
+        self.num_bytes["outputs"] += row.get("output_bytes") or 0
+        if row.get("reason"):
+            key = row["status"], row["reason"]
+            self.reasons[key] += 1
+            if len(self.examples[key]) < _EXAMPLES:
+                self.examples[key].append({"path": row["path"], "detail": row.get("detail") or ""})
+
+
+def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) -> dict[str, Any]:
     """run.json: what the page says of the run as a whole."""
     assert archive.ingested is not None
     workspace, step = archive.workspace, archive.colorized
-    statuses = Counter(row["status"] for row in archive.rows)
+    statuses = tally.statuses
     request = newest_request(workspace)
     known = known_weights([workspace], [])
     return {
@@ -230,13 +276,11 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
         "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
         "counts": {s: statuses[s] for s in STATUSES if s != KEPT or statuses[s]},
-        "bytes": {
-            "photos": sum(row.get("bytes") or 0 for row in archive.rows),
-            "outputs": sum(row.get("output_bytes") or 0 for row in archive.rows),
-        },
-        "review": _review(archive.rows),
-        "first": first_photos(archive.rows),
-        "reasons": _reasons(archive.rows, output),
+        "bytes": {name: tally.num_bytes[name] for name in ("photos", "outputs")},
+        "review": dict(tally.review),
+        "decided": tally.decided,
+        "first": tally.first.found(),
+        "reasons": _reasons(tally, output),
         "categories": list(CATEGORY_NAMES),
         "models": models_of(step, known) if step else None,
         "steps": [
@@ -253,23 +297,40 @@ def _summary(archive: Archive, output: str | None, folder: Path) -> dict[str, An
     }
 
 
-def first_photos(rows: Sequence[Row]) -> list[dict[str, Any]]:
+class FirstPhotos:
     """The photos to look at first: half of them the least certain, the others the largest change.
 
     Of runs that recorded no uncertainty those whose categories are mixed most evenly count as the least
-    certain; change is from gray: colourfulness.
+    certain; change is from gray: colourfulness. Only the best so far are held.
     """
-    shown = [row for row in rows if row["status"] == COLOURED and row.get("pack")]
-    found: dict[str, dict[str, Any]] = {}
-    for why, measure in (("Least certain", _doubt), ("Largest change", _change)):
-        measured = [(one, row) for row in shown if (one := measure(row)) is not None]
-        best = nlargest(_FIRST, measured, key=lambda pair: pair[0][0])
-        left = [(words, row) for (_, words), row in best if row["path"] not in found]
-        for words, row in left[: _FIRST // 2]:
-            keep = ("path", "output", "format", "width", "height", "pack", "picture")
-            own = {name: row.get(name) for name in keep}
-            found[row["path"]] = own | {"why": why, "said": words}
-    return list(found.values())
+
+    def __init__(self) -> None:
+        self._best: dict[str, list[tuple[float, int, str, Row]]] = {why: [] for why in _MEASURES}
+        self._num_rows = 0
+
+    def add(self, row: Row) -> None:
+        """The next row."""
+        if row["status"] != COLOURED or not row.get("pack"):
+            return
+        self._num_rows += 1
+        for why, measure in _MEASURES.items():
+            if (measured := measure(row)) is not None:
+                entry = (measured[0], -self._num_rows, measured[1], row)
+                if len(self._best[why]) < _FIRST:
+                    heappush(self._best[why], entry)
+                else:
+                    heappushpop(self._best[why], entry)
+
+    def found(self) -> list[dict[str, Any]]:
+        """As the page takes them; a photo comes once."""
+        found: dict[str, dict[str, Any]] = {}
+        for why, best in self._best.items():
+            left = [one for one in sorted(best, reverse=True) if one[3]["path"] not in found]
+            for _, _, words, row in left[: _FIRST // 2]:
+                keep = ("path", "output", "format", "width", "height", "pack", "picture")
+                own = {name: row.get(name) for name in keep}
+                found[row["path"]] = own | {"why": why, "said": words}
+        return list(found.values())
 
 
 def _doubt(row: Row) -> tuple[float, str] | None:
@@ -284,11 +345,7 @@ def _change(row: Row) -> tuple[float, str] | None:
     return None if found is None else (found, f"colourfulness {found:.1f}")
 
 
-def _review(rows: Iterable[Row]) -> dict[str, int]:
-    """How many photos were decided in a review, as `status` says it."""
-    counts = Counter(row["decision"] for row in rows if row.get("decision"))
-    counts["to be coloured again"] = sum(bool(row.get("asked")) for row in rows)
-    return {name: count for name, count in counts.items() if count}
+_MEASURES = {"Least certain": _doubt, "Largest change": _change}
 
 
 def _folder(archive: Archive) -> Path | None:
@@ -298,11 +355,10 @@ def _folder(archive: Archive) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _reasons(rows: Iterable[Row], output: str | None) -> list[dict[str, Any]]:
+def _reasons(tally: _Tally, output: str | None) -> list[dict[str, Any]]:
     """Failures before what was skipped, the most frequent first."""
-    counts = Counter((row["status"], row["reason"]) for row in rows if row.get("reason"))
     found = []
-    for (status, code), count in counts.items():
+    for (status, code), count in tally.reasons.items():
         reason = explain_reason(code)
         found.append(
             {
@@ -313,6 +369,7 @@ def _reasons(rows: Iterable[Row], output: str | None) -> list[dict[str, Any]]:
                 "remedy": reason.remedy,
                 "may_pass": may_pass(code),
                 "retry": retry_command(output, code),
+                "examples": tally.examples[status, code],
             }
         )
     return sorted(found, key=lambda r: (r["status"] != FAILED, -r["count"], r["code"]))
@@ -326,7 +383,8 @@ def _write_packs(archive: Archive, folder: Path) -> None:
     for name, source in archive.packs.items():
         target = packs / f"{name}.js"
         if source.exists() and not _is_as(source, target):
-            link_or_copy(source, target, over=True)
+            link_or_copy(source, target, over=True, sync_its_folder=False)
+    sync_folder(packs)
 
 
 def _is_as(source: Path, target: Path) -> bool:
@@ -339,14 +397,14 @@ def _is_as(source: Path, target: Path) -> bool:
 
 
 def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> None:
-    """photos.parquet, failures.csv and the events of the newest run."""
-    write_table(folder / PHOTOS_NAME, archive.rows, COLUMNS)
+    """failures.csv, by photos.parquet, and the events of the newest run."""
     by_code = {reason["code"]: reason for reason in summary["reasons"]}
-    failures = [
+    asked = [name for name in _FAILURE_COLUMNS if name in COLUMNS]
+    failures = (
         row | {name: by_code[row["reason"]][name] for name in ("remedy", "retry")}
-        for row in archive.rows
+        for row in RowTable(folder / PHOTOS_NAME).each(*asked)
         if row["status"] == FAILED
-    ]
+    )
     write_csv(folder / FAILURES_NAME, _FAILURE_COLUMNS, failures)
     newest = next(iter(run_ids(archive.workspace)), None)
     events = archive.workspace.runs / newest / EVENTS_NAME if newest else None
@@ -354,21 +412,6 @@ def _write_twins(archive: Archive, folder: Path, summary: Mapping[str, Any]) -> 
         (folder / EVENTS_NAME).unlink(missing_ok=True)
     else:  # a run that goes on adds its last lines here too
         link_or_copy(events, folder / EVENTS_NAME, over=True)
-
-
-def _columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """The rows column by column; a column that is empty everywhere is left out."""
-    columns: dict[str, Any] = {}
-    for name in COLUMNS:
-        values = [row.get(name) for row in rows]
-        if all(value is None for value in values):
-            continue
-        if name in _CODED:
-            known = {value: i for i, value in enumerate(dict.fromkeys(values))}
-            columns[name] = {"values": list(known), "codes": [known[value] for value in values]}
-        else:
-            columns[name] = values
-    return {"count": len(rows), "columns": columns}
 
 
 def _write_page(folder: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colorization.merging.inference import share_encoders
+from colorization.merging.experts import share_encoders
 from colorization.networks.palette_choice import PALETTE_SIZE
 from colorization.networks.palettes import (
     PalettePosterior,

@@ -92,7 +92,7 @@ def test_names_that_are_not_utf_8_are_coloured_under_their_own_bytes(tmp_path: P
     first, _ = colorize(photos, out, code=6)
     assert coloured(out) == wanted
     assert [row["path"] for row in first["quarantined"]] == [os.fsdecode(b"bad\xff.png")]
-    page = (out / STATE_NAME / "report/photos.js").read_text("ascii")
+    page = (out / STATE_NAME / "report/photos/000000.js").read_text("ascii")
     assert json.dumps(NOT_UTF_8)[1:-1] in page
     second, _ = colorize(photos, out, code=6)
     assert second["computed"] == 0, "its records name it as it is"

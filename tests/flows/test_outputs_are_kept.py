@@ -113,13 +113,13 @@ class Out:
         self.num_coloured = 0
         import tasks.jobs.colorize as job
 
-        write = job._write
+        write = job.write_photo
 
         def counted(*words: Any) -> Any:
             self.num_coloured += 1
             return write(*words)
 
-        monkeypatch.setattr(job, "_write", counted)
+        monkeypatch.setattr(job, "write_photo", counted)
 
     def workflow(self, archive: object, **options: Any) -> Workflow:
         workflow = archive_workflow(

@@ -77,7 +77,7 @@ def test_decided_photos_are_coloured_again_and_no_others(
     colorize_here(cluster, archive, out, settings=SMALL)
     assert hashes(out) == second, "the third run has nothing to do"
     assert times == {p: (out / o.name).stat().st_mtime_ns for p, o in outputs_by_photo(out).items()}
-    rows = {row["path"]: row for row in read_archive(Workspace(out / ".chromaflow")).rows}
+    rows = {row["path"]: row for row in read_archive(Workspace(out / ".chromaflow")).rows()}
     assert rows[names(6, 7)[0]]["decision"] == "approved"
     assert rows[names(9, 10)[0]]["note"] == "too brown"
     assert len(rows[names(3, 4)[0]]["palette"]) == 16

@@ -41,7 +41,7 @@ def test_a_known_file_is_not_read_again_in_the_next_process_either(photo: Path) 
     photo.rename(photo.with_name("other.jpg"))  # its ctime changes on most file systems
     folder = photo.parent
     folder.rename(folder.with_name("moved"))
-    assert KnownHashes(folder.with_name("moved") / "hashes.bin")._entries
+    assert KnownHashes(folder.with_name("moved") / "hashes.bin").count
 
 
 def test_what_is_derived_from_a_file_is_made_once_and_kept_apart_from_its_hash(photo: Path) -> None:
@@ -130,7 +130,7 @@ def test_it_stays_bounded(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         hashes = KnownHashes(memory)
         hashes.hash(photo)
         hashes.save()
-        assert 1 <= len(KnownHashes(memory)._entries) <= 6
+        assert 1 <= KnownHashes(memory).count <= 6
 
 
 def test_where_it_cannot_be_kept_it_is_not(photo: Path, tmp_path: Path) -> None:

@@ -21,7 +21,14 @@ from storage.records.checkpoints import (
     save_checkpoint,
     save_checkpoints,
 )
-from storage.records.fingerprint import hash_file, hash_module, hash_value
+from storage.records.fingerprint import (
+    ValueHash,
+    hash_contents,
+    hash_file,
+    hash_list,
+    hash_module,
+    hash_value,
+)
 from storage.records.ledger import (
     atomic_path,
     damage,
@@ -33,7 +40,15 @@ from storage.records.ledger import (
     write_json,
 )
 from storage.records.manifest import MANIFEST_COLUMNS, split_of
-from storage.records.tables import TEXT, read_rows, read_table, write_table
+from storage.records.tables import (
+    TEXT,
+    WHOLE,
+    RowTable,
+    each_row,
+    read_rows,
+    read_table,
+    write_table,
+)
 from storage.visible import unescaped
 
 
@@ -114,6 +129,37 @@ def test_a_manifest_comes_back_row_for_row(tmp_path):
     assert read_rows(tmp_path / "m.parquet") == [row]
     write_table(tmp_path / "empty.parquet", [], MANIFEST_COLUMNS)
     assert read_rows(tmp_path / "empty.parquet") == []
+
+
+def test_a_long_table_is_written_and_read_in_parts(tmp_path):
+    count = 10_000
+    written = []
+
+    def rows():
+        for number in range(count):
+            written.append(number)
+            yield {"path": f"é/{number}.jpg", "bytes": number}
+
+    columns = {"path": TEXT, "bytes": WHOLE}
+    write_table(tmp_path / "t.parquet", rows(), columns)
+    table = RowTable(tmp_path / "t.parquet")
+    assert len(table) == len(written) == count and table.num_groups > 1
+    assert [row["bytes"] for row in each_row(tmp_path / "t.parquet")] == written
+    for start, stop in ((0, 0), (0, 3), (4090, 4100), (9998, 20_000), (10_000, 10_001)):
+        assert [row["bytes"] for row in table.rows(start, stop)] == written[start:stop]
+    assert next(table.each("path")) == {"path": "é/0.jpg"}
+    assert table.column("bytes").tolist() == written
+
+
+def test_hashes_of_what_comes_in_parts_are_those_of_the_whole():
+    values = [["é", 1], {"b": None, "a": [1.5]}, "x"]
+    assert hash_list(iter(values)) == hash_value(values)
+    assert hash_list([]) == hash_value([]) and hash_list(["x"]) == hash_value(["x"])
+    contents = {"000000": ["ab"], "000000-1": ["cd", "ef"], "000001": []}
+    assert hash_contents(iter(contents.items()), "rest") == hash_value([contents, "rest"])
+    assert hash_contents([], None) == hash_value([{}, None])
+    assert ValueHash(values, 2).of("y", None) == hash_value([values, 2, "y", None])
+    assert ValueHash(values).of() == hash_value([values])
 
 
 @pytest.mark.parametrize(

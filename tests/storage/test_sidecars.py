@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from storage.metadata.derivative import CAPTION, Metadata, Provenance, derivative
-from storage.sources.sidecars import is_sidecar_name, with_sidecars
+from storage.sources.sidecars import Sidecars, is_sidecar_name
 
 PROVENANCE = Provenance(system="Chromaflow", version="1", original_sha256="ab" * 32, checkpoints=())
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -86,10 +86,8 @@ def test_which_sidecar_belongs_to_a_photo():
         "in/b.jpg.xmp",
         "d.jpg.xmp.xmp",
     ]
-    rows = with_sidecars(
-        [{"path": path, "sha256": "1"} for path in paths], [{"path": path} for path in beside]
-    )
-    found = {row["path"]: row["sidecar"]["path"] for row in rows if "sidecar" in row}
+    sidecars = Sidecars({"path": path} for path in beside)
+    found = {path: row["path"] for path in paths if (row := sidecars.of(path))}
     assert found == {
         "a.jpg": "a.jpg.xmp",
         "b.jpg": "b.XMP",
@@ -97,5 +95,4 @@ def test_which_sidecar_belongs_to_a_photo():
         "c.v2.png": "c.v2.xmp",
         "plain": "plain.xmp",
     }
-    assert [row["path"] for row in rows] == paths
     assert is_sidecar_name("A.XMP") and not is_sidecar_name("xmp.jpg")

@@ -18,8 +18,9 @@ from storage.errors import DamagedError
 from storage.records.item_record import (
     ItemRecord,
     OutputFacts,
+    each_item,
+    named_files,
     read_item,
-    read_items,
     require_item,
 )
 from storage.records.ledger import FileRecord, write_json
@@ -102,10 +103,23 @@ def test_a_place_of_the_source_is_only_in_the_success_of_a_step_that_has_one() -
     )
 
 
+@pytest.mark.parametrize("name", [NEW, "item-ingest.json"])
+def test_the_files_of_a_record_are_read_without_the_rest(tmp_path: Path, name: str) -> None:
+    record = require_item(FIXTURES / name)
+    assert named_files(FIXTURES / name) == (record.facts["files"], record.facts["extras"])
+    odd = FileRecord('a "files": [1] "extras": [2].png', 1, "ab")
+    made = ItemRecord.of("k", files=[odd, odd], extras=[odd], num_photos=1, quarantined=[])
+    write_json(tmp_path / "x.json", made.to_dict())
+    assert named_files(tmp_path / "x.json") == ([odd.to_dict()] * 2, [odd.to_dict()])
+    for other in (load(NEW) | {"version": 2}, {"files": [], "version": 1}, {"extras": []}):
+        write_json(tmp_path / "x.json", other)
+        assert named_files(tmp_path / "x.json") is None
+
+
 def test_a_later_version_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "done" / "x.json"
     write_json(path, load(NEW) | {"version": 2})
-    for read in (read_item, require_item, lambda path: read_items(path.parent)):
+    for read in (read_item, require_item, lambda path: list(each_item(path.parent))):
         with pytest.raises(DamagedError, match=r"Expected version 1 of .*x\.json, got 2.*Update"):
             read(path)
     with pytest.raises(DamagedError, match="got 2"):
@@ -134,7 +148,7 @@ def test_a_record_without_a_key_is_none(tmp_path: Path, key: str) -> None:
     value = load(NEW)
     del value[key]
     write_json(tmp_path / "x.json", value)
-    assert read_item(tmp_path / "x.json") is None and read_items(tmp_path) == []
+    assert read_item(tmp_path / "x.json") is None and list(each_item(tmp_path)) == []
     with pytest.raises(DamagedError, match=key):
         ItemRecord.from_dict(value)
     with pytest.raises(DamagedError, match=r"x\.json"):

@@ -8,11 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from storage.errors import LockedError, OutputError, UsageError
 from storage.formats import FORMATS
-from storage.records.outputs import output_names, output_suffix, write_output
+from storage.records.outputs import OutputNames, output_names, output_suffix, write_output
 from storage.records.workspace import Workspace
 from storage.sources.files import list_files, listing_digest
 from storage.sources.locations import check_folder
@@ -178,6 +179,23 @@ def test_names_that_some_disks_would_merge_are_told_apart():
         assert first == f"{sorted(pair)[0]}.color"
         assert second.count("~") == 1 and second.endswith(".color")
         assert output_names(reversed(pair)) == names
+
+
+def test_names_of_a_million_photos_are_those_of_a_few():
+    """`OutputNames` keeps the rare ones only, and gives what `output_names` gives."""
+    rng = np.random.default_rng(0)
+    parts = ["a", "A", "b", "e\u0301", "\u00e9", "x" * 250, "a.v1", "a~" + "0" * 8]
+    for variants in (0, 2):
+        for _ in range(60):
+            paths = list({"/".join(rng.choice(parts, rng.integers(1, 4))) for _ in range(12)})
+            kept = rng.choice(paths, 3)
+            known = {path: f"{path}~11111111.color" for path in kept[:2]} | {
+                kept[2]: f"{kept[2]}.color"
+            }
+            others = [f"{path}.color" for path in rng.choice(paths, 2)]
+            wanted = output_names(paths, known, others, variants)
+            names = OutputNames(lambda paths=paths: paths, known, others, variants)
+            assert {path: names.of(path) for path in paths} == wanted
 
 
 def test_names_too_long_or_too_deep_for_a_disk_are_cut_and_stay_apart():

@@ -16,7 +16,7 @@ from tasks.compute.cluster import fan_out, run_clusters
 from tasks.compute.slots import Slots
 from tasks.config.model import ComputeConfig
 from tasks.jobs import apart
-from tasks.jobs.items import PhotoItem
+from tasks.jobs.items import ItemResult, PhotoItem
 
 JOBS = """
 import os, signal, time
@@ -96,6 +96,27 @@ def test_deadly_photos_are_found_and_their_neighbours_survive(
     assert quarantine_of(items[1]) == {"c": "CRASHED", "e": "OUT_OF_MEMORY"}
     assert quarantine_of(items[2]) == {"f": "CRASHED", "g": "CRASHED"}
     assert not list(tmp_path.glob("**/*.partial"))
+
+
+def test_items_are_made_as_they_are_sent(tmp_path: Path, jobs: ModuleType) -> None:
+    """An archive's items are never there at a time, nor its futures."""
+    made, ended = [], []
+
+    def items() -> Iterator[PhotoItem]:
+        for number in range(300):
+            made.append(number)
+            yield PhotoItem(
+                name=str(number), folder=str(tmp_path), source=str(tmp_path), photos=(), config={}
+            )
+
+    def note(result: ItemResult) -> None:
+        ended.append(result.name)
+        assert len(made) - len(ended) <= 64
+
+    with run_clusters(ComputeConfig()) as clusters:
+        results = fan_out(clusters.of(Slots(1, 1, "cpu")), jobs.job, items(), note)
+    assert len(made) == 300
+    assert {result.name for result in results} == set(ended) == set(map(str, range(300)))
 
 
 def test_what_takes_more_memory_than_a_worker_may(

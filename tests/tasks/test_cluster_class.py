@@ -13,8 +13,8 @@ import pytest
 from distributed import Client
 
 from storage.errors import UsageError
-from tasks.compute.cluster import WORKER_ENVIRONMENT
 from tasks.compute.cluster_class import start_cluster, stop_cluster
+from tasks.compute.forks import WORKER_ENVIRONMENT
 from tasks.config.model import ComputeConfig
 
 jobqueue = pytest.importorskip("dask_jobqueue", reason="pip install 'chromaflow[jobqueue]'")

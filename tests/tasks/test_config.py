@@ -8,7 +8,7 @@ import pytest
 
 from colorization.errors import ConfigError
 from storage.errors import UsageError
-from tasks.colorize import _chunks
+from tasks.archive.photo_rows import Chunk, chunks
 from tasks.config.file import build_workflow, load_workflow
 from tasks.config.template import write_template
 
@@ -112,11 +112,15 @@ def test_chunks_are_neighbours_and_end_early_where_photos_are_large():
     def row(position: int, side: int) -> dict:
         return {"position": position, "width": side, "height": side}
 
+    def cut(rows: list[dict]) -> list[Chunk]:
+        positions, sizes = [r["position"] for r in rows], [r["width"] * r["height"] for r in rows]
+        return list(chunks(positions, sizes, 32))
+
     small = [row(i, 100) for i in range(70)]
-    names = [(name, len(rows)) for name, rows in _chunks(small, 32)]
+    names = [(one.name, one.stop - one.start) for one in cut(small)]
     assert names == [("000000", 32), ("000001", 32), ("000002", 6)]
     large = [row(i, 2000) for i in range(7)] + [row(9, 9000), row(10, 100)]
-    parts = [(name, [r["position"] for r in rows]) for name, rows in _chunks(large, 32)]
+    parts = [(one.name, [r["position"] for r in large[one.start : one.stop]]) for one in cut(large)]
     assert parts == [
         ("000000", [0, 1, 2]),
         ("000000-1", [3, 4, 5]),
@@ -124,7 +128,7 @@ def test_chunks_are_neighbours_and_end_early_where_photos_are_large():
         ("000000-3", [9]),
         ("000000-4", [10]),
     ]
-    with_more = dict((n, len(r)) for n, r in _chunks([*small, row(99, 100)], 32))
+    with_more = {one.name: one.stop - one.start for one in cut([*small, row(99, 100)])}
     assert with_more == dict(names) | {"000003": 1}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ from colorizing import colorize_here
 from conftest import draw_photo
 from PIL import Image
 
+from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import rgb_to_lab
 from colorization.metrics.distances import colourfulness, delta_e_2000
 from storage.errors import OutputError, UsageError
@@ -30,7 +32,8 @@ from tasks.config.request import ColorizeRequest
 from tasks.queries.outputs_check import verify_outputs
 from tasks.report.changes import compare_archives
 from tasks.report.commands import reproduce_command
-from tasks.report.rows import COLUMNS
+from tasks.report.pages import PAGE_ROWS, PhotoPages
+from tasks.report.rows import COLUMNS, read_archive
 from tasks.report.writer import Report, renew_report, write_report
 
 NUM_GRAY = 5
@@ -244,9 +247,104 @@ def test_text_from_outside_is_escaped_in_every_script(out: Path) -> None:
     rows[0]["detail"] = "</script><script>alert(1)</script>\u2028\u202e"
     write_table(folder / "quarantine.parquet", rows, QUARANTINE_COLUMNS)
     written = report(out)
-    for name in ("run.js", "photos.js"):
+    for name in ("run.js", "photos.js", "photos/000000.js"):
         text = (written.folder / name).read_bytes()
         assert text.isascii() and b"<" not in text
+
+
+class PageOfScripts:
+    """The functions and values that the report's scripts hand to the page, read as the page reads them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.index = json.loads(self._inside("photos.js", " = ", ";"))
+
+    def _inside(self, name: str, start: str, end: str) -> str:
+        text = (self._folder / name).read_text("ascii")
+        return text[text.index(start) + len(start) : text.rindex(end)]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows, page after page; a column that a page leaves out is null."""
+        found = []
+        for number in range(-(-self.index["count"] // self.index["rows"])):
+            name = f"{number:06d}"
+            called, columns = json.loads(f"[{self._inside(f'photos/{name}.js', '(', ')')}]")
+            assert called == name
+            count = min(self.index["rows"], self.index["count"] - len(found))
+            values = {
+                key: one if isinstance(one, list) else [one["values"][c] for c in one["codes"]]
+                for key, one in columns.items()
+            }
+            assert {len(one) for one in values.values()} == {count}
+            found += [{key: one[k] for key, one in values.items()} for k in range(count)]
+        return found
+
+    def key(self, name: str) -> list[float]:
+        """A column to choose and sort by."""
+        called, (kind, content) = json.loads(f"[{self._inside(f'keys/{name}.js', '(', ')')}]")
+        assert called == name
+        types = {"Uint8Array": "u1", "Int8Array": "i1", "Uint32Array": "<u4"}
+        types |= {"Float32Array": "<f4", "Float64Array": "<f8"}
+        return np.frombuffer(base64.b64decode(content), types[kind]).tolist()
+
+
+def test_the_page_is_given_every_row_in_parts_and_columns_to_sort_by(tmp_path: Path) -> None:
+    count = 2 * PAGE_ROWS + 3
+    rows: list[dict[str, Any]] = [
+        {
+            "path": f"box/{i * 7919 % count}.jpg",
+            "status": "failed" if i % 3 == 0 else "coloured",
+            "reason": ("TRUNCATED", "DAMAGED")[i % 2] if i % 3 == 0 else None,
+            "sha256": f"{i:064x}"[::-1],
+            "share_people": 0.25,
+            "share_places": 0.75 if i % 3 else None,
+            "uncertainty": None if i == 5 else i / 2,
+        }
+        for i in range(count)
+    ]
+    for again in range(2):  # the second time fewer rows: what is left of the first goes
+        written = rows[: count - again * PAGE_ROWS]
+        pages = PhotoPages(tmp_path)
+        for row in written:
+            pages.add(row)
+        pages.close()
+        page = PageOfScripts(tmp_path)
+        found = page.rows()
+        assert [{k: v for k, v in row.items() if v is not None} for row in found] == [
+            {k: v for k, v in row.items() if v is not None} for row in written
+        ]
+        assert len(list((tmp_path / "photos").iterdir())) == 3 - again
+        statuses, reasons = page.index["statuses"], page.index["reasons"]
+        assert [statuses[int(code)] for code in page.key("status")] == [
+            r["status"] for r in written
+        ]
+        named = [reasons[int(code)] if code < len(reasons) else None for code in page.key("reason")]
+        assert named == [row["reason"] for row in written] and reasons == sorted(reasons)
+        numbers = [int(row["path"][4:-4]) for row in written]
+        ranks = page.key("path")
+        assert [numbers[i] for i in np.argsort(ranks)] == sorted(numbers), "2 before 10"
+        assert np.isnan(page.key("uncertainty")[5]) and page.key("uncertainty")[7] == 3.5
+        assert page.key("most")[:2] == [
+            CATEGORY_NAMES.index("people"),
+            CATEGORY_NAMES.index("places"),
+        ]
+        assert "colourfulness" not in page.index["keys"]
+
+
+def test_rows_come_in_the_order_of_the_manifest_whatever_the_order_of_the_records(
+    out: Path,
+) -> None:
+    """A photo that another position's chunk coloured; one that no manifest names any more."""
+    before = [row["path"] for row in read_archive(Workspace(out / STATE_NAME)).rows()]
+    folder = (out / STATE_NAME / "current/ingest/archive").resolve()
+    rows = read_rows(folder / "manifest.parquet")
+    gone = rows.pop(0)["path"]
+    write_table(folder / "manifest.parquet", rows[::-1], MANIFEST_COLUMNS)
+    now = list(read_archive(Workspace(out / STATE_NAME)).rows())
+    paths = [row["path"] for row in now]
+    assert paths[: len(rows)] == [row["path"] for row in rows[::-1]]
+    assert paths[len(rows)] == gone and sorted(paths) == sorted(before)
+    assert {row["status"] for row in now[: len(rows) + 1]} == {"coloured", "skipped"}
 
 
 def test_commands_are_quoted_for_a_shell() -> None:

@@ -8,12 +8,12 @@ readDecisions();
 requestAnimationFrame(() =>
   setTimeout(async () => {
     await loadScript("photos.js");
-    prepare();
+    await prepare();
     drawFailures();
     drawHeads();
     drawFilters();
-    refresh();
-    prepareReview();
+    await refresh();
+    await prepareReview();
     $("scroller").addEventListener("scroll", () => drawTable(), {passive: true});
     $("scroller").addEventListener("keydown", tableKeys);
     $("review-body").addEventListener("keydown", reviewKeys);

@@ -108,7 +108,8 @@ function factsOf(row) {
   ]);
 }
 /** One photo; next and previous are those of the table or grid, as filtered and sorted. */
-function openDetail(row) {
+async function openDetail(row) {
+  await needed([row]);
   const place = found.indexOf(row);
   const to = (by, name, key) =>
     h(

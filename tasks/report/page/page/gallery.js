@@ -2,65 +2,114 @@
 "use strict";
 
 const PAGE = 24;
-const collator = new Intl.Collator("en", {numeric: true});
 const order = {by: "", down: false};
-let found = [],
+let found = new Uint32Array(),
   view = "grid",
-  page = 0;
+  page = 0,
+  asked = 0;
 
-function sortKey(row) {
+/** A number of each row to sort by, NaN or a code beyond all for none. */
+async function sortKey() {
+  const names = {mix: ["most", "share"], path: ["path"]}[order.by] ?? [order.by];
+  await loadKeys(...names);
   switch (order.by) {
-    case "pixels":
-      return value(row, "width") === null ? null : value(row, "width") * value(row, "height");
     case "mix":
-      return dominant[row] < 0 ? null : dominant[row] - shareOf(row, run.categories[dominant[row]]);
-    case "status":
-      return Object.keys(run.counts).indexOf(value(row, "status"));
+      return (row) => (dominantOf(row) < 0 ? NaN : dominantOf(row) + 1 - keys.share[row]);
+    case "reason":
+      return (row) => (keys.reason[row] < photos.reasons.length ? keys.reason[row] : NaN);
+    case "path":
+      return keys.path ? (row) => keys.path[row] : (row) => row;
     default:
-      return value(row, order.by);
+      return keys[order.by] ? (row) => keys[order.by][row] : () => NaN;
   }
 }
 /** Rows in the chosen order; those without a value last, whichever way. */
-function sorted(rows) {
+async function sorted(rows) {
   if (!order.by) return rows;
-  const keys = new Map(rows.map((row) => [row, sortKey(row)]));
-  const text = order.by === "path" || order.by === "reason";
+  const key = await sortKey();
+  const numbers = Float64Array.from(rows, key);
   const way = order.down ? -1 : 1;
-  return rows.sort((a, b) => {
-    const [x, y] = [keys.get(a), keys.get(b)];
-    if (x === null || y === null) return (x === null) - (y === null) || a - b;
-    const apart = text ? collator.compare(x, y) : x < y ? -1 : x > y ? 1 : 0;
-    return way * apart || a - b;
+  const places = Uint32Array.from(rows, (_, place) => place);
+  places.sort((a, b) => {
+    const x = numbers[a],
+      y = numbers[b];
+    if (x !== x || y !== y) return (x !== x) - (y !== y) || rows[a] - rows[b];
+    return way * (x - y) || rows[a] - rows[b];
   });
+  return places.map((place) => rows[place]);
 }
-function refresh() {
+/** The rows that fit what is chosen; a search reads page after page and shows what it has. */
+async function refresh() {
+  asked += 1;
+  const mine = asked;
   const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   const [status, reason, most, decision] = ["status", "reason", "category", "decision"].map(
     (id) => $(id).value,
   );
-  found = sorted(
-    photos.filter(
-      (row) =>
-        (!status || value(row, "status") === status) &&
-        (!reason || value(row, "reason") === reason) &&
-        (!most || (dominant[row] >= 0 && run.categories[dominant[row]] === most)) &&
-        (!decision ||
-          (value(row, "status") === "coloured" &&
-            (decisionOf(row)?.decision || "undecided") === decision)) &&
-        words.every((word) => searched[row].includes(word) || isHash(row, word)),
-    ),
-  );
+  if (decision) await loadKeys("output_sha256", "mark");
+  const wanted = {
+    status: photos.statuses.indexOf(status),
+    reason: photos.reasons.indexOf(reason),
+    most: run.categories.indexOf(most),
+    coloured: photos.statuses.indexOf("coloured"),
+  };
+  const decided = decision ? decidedRows() : null;
+  const rows = new Uint32Array(photos.count);
+  let count = 0;
+  for (let row = 0; row < photos.count; row += 1) {
+    if (
+      (!status || keys.status[row] === wanted.status) &&
+      (!reason || keys.reason[row] === wanted.reason) &&
+      (!most || dominantOf(row) === wanted.most) &&
+      (!decision ||
+        (keys.status[row] === wanted.coloured &&
+          (decided.get(row)?.decision || "undecided") === decision))
+    ) {
+      rows[count] = row;
+      count += 1;
+    }
+  }
+  const chosen = await sorted(rows.subarray(0, count));
+  if (mine !== asked) return;
+  page = 0;
+  active = 0;
+  if (words.length) await search(chosen, words, mine);
+  else show(chosen, "");
+}
+/** Take over the rows that are found so far. */
+function show(rows, more) {
+  found = rows;
   $("found").textContent =
-    found.length === photos.length
+    (found.length === photos.count
       ? plural(found.length, "photo")
-      : `${number(found.length)} of ${plural(photos.length, "photo")}`;
+      : `${number(found.length)} of ${plural(photos.count, "photo")}`) + more;
   $("sort").value = order.by;
   $("direction").disabled = !order.by;
   $("direction").textContent = order.down ? "Descending" : "Ascending";
-  page = 0;
-  active = 0;
   drawView();
 }
+async function search(rows, words, mine) {
+  const places = Uint32Array.from(rows, (_, place) => place);
+  places.sort((a, b) => rows[a] - rows[b]);
+  const hits = [];
+  let drawn = performance.now();
+  for (let k = 0; k < places.length; k += 1) {
+    const row = rows[places[k]];
+    if (!isThere(row)) {
+      await needed([row]);
+      if (mine !== asked) return;
+      if (performance.now() - drawn > 500) {
+        const share = Math.floor((100 * k) / places.length);
+        show(inOrder(rows, hits), ` so far, ${share} % searched`);
+        drawn = performance.now();
+      }
+    }
+    if (words.every((word) => searchedOf(row).includes(word) || isHash(row, word)))
+      hits.push(places[k]);
+  }
+  show(inOrder(rows, hits), "");
+}
+const inOrder = (rows, places) => Uint32Array.from(places).sort().map((place) => rows[place]);
 /** Whether a word is how a SHA-256 of the photo begins; shorter ones would fit by chance. */
 const isHash = (row, word) =>
   /^[0-9a-f]{6,}$/.test(word) &&
@@ -164,8 +213,14 @@ function drawView() {
   }
 }
 
-function drawGrid() {
-  const rows = found.slice(page * PAGE, (page + 1) * PAGE);
+async function drawGrid() {
+  const rows = Array.from(found.subarray(page * PAGE, (page + 1) * PAGE));
+  const [mine, at] = [found, page];
+  const loading = needed(rows);
+  if (loading) {
+    await loading;
+    if (mine !== found || at !== page) return;
+  }
   $("grid").replaceChildren(
     ...rows.map((row) =>
       h(

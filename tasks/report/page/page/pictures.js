@@ -132,7 +132,7 @@ function viewer(row) {
 }
 
 function mix(row) {
-  if (dominant[row] < 0) return null;
+  if (dominantOf(row) < 0) return null;
   return h(
     "div",
     {className: "mix", "aria-hidden": "true"},

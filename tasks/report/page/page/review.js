@@ -18,17 +18,14 @@ function keepDecisions() {
     stored = false;
   }
 }
+/** What `chromaflow review` was told before this page was written, by path. */
+const told = new Map(Object.entries(run.decided));
 /** Of an output, as much as tells it from another one of the same photo. */
 const mark = (row) => value(row, "output_sha256").slice(0, 12);
 /** The decision on a photo; one on another output of it does not count any more. */
 function decisionOf(row) {
-  const found = decisions.get(path(row));
-  return found && found.output === mark(row) ? found : told(row);
-}
-/** What `chromaflow review` was told of a photo before this page was written. */
-function told(row) {
-  const [decision, note] = [value(row, "decision") ?? "", value(row, "note") ?? ""];
-  return decision || note ? {decision, note, output: mark(row), time: ""} : null;
+  const found = decisions.get(path(row)) ?? told.get(path(row));
+  return found && found.output === mark(row) ? found : null;
 }
 function decide(row, change) {
   const found = {
@@ -39,7 +36,7 @@ function decide(row, change) {
     output: mark(row),
     time: new Date().toISOString(),
   };
-  if (found.decision || found.note || told(row)) decisions.set(path(row), found);
+  if (found.decision || found.note || told.has(path(row))) decisions.set(path(row), found);
   else decisions.delete(path(row));
   keepDecisions();
 }
@@ -48,7 +45,25 @@ function cell(text) {
   const safe = /^ *[=+\-@\t\r\n]/.test(text) ? `'${text}` : text;
   return `"${safe.replaceAll('"', '""')}"`;
 }
-function reviewCsv() {
+/** Row → decision, of those that stand; found by the columns, so that no page is loaded. */
+function decidedRows() {
+  const wanted = new Map();
+  const every = new Map([...told, ...decisions]);
+  for (const [name, one] of every) {
+    const numbers = `${pathMark(name)} ${parseInt(one.output, 16)}`;
+    wanted.set(numbers, one);
+  }
+  const rows = new Map();
+  if (!wanted.size || !keys.output_sha256 || !keys.mark) return rows;
+  const marks = new Set(Array.from(every.keys(), pathMark));
+  for (let row = 0; row < photos.count; row += 1) {
+    if (!marks.has(keys.mark[row])) continue;
+    const one = wanted.get(`${keys.mark[row]} ${keys.output_sha256[row]}`);
+    if (one) rows.set(row, one);
+  }
+  return rows;
+}
+async function reviewCsv() {
   const heads = [
     "path",
     "decision",
@@ -59,10 +74,15 @@ function reviewCsv() {
     "output_sha256",
     "time",
   ];
-  const lines = queue.filter(decisionOf).map((row) => {
+  const given = decidedRows();
+  const lines = [];
+  for (const row of queue) {
+    if (!given.has(row)) continue;
+    await needed([row]);
     const found = decisionOf(row);
+    if (!found) continue;
     const uncertainty = value(row, "uncertainty");
-    return [
+    const line = [
       path(row),
       found.decision,
       found.note,
@@ -74,17 +94,25 @@ function reviewCsv() {
     ]
       .map(cell)
       .join(",");
-  });
+    lines.push(line);
+  }
   return [heads.map(cell).join(","), ...lines, ""].join("\r\n");
 }
 
-let queue = [],
-  current = 0;
-function prepareReview() {
-  const known = Boolean(columns.uncertainty);
-  const key = known ? (row) => value(row, "uncertainty") : mixed;
-  queue = photos.filter((row) => value(row, "status") === "coloured");
-  queue.sort((a, b) => (key(b) ?? -1) - (key(a) ?? -1) || a - b);
+let queue = new Uint32Array(),
+  current = 0,
+  drawn = 0;
+async function prepareReview() {
+  const known = photos.columns.includes("uncertainty");
+  await loadKeys("output_sha256", "mark", known ? "uncertainty" : "share");
+  const key = known ? (row) => keys.uncertainty[row] : (row) => 1 - (keys.share?.[row] ?? NaN);
+  const coloured = photos.statuses.indexOf("coloured");
+  const rows = [];
+  for (let row = 0; row < photos.count; row += 1) if (keys.status[row] === coloured) rows.push(row);
+  const numbers = Float64Array.from(rows, (row) => (key(row) === key(row) ? key(row) : -1));
+  const places = Uint32Array.from(rows, (_, place) => place);
+  places.sort((a, b) => numbers[b] - numbers[a] || a - b);
+  queue = places.map((place) => rows[place]);
   $("review-order").textContent = !queue.length
     ? "There is nothing to review."
     : known
@@ -94,19 +122,24 @@ function prepareReview() {
     "Decisions made here stay in this browser. For full-size photos, other colourings, hints by click and decisions that the next run obeys: ",
     h("code", null, visible(run.commands.review)),
   );
-  const open = queue.findIndex((row) => !decisionOf(row)?.decision);
-  current = Math.max(0, open);
-  drawReview();
+  const given = decidedRows();
+  current = Math.max(0, queue.findIndex((row) => !given.get(row)?.decision));
+  await drawReview();
 }
-function drawReview(focus = false) {
+async function drawReview(focus = false) {
   const body = $("review-body");
   if (!queue.length) {
     body.replaceChildren();
     return;
   }
+  drawn += 1;
+  const mine = drawn;
+  const loading = needed([queue[current]]);
+  if (loading) await loading;
+  if (mine !== drawn) return;
   const row = queue[current];
   const given = decisionOf(row);
-  const num = queue.filter((one) => decisionOf(one)?.decision).length;
+  const num = [...decidedRows().values()].filter((one) => one.decision).length;
   const note = h("textarea", {
     value: given?.note ?? "",
     onchange: () => decide(row, {note: note.value}),
@@ -255,8 +288,8 @@ function reviewKeys(event) {
     $("review-body").querySelector(`[aria-keyshortcuts="${event.key}"]`).click();
   }
 }
-function saveCsv() {
-  const url = URL.createObjectURL(new Blob([reviewCsv()], {type: "text/csv"}));
+async function saveCsv() {
+  const url = URL.createObjectURL(new Blob([await reviewCsv()], {type: "text/csv"}));
   h("a", {href: url, download: "review.csv"}).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

@@ -1,8 +1,6 @@
 /* Counts, failures, the run itself, and changes against another output. */
 "use strict";
 
-const LISTED = 8;
-
 function drawTop() {
   document.title = `Chromaflow run report: ${visible(run.source)}`;
   const when = run.run ? `run ${run.run.run_id}` : "no run";
@@ -85,9 +83,6 @@ function drawFailures() {
   }
 }
 function drawReason(reason) {
-  const rows = photos.filter(
-    (row) => value(row, "reason") === reason.code && value(row, "status") === reason.status,
-  );
   return h(
     "article",
     {className: "panel reason"},
@@ -103,22 +98,20 @@ function drawReason(reason) {
     h(
       "ul",
       null,
-      rows
-        .slice(0, LISTED)
-        .map((row) =>
-          h(
-            "li",
-            null,
-            h("code", null, visible(path(row))),
-            value(row, "detail") ? h("span", null, ` ${visible(value(row, "detail"))}`) : null,
-          ),
+      reason.examples.map((one) =>
+        h(
+          "li",
+          null,
+          h("code", null, visible(one.path)),
+          one.detail ? h("span", null, ` ${visible(one.detail)}`) : null,
         ),
+      ),
     ),
-    rows.length > LISTED
+    reason.count > reason.examples.length
       ? h(
           "button",
           {type: "button", onclick: () => showReason(reason)},
-          `Show all ${number(rows.length)}`,
+          `Show all ${number(reason.count)}`,
         )
       : null,
     reason.status === "failed" ? command(reason.retry) : null,

@@ -28,7 +28,7 @@ let first = -1,
   active = 0;
 
 function drawHeads() {
-  HEADS = HEADS.filter(([name]) => ["pixels", "mix"].includes(name) || columns[name]);
+  HEADS = HEADS.filter(([name]) => ["pixels", "mix"].includes(name) || photos.columns.includes(name));
   $("heads").replaceChildren(
     ...HEADS.map(([name, title, look]) => {
       const head = h(
@@ -52,7 +52,12 @@ function drawTable(anew = false) {
   if (!anew && at === first) return;
   first = at;
   const count = Math.ceil(box.clientHeight / ROW) + 2 * OVERSCAN;
-  const rows = found.slice(at, at + count);
+  const rows = Array.from(found.subarray(at, at + count));
+  const loading = needed(rows);
+  const mine = found;
+  loading?.then(() => {
+    if (mine === found && at === first) drawTable(true);
+  });
   const focused = document.activeElement?.closest?.("#rows tr") ? active : null;
   const gap = (height) => {
     const cellOf = h("td");
@@ -61,7 +66,7 @@ function drawTable(anew = false) {
   };
   $("rows").replaceChildren(
     gap(at * ROW),
-    ...rows.map((row, k) => drawRow(row, at + k)),
+    ...rows.map((row, k) => (isThere(row) ? drawRow(row, at + k) : drawWaiting(at + k))),
     gap(Math.max(0, found.length - at - rows.length) * ROW),
   );
   $("table").setAttribute("aria-rowcount", found.length + 1);
@@ -73,6 +78,12 @@ function drawTable(anew = false) {
     head.firstChild.textContent = title + (isIt ? (order.down ? " ▼" : " ▲") : "");
   }
   if (focused !== null) buttonOf(focused)?.focus({preventScroll: true});
+  return loading;
+}
+/** A row whose page is on its way. */
+function drawWaiting(index) {
+  const cellOf = h("td", {colSpan: HEADS.length, className: "waiting-row"}, "…");
+  return h("tr", {"aria-rowindex": index + 2, "data-index": index, "aria-busy": "true"}, cellOf);
 }
 /** Folder and name: where room is short, the folder is cut. */
 function pathParts(text) {
@@ -105,7 +116,7 @@ function drawRow(row, index) {
         value(row, "width") === null ? "" : `${value(row, "width")} × ${value(row, "height")}`;
     else if (name === "mix")
       content =
-        dominant[row] < 0
+        dominantOf(row) < 0
           ? ""
           : [h("span", {title: mixText(row)}, mixText(row).split(" · ")[0]), mix(row)];
     else if (look.hash)
@@ -132,7 +143,7 @@ function drawRow(row, index) {
   return line;
 }
 const buttonOf = (index) => $("rows").querySelector(`tr[data-index="${index}"] button`);
-function goTo(index) {
+async function goTo(index) {
   const box = $("scroller");
   const before = buttonOf(active);
   if (before) before.tabIndex = -1;
@@ -142,7 +153,9 @@ function goTo(index) {
   if (top < box.scrollTop) box.scrollTop = top;
   else if (top + ROW > box.scrollTop + box.clientHeight - head)
     box.scrollTop = top + ROW + head - box.clientHeight;
-  drawTable();
+  const at = active;
+  await drawTable();
+  if (at !== active) return;
   const button = buttonOf(active);
   if (button) {
     button.tabIndex = 0;
