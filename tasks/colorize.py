@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import NoInputError
+from storage.records.decisions import read_decisions
 from storage.records.item_record import ItemRecord, ItemRecords
 from storage.records.ledger import read_json, record_file
 from storage.records.names import MANIFEST_NAME, QUARANTINE_NAME
@@ -19,6 +20,7 @@ from storage.records.tables import RowTable, each_row, read_rows
 from storage.sources.bags import write_bag
 from storage.sources.no_photo import CLUTTER, HIDDEN
 from storage.visible import escaped, visible
+from tasks.archive.decided import said_of_photos
 from tasks.archive.models import archive_models
 from tasks.archive.ownership import place_of
 from tasks.archive.photo_rows import PhotoRows
@@ -87,6 +89,7 @@ class _Photos:
             (read_json(folder / "stage.json") or {})["parts"],
             self._names(folder),
             palettes_by_path(found) if config.series else lambda path: None,
+            said_of_photos(read_decisions(self._archive.output), self._place.number),
         )
         number = self._place.number
 
@@ -263,12 +266,15 @@ def item_parts(
 
 
 def _identity(item: ColorizeItem) -> list[Any]:
+    is_sheet = isinstance(item, SheetItem)
     photos = [
         [
             *(photo["path"], photo["sha256"], photo["output"], photo.get("hints")),
             *([photo["sidecar"]["sha256"]] if "sidecar" in photo else []),
             *(["accepted"] if photo.get("accepted") else []),
             *([photo["palette"]] if "palette" in photo else []),
+            *([photo["decided"]] if "decided" in photo else []),
+            *(["approved", photo["approved"]] if "approved" in photo and not is_sheet else []),
         ]
         for photo in item.photos
     ]

@@ -15,6 +15,7 @@ from storage.errors import CodecMissingError, PhotoError, UsageError
 from storage.metadata.content_credentials import check_signing
 from storage.metadata.signing import Signing
 from storage.records.checkpoints import check_whole
+from storage.records.decisions import DECISIONS, read_decisions
 from storage.records.fingerprint import hash_value
 from storage.records.known_hashes import KnownHashes
 from storage.records.workspace import Workspace
@@ -214,6 +215,8 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
     if (signing := workflow.colorize.signing) is not None:
         _check_signing(signing)
         inputs |= _hashes({"certificates": signing.certificates}, hashes)
+    if effect := read_decisions(archive.output).effect():
+        inputs[DECISIONS] = effect
     if archive.truth is not None:
         truth = check_folder(archive.truth, "colour originals")
         names = sorted(file.path for file in list_files(truth, follow=True))

@@ -19,7 +19,7 @@ from colorization.colour.lab import Float, Pixels, normalize_L, rgb_to_lab
 from colorization.compute import autocast, place, resolve_precision
 from colorization.errors import ConfigError
 from colorization.merging.experts import Experts
-from colorization.merging.hinting import Hint, spread_hints
+from colorization.merging.hinting import Hint, HintField, spread_hints
 from colorization.merging.merge import (
     certain_share,
     disagreement,
@@ -342,6 +342,37 @@ class MergedColorizer:
         photo's, where it is not that of all.
         """
         return self.predict_many([self.asked(pixels, alpha, hints, palette)])[0]
+
+    @torch.inference_mode()
+    def scene_of(self, pixels: Pixels, alpha: Pixels | None = None) -> Scenes:
+        """What is seen of a photo, to colour it several times: `coloured`. Arguments as of `look`."""
+        L = torch.from_numpy(self.asked(pixels, alpha).L)[None, None].to(self.device)
+        return self._see(to_network_size(L, self.short_side))
+
+    @torch.inference_mode()
+    def coloured(
+        self,
+        scene: Scenes,
+        hints: Sequence[Hint] = (),
+        palette: PaletteChoice | None = None,
+        field: HintField | None = None,
+    ) -> Variant:
+        """One colouring of the photo of a scene, as `look` gives it but for `abstain` and the last digits.
+
+        field: of its L, for hints.
+        """
+        choice, likelihood = palette or self.palette, scene.likelihood[0]
+        chosen = self.palettes.chosen(choice, likelihood) if self.palettes else None
+        ab = from_stride(
+            self._merged(scene, [hints], [chosen]), scene.stride, scene.size, "bicubic"
+        )
+        share = colour_share(scene.L)
+        ab = spread_hints(ab if share is None else ab * share, scene.L, hints, field)
+        return Variant(ab, chosen.code if chosen else "")
+
+    def likeliest(self, scene: Scenes, count: int) -> list[str]:
+        """Codes of its likeliest palettes, best first; none where no expert follows palettes."""
+        return [palette.code for palette in self._likely(scene.likelihood[0], count)]
 
 
 def _merge(experts_ab: Sequence[dict[int, Tensor]], scenes: Scenes) -> Tensor:

@@ -1,7 +1,7 @@
 """The `chromaflow` command: parse, call a flow or a query, print.
 
 torch and Prefect are imported only by the commands that run flows. `colorize` and `retry` are in
-`flows.cli.colorizing`, `evaluate` in `flows.cli.evaluating`, commands that only look in
+`flows.cli.colorizing`, `evaluate` in `flows.cli.evaluating`, `review` in `flows.cli.reviewing`, commands that only look in
 `flows.cli.inspecting` and `flows.cli.history`, those of models in `flows.cli.models`, those of
 deployments in `flows.cli.deploying`; what runs a flow is in `flows.cli.running`.
 """
@@ -23,6 +23,7 @@ from flows.cli.history import app as looking_back_app
 from flows.cli.inspecting import app as looking_app
 from flows.cli.models import models_app
 from flows.cli.resources import Cluster, Memory, Nice, Threads, Workers, resources
+from flows.cli.reviewing import app as reviewing_app
 from flows.cli.running import run_flow
 from flows.cli.terminal import (
     DEFAULT_CONFIG,
@@ -46,6 +47,7 @@ app = typer.Typer(
 
 app.add_typer(colorizing_app)
 app.add_typer(evaluating_app)
+app.add_typer(reviewing_app)
 app.add_typer(looking_app)
 app.add_typer(deployment_app)
 app.add_typer(looking_back_app)

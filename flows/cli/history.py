@@ -17,7 +17,9 @@ from flows.cli.terminal import (
     print_json,
     say,
     say_nested,
+    say_photos,
     say_quarantined,
+    say_skipped,
 )
 
 if TYPE_CHECKING:
@@ -93,15 +95,18 @@ def plan(
 def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
     _check_config(output, config)
-    from tasks.engine.events import run_summary
+    from tasks.engine.events import counts_in_words, run_summary
     from tasks.queries.orphans import kept_now
-    from tasks.queries.status import planned, quarantine_rows, stage_status
+    from tasks.queries.status import planned, quarantine_rows, reviewed, stage_status
+    from tasks.report.writer import counts_of
 
     workspace = _workspace(output, config)
-    steps, quarantined = stage_status(workspace), quarantine_rows(workspace)
+    review = reviewed(workspace, lambda: _workflow(output, config))
+    steps, (quarantined, skipped) = stage_status(workspace), quarantine_rows(workspace)
     plan, problem = planned(lambda: _workflow(output, config))
     run_record = run_summary(workspace)
     kept = kept_now(workspace)
+    photos = counts_of(workspace.report)
     if as_json:
         print_json(
             {
@@ -109,21 +114,28 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
                 "plan": plan,
                 "plan_error": problem or None,
                 "quarantined": quarantined,
+                "skipped": skipped,
                 "outputs": kept.to_dict(),
+                "photos": photos,
+                "review": review,
                 "last_run": run_record,
             }
         )
         return
     for row in steps:
-        counts = " ".join(f"{name} {count}" for name, count in row["counts"].items())
+        counts = counts_in_words(row["step"], row["counts"])
         say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
     for row in plan:
         say(f"`run`: {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
     if problem:
         say(f"What `run` would do is not known: {problem}")
     say_quarantined(quarantined)
+    say_skipped(skipped)
     for line in kept.lines():
         say(line)
+    say_photos(photos)
+    if review:
+        say("review: " + ", ".join(f"{count} {name}" for name, count in review.items()))
     if run_record:
         code = run_record["exit_code"]
         ending = f", exit {code}" if code is not None else ""

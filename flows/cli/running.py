@@ -13,7 +13,14 @@ import typer
 
 from chromaflow.errors import ChromaflowError
 from flows.cli.signals import ended_by_term
-from flows.cli.terminal import print_json, say, say_lines, say_quarantined, say_skipped
+from flows.cli.terminal import (
+    print_json,
+    say,
+    say_lines,
+    say_photos,
+    say_quarantined,
+    say_skipped,
+)
 
 if TYPE_CHECKING:
     from storage.records.workspace import Workspace
@@ -116,8 +123,11 @@ def _used(server: EphemeralServer | None) -> Iterator[None]:
 
 
 def _say_result(result: Any) -> None:
+    from tasks.engine.events import counts_in_words
+    from tasks.report.writer import counts_of
+
     for (stage, key), ref in result.refs.items():
-        counts = " ".join(f"{name} {count}" for name, count in ref.counts.items())
+        counts = counts_in_words(f"{stage}/{key}", ref.counts)
         state = f"{ref.computed} computed" if ref.computed else "up to date"
         say(f"{stage + '/' + key:<22} {state:<14} {counts}")
     for failure in result.failures:
@@ -134,4 +144,5 @@ def _say_result(result: Any) -> None:
     if result.sheet:
         say(f"Contact sheet: {result.sheet}")
     if result.report:
+        say_photos(counts_of(Path(result.report).parent))
         say(f"Report: {result.report}")

@@ -74,4 +74,11 @@ def say_skipped(rows: list[dict[str, Any]]) -> None:
     counts = Counter(row["code"] for row in rows)
     if counts:
         listed = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
-        say(f"not used: {listed} (`chromaflow explain CODE` says why)")
+        say(f"skipped: {listed} (`chromaflow explain CODE` says why)")
+
+
+def say_photos(counts: dict[str, int]) -> None:
+    """How many photos an archive has, and what became of them: the numbers of its report."""
+    if counts:
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+        say(f"{sum(counts.values())} photos: {listed}")

@@ -30,6 +30,7 @@ _ADDED = {
     "palette": "",
     "variants": [],
     "variant": 0,
+    "decided": "",
 }
 """Of few photos, and later than version 1's first records: said only where there is something to say."""
 _MEASURED = ("shares", "colourfulness", "uncertainty")
@@ -77,6 +78,8 @@ class OutputFacts:
     """Other colourings beside it, the likeliest first: `output`, its name, and `palette`, its code."""
     variant: int = 0
     """Which of a photo's variants it is, where it is kept without the photo's own output; 0 for none."""
+    decided: str = ""
+    """What a person decided of its colours, `storage.records.decisions.Decided.wish`; empty for nothing."""
     max_dL: float | None = None
     """Largest |ΔL*| before encoding."""
     seconds: float | None = None

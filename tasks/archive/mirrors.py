@@ -14,6 +14,7 @@ from pathlib import Path
 
 from storage.errors import LockedError
 from storage.reading import RemoteError
+from storage.records.decisions import decisions_path
 from storage.records.item_record import each_item
 from storage.records.names import OWNER_NAME, STATE_NAME
 from storage.records.workspace import Workspace
@@ -78,7 +79,8 @@ class Mirrors:
             for file in output.files
         }
         owner = archive.output / STATE_NAME / OWNER_NAME
-        files = [*outputs, *store_files(self._workspace), owner]
+        decided = decisions_path(archive.output)
+        files = [*outputs, *store_files(self._workspace), owner, decided]
         found = (path.resolve() for path in files if path.is_file())
         return _files_within(found, mirror.local.resolve())
 

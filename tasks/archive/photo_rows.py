@@ -44,13 +44,15 @@ class PhotoRows:
         parts: Mapping[str, Any],
         name_of: Callable[[str], str],
         palette_of: Callable[[str], str | None],
+        decided: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: {},
     ) -> None:
         """ingested: folder of the ingest step. parts: of the colorize step's fingerprint. name_of: a photo's
-        output without suffix. palette_of: the code of its series', if any. Raises UsageError for hints
+        output without suffix. palette_of: the code of its series', if any. decided: of a row what
+        a review said of its photo. Raises UsageError for hints
         that fit no photo."""
         self._table = RowTable(ingested / MANIFEST_NAME)
         self._sidecars = Sidecars(each_row(ingested / SIDECARS_NAME))
-        self._name_of, self._palette_of = name_of, palette_of
+        self._name_of, self._palette_of, self._decided = name_of, palette_of, decided
         self._keys = PhotoKeys(parts)
         self._is_accepted = fitter(config.accept_photos) if config.accept_photos else None
         self._hints: Mapping[str, list[HintRow]] = {}
@@ -87,6 +89,7 @@ class PhotoRows:
             row["accepted"] = True
         if palette := self._palette_of(path):
             row["palette"] = palette
+        row |= self._decided(row)
         row["key"] = self._keys.of(row)
         return row
 

@@ -13,9 +13,11 @@ from typing import Any
 
 from storage.pictures.thumbnails import is_whole_pack
 from storage.records import ledger
+from storage.records.decisions import DECISIONS
 from storage.records.fingerprint import ValueHash
 from storage.records.ledger import link_or_copy
 from storage.records.workspace import Workspace
+from tasks.archive.decided import Standing
 from tasks.config.hints import HINTS
 from tasks.engine.adoption import upstream_of_items
 from tasks.engine.kept import Output, renamed
@@ -32,7 +34,7 @@ class PhotoKeys:
     def __init__(self, parts: Mapping[str, Any]) -> None:
         """parts: of the step's fingerprint."""
         config = {k: v for k, v in parts["config"].items() if k not in _NOT_OF_PHOTOS}
-        inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, "truth")}
+        inputs = {k: v for k, v in parts["inputs"].items() if k not in (HINTS, DECISIONS, "truth")}
         upstream = upstream_of_items(parts["upstream"])
         self._own = ValueHash([parts["schema"], config, inputs, upstream, parts["modules"]])
 
@@ -50,6 +52,8 @@ class Coloured:
     def __init__(self, workspace: Workspace, root: Path, known: Iterable[Output]) -> None:
         """root: of the output tree. known: all outputs in it."""
         self._workspace, self._root = workspace, root
+        known = list(known)
+        self._standing = Standing(known)
         self._known = {(*output.photo, output.facts.key): output for output in known}
 
     def take_over(self, item: Any) -> tuple[Any, bool]:
@@ -59,7 +63,8 @@ class Coloured:
         """
         if not isinstance(item, ColorizeItem) or isinstance(item, SheetItem):
             return item, False
-        item = replace(item, ready=tuple(_ready(self._workspace, self._root, item, self._known)))
+        found = _ready(self._workspace, self._root, item, self._known, self._standing)
+        item = replace(item, ready=tuple(found))
         is_done = bool(item.ready) and not rows_left(item)
         if is_done:
             commit_ready(item)
@@ -71,9 +76,11 @@ def _ready(
     root: Path,
     item: ColorizeItem,
     known: Mapping[tuple[Any, ...], Output],
+    standing: Standing,
 ) -> Iterable[ReadyPhoto]:
     for row in item.photos:
-        output = known.get((item.archive, row["path"], row["sha256"], row["key"]))
+        same = known.get((item.archive, row["path"], row["sha256"], row["key"]))
+        output = standing.of(item.archive, row) or same
         if output is None or not _is_whole(workspace, output, item.config["thumbnails"]):
             continue
         wanted = renamed(output, row["output"])
@@ -83,7 +90,7 @@ def _ready(
                 link_or_copy(here, there, over=True)
         yield ReadyPhoto(
             path=row["path"],
-            facts=wanted.facts,
+            facts=replace(wanted.facts, decided=row.get("decided", "")),
             files=wanted.files,
             pack=str(workspace.root / output.pack) if output.pack else "",
             picture=output.picture,

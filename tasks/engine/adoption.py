@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.records import ledger
+from storage.records.decisions import DECISIONS
 from storage.records.fingerprint import hash_file, hash_value
 from storage.records.item_record import read_item
 from tasks.config.hints import HINTS
@@ -18,7 +19,7 @@ from tasks.engine.stages import Step
 from tasks.engine.verification import read_success
 from tasks.jobs.stage_items import TRUTH
 
-_OF_ALL = (HINTS, TRUTH)
+_OF_ALL = (HINTS, DECISIONS, TRUTH)
 """Files that say something of many photos: an item counts what they say of its own."""
 _STAGES_OF_ALL = ("ingest/", "series/")
 """Steps that do."""

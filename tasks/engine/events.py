@@ -175,8 +175,18 @@ def _reasons(event: Mapping[str, Any]) -> str:
     return "; ".join(event["reasons"])
 
 
-def _counts(counts: Mapping[str, Any]) -> str:
-    return " ".join(f"{name} {count}" for name, count in counts.items())
+_DONE = {"colorize": "coloured", "ingest": "usable"}
+"""What a step's photos are that are neither skipped nor failed."""
+
+
+def counts_in_words(label: str, counts: Mapping[str, Any]) -> str:
+    """A step's counts as people read them everywhere: coloured, skipped, failed, as in the report.
+
+    label: of the step.
+    """
+    done = _DONE.get(label.partition("/")[0], "done")
+    names = {"done": done, "filtered": "skipped", "quarantined": "failed"}
+    return " ".join(f"{names.get(name, name)} {count}" for name, count in counts.items())
 
 
 def _of_item(event: Mapping[str, Any]) -> str:
@@ -201,7 +211,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     ),
     "step_published": lambda e: (
         f"{e['step']} published: {e['computed']} computed in {e['seconds']:.1f} s, "
-        f"{_counts(e['counts'])}"
+        f"{counts_in_words(e['step'], e['counts'])}"
     ),
     "outputs_kept": lambda e: _of_outputs(e, "outputs without an original now, kept"),
     "outputs_unusable": lambda e: _of_outputs(e, "outputs whose original is of no use now, kept"),

@@ -118,7 +118,8 @@ class ReadyPhoto:
 @dataclass(frozen=True, kw_only=True)
 class ColorizeItem(PhotoItem):
     """One chunk of photos. Each photo: a manifest row; `output`, its name without suffix; `key`, of
-    what decides its output; `hints`, of `tasks.config.hints`, and `palette`, its series', where it has some."""
+    what decides its output; `hints`, of `tasks.config.hints`, and `palette`, its series', where it has some;
+    `decided` and `approved`, of `tasks.archive.decided`."""
 
     job: ClassVar[str] = "tasks.jobs.colorize:colorize_chunk"
     models: ModelSpec

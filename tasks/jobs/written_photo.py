@@ -89,6 +89,7 @@ def write_photo(
         range=item.config["range"],
         palette=seen.palette,
         variants=variants,
+        decided=row.get("decided", ""),
         max_dL=round(seen.lightness.most, 2),
         **_measured(seen.appearance),
         seconds=round(seen.seconds + time.monotonic() - started, 3),

@@ -16,11 +16,12 @@ from typing import Any
 
 from chromaflow.errors import ChromaflowError
 from colorization.categories import CATEGORY_NAMES
-from storage.errors import PhotoError
+from storage.errors import PhotoError, is_policy
 from storage.photos.samples import codec_problems
 from storage.records.names import QUARANTINE_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
+from tasks.archive.decided import review_counts
 from tasks.archive.ownership import claimed
 from tasks.config.model import Workflow
 from tasks.engine.stages import plan_row
@@ -46,13 +47,16 @@ def stage_status(workspace: Workspace) -> list[dict[str, Any]]:
     return rows
 
 
-def quarantine_rows(workspace: Workspace) -> list[dict[str, Any]]:
-    """Every quarantined photo of the current outputs, with its key."""
-    rows = []
+def quarantine_rows(
+    workspace: Workspace,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Every photo of the current outputs that failed, and every one that was skipped, with its key."""
+    rows: list[dict[str, Any]] = []
     for link in workspace.all_current():
         table = link / QUARANTINE_NAME
         rows += [{"key": link.name, **row} for row in read_rows(table)] if table.exists() else []
-    return rows
+    failed = [row for row in rows if not is_policy(row["code"])]
+    return failed, [row for row in rows if is_policy(row["code"])]
 
 
 def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
@@ -64,6 +68,15 @@ def planned(load: Callable[[], Workflow]) -> tuple[list[dict[str, Any]], str]:
         return [plan_row(decision) for decision in plan(build_steps(claimed(load()))).values()], ""
     except ChromaflowError as error:
         return [], str(error)
+
+
+def reviewed(workspace: Workspace, load: Callable[[], Workflow]) -> dict[str, int]:
+    """How many photos were decided in a review, by what; empty where the output is not known."""
+    try:
+        archive = load().archive
+    except ChromaflowError:
+        return {}
+    return review_counts(workspace, archive.output) if archive is not None else {}
 
 
 def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:

@@ -47,3 +47,8 @@ def retry_command(output: str | None, code: str | None = None) -> str:
     """The command that tries photos in quarantine again: those of a reason, or whose may have passed."""
     words = ["chromaflow", "retry", *([output] if output else [])]
     return shlex.join([*words, *(["--reason", code] if code else [])])
+
+
+def review_command(output: str | None) -> str:
+    """The command that serves the review page."""
+    return shlex.join(["chromaflow", "review", *([output] if output else [])])

@@ -18,6 +18,7 @@ import numpy as np
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import is_policy
+from storage.records.decisions import APPROVED, Decisions, read_decisions
 from storage.records.item_record import ItemRecord, OutputFacts, read_item
 from storage.records.ledger import FileRecord, record_path
 from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, QUARANTINE_NAME
@@ -62,13 +63,17 @@ COLUMNS = {
     **dict.fromkeys(SAID, TEXT),
     "lost": TEXT,
     "notes": TEXT,
+    "decision": TEXT,
+    "note": TEXT,
+    "asked": TEXT,
     "pack": TEXT,
     "picture": WHOLE,
 }
 """Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
 palette: the code of the one that it follows; variants: name and palette of each, as
 JSON; lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
-missing or not coloured; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
+missing or not coloured; decision, note: of a review; asked: palette and hints of it that are not coloured
+yet; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
 
 Row = dict[str, Any]
 
@@ -84,6 +89,8 @@ class Archive:
     """Where the outputs lie; None before there are any."""
     packs: dict[str, Path] = field(default_factory=dict)
     """Files of small pictures by name: of the rows that were given so far."""
+    decisions: Decisions = field(default_factory=Decisions)
+    """Of a review."""
 
     def rows(self) -> Iterator[Row]:
         """All photos, in the order of the manifest; those without a row in it at the end.
@@ -162,7 +169,24 @@ def read_archive(workspace: Workspace) -> Archive:
     ingested = read_step(workspace.current("ingest", ARCHIVE).resolve())
     colorized = read_step(workspace.current("colorize", ARCHIVE).resolve())
     root = root_of(workspace, colorized.folder, colorized.success) if colorized else None
-    return Archive(workspace, ingested, colorized, root)
+    decisions = read_decisions(output_of(colorized)) if colorized else Decisions()
+    return Archive(workspace, ingested, colorized, root, decisions=decisions)
+
+
+def _decided(decisions: Decisions, facts: OutputFacts, content: str) -> Row:
+    """What a review says of an output; {} for nothing."""
+    found = decisions.photos.get((facts.archive, facts.photo, facts.sha256))
+    if found is None:
+        return {}
+    is_lapsed = found.verdict == APPROVED and not found.approves(facts.decided, content)
+    asked = [f"palette {found.palette}"] if found.palette else []
+    asked += [f"{len(found.hints)} hints"] if found.hints else []
+    is_done = found.is_done(facts.decided)
+    return {
+        "decision": (None if is_lapsed and is_done else found.verdict) or None,
+        "note": found.note or None,
+        "asked": None if is_done else ", ".join(asked) or "as the run colours it",
+    }
 
 
 def _kept(archive: Archive) -> Iterator[Row]:
@@ -199,6 +223,12 @@ def _refused(row: Row) -> Row:
     }
 
 
+def output_of(step: PublishedStep) -> Path:
+    """The output folder of a colorize step, in whose state decisions lie; of a bag its files are below."""
+    root = root_of(step.workspace, step.folder, step.success)
+    return root.parent if step.config.get("bag", False) else root
+
+
 def _coloured_in(archive: Archive, step: PublishedStep, record: ItemRecord) -> Iterator[Row]:
     """A row a coloured photo of an item; its pack is noted on the way."""
     files = {file.path: file for file in record.files}
@@ -207,7 +237,8 @@ def _coloured_in(archive: Archive, step: PublishedStep, record: ItemRecord) -> I
     if pack:
         archive.packs[pack] = step.folder / path
     for picture, facts in enumerate(record.outputs):
-        yield _coloured(facts, files, pack, picture)
+        row = _coloured(facts, files, pack, picture)
+        yield row | _decided(archive.decisions, facts, row["output_sha256"])
 
 
 def _page_note(page: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from heapq import heappush, heappushpop
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 
 from colorization.categories import CATEGORY_NAMES
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
+from storage.records.decisions import decisions_path
 from storage.records.fingerprint import hash_bytes, hash_file, hash_value
 from storage.records.ledger import (
     link_or_copy,
@@ -47,15 +49,29 @@ from storage.records.workspace import Workspace
 from tasks.archive.workflow import newest_request
 from tasks.engine.events import run_ids, run_summary
 from tasks.engine.kept import store_files
+from tasks.engine.published import read_step
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
 from tasks.report.changes import Changes
-from tasks.report.commands import reproduce_command, retry_command
+from tasks.report.commands import reproduce_command, retry_command, review_command
 from tasks.report.pages import PhotoPages
-from tasks.report.rows import COLUMNS, FAILED, KEPT, STATUSES, Archive, Row, read_archive
+from tasks.report.rows import (
+    COLOURED,
+    COLUMNS,
+    FAILED,
+    KEPT,
+    SHARES,
+    STATUSES,
+    Archive,
+    Row,
+    output_of,
+    read_archive,
+)
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
+_FIRST = 6
+"""Photos that the first screen shows."""
 _EXAMPLES = 8
 """Photos of a reason that the page names before it is asked for all."""
 
@@ -187,6 +203,11 @@ def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Pa
     return write_report(workspace, output=output).page
 
 
+def counts_of(folder: Path) -> dict[str, int]:
+    """How many photos the report in a folder says were coloured, failed, …; {} where there is none."""
+    return dict((read_json(folder / RESULT_NAME) or {}).get("counts", {}))
+
+
 def _state(workspace: Workspace) -> dict[str, str]:
     """Hashes of all that a report is made of: what was published, and the page itself."""
     published = {
@@ -196,6 +217,9 @@ def _state(workspace: Workspace) -> dict[str, str]:
     known = {name: hash_file(path) for name, path in published.items() if path.exists()}
     kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
     known |= {"kept": hash_value(kept)} if kept else {}
+    step = read_step(workspace.current("colorize", ARCHIVE).resolve())
+    if step is not None and (decided := decisions_path(output_of(step))).exists():
+        known["decisions"] = hash_file(decided)
     return known | {"page": hash_value([hash_bytes(page) for _, page in _page_files()])}
 
 
@@ -208,10 +232,23 @@ class _Tally:
         """By status and code."""
         self.examples: dict[tuple[str, str], list[dict[str, str]]] = defaultdict(list)
         self.num_bytes: Counter[str] = Counter()
+        self.review: Counter[str] = Counter()
+        """How many photos were decided in a review, as `status` says it."""
+        self.decided: dict[str, dict[str, str]] = {}
+        """By path what a review said, as the page keeps its own decisions."""
+        self.first = FirstPhotos()
 
     def add(self, row: Row) -> None:
         """The next row."""
         self.statuses[row["status"]] += 1
+        self.first.add(row)
+        if row.get("decision"):
+            self.review[row["decision"]] += 1
+        if row.get("decision") or row.get("note"):
+            said = {name: row.get(name) or "" for name in ("decision", "note")}
+            self.decided[row["path"]] = said | {"output": row["output_sha256"][:12], "time": ""}
+        if row.get("asked"):
+            self.review["to be coloured again"] += 1
         self.num_bytes["photos"] += row.get("bytes") or 0
         self.num_bytes["outputs"] += row.get("output_bytes") or 0
         if row.get("reason"):
@@ -240,6 +277,9 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
         "counts": {s: statuses[s] for s in STATUSES if s != KEPT or statuses[s]},
         "bytes": {name: tally.num_bytes[name] for name in ("photos", "outputs")},
+        "review": dict(tally.review),
+        "decided": tally.decided,
+        "first": tally.first.found(),
         "reasons": _reasons(tally, output),
         "categories": list(CATEGORY_NAMES),
         "models": models_of(step, known) if step else None,
@@ -251,9 +291,61 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         "commands": {
             "reproduce": reproduce_command(request, output),
             "retry": retry_command(output),
+            "review": review_command(output),
         },
         "changes": None,
     }
+
+
+class FirstPhotos:
+    """The photos to look at first: half of them the least certain, the others the largest change.
+
+    Of runs that recorded no uncertainty those whose categories are mixed most evenly count as the least
+    certain; change is from gray: colourfulness. Only the best so far are held.
+    """
+
+    def __init__(self) -> None:
+        self._best: dict[str, list[tuple[float, int, str, Row]]] = {why: [] for why in _MEASURES}
+        self._num_rows = 0
+
+    def add(self, row: Row) -> None:
+        """The next row."""
+        if row["status"] != COLOURED or not row.get("pack"):
+            return
+        self._num_rows += 1
+        for why, measure in _MEASURES.items():
+            if (measured := measure(row)) is not None:
+                entry = (measured[0], -self._num_rows, measured[1], row)
+                if len(self._best[why]) < _FIRST:
+                    heappush(self._best[why], entry)
+                else:
+                    heappushpop(self._best[why], entry)
+
+    def found(self) -> list[dict[str, Any]]:
+        """As the page takes them; a photo comes once."""
+        found: dict[str, dict[str, Any]] = {}
+        for why, best in self._best.items():
+            left = [one for one in sorted(best, reverse=True) if one[3]["path"] not in found]
+            for _, _, words, row in left[: _FIRST // 2]:
+                keep = ("path", "output", "format", "width", "height", "pack", "picture")
+                own = {name: row.get(name) for name in keep}
+                found[row["path"]] = own | {"why": why, "said": words}
+        return list(found.values())
+
+
+def _doubt(row: Row) -> tuple[float, str] | None:
+    if row.get("uncertainty") is not None:
+        return row["uncertainty"], f"uncertainty {row['uncertainty']:.1f} Lab units"
+    shares = [row[name] for name in SHARES if row.get(name) is not None]
+    return (-max(shares), f"its largest category has {100 * max(shares):.0f} %") if shares else None
+
+
+def _change(row: Row) -> tuple[float, str] | None:
+    found = row.get("colourfulness")
+    return None if found is None else (found, f"colourfulness {found:.1f}")
+
+
+_MEASURES = {"Least certain": _doubt, "Largest change": _change}
 
 
 def _folder(archive: Archive) -> Path | None:

@@ -133,7 +133,7 @@ def test_every_program_runs_in_its_smallest_form(
 ) -> None:
     if name in RESEARCH and not WEIGHTS.is_dir():
         pytest.skip(f"needs the weights of {WEIGHTS}")
-    if name == "report.py":
+    if name in ("report.py", "review.py"):
         pytest.importorskip("playwright")
         if not Path("/usr/bin/chromium").exists():
             pytest.skip("needs Debian's chromium")

@@ -15,6 +15,7 @@ from colorizing import colorize_here, local_cluster
 from conftest import draw_photo
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from review_log import decide
 
 from storage.records.ledger import write_json
 from storage.records.manifest import QUARANTINE_COLUMNS
@@ -155,7 +156,7 @@ def test_counts_exit_code_and_failures_with_remedies_come_first(page: Page) -> N
     assert counts["coloured"] == str(NUM_COLOURED) and counts["failed"] == str(NUM_FAILED)
     assert "exit 6" in page.locator("#outcome").inner_text()
     sections = [s.get_attribute("id") for s in page.locator("main > section").all()]
-    assert sections == ["failures", "changes", "photos", "review", "run"]
+    assert sections == ["first", "failures", "changes", "photos", "review", "run"]
     group = page.locator(".reason", has_text="NOT_A_PHOTO")
     assert "leave it out with --exclude NAME" in group.inner_text()
     assert "--reason NOT_A_PHOTO" in group.locator("code").last.inner_text()
@@ -245,6 +246,60 @@ def test_the_table_is_walked_by_keys_and_a_row_opens(page: Page) -> None:
     page.keyboard.press("Escape")
     assert not detail.is_visible()
     assert page.evaluate("document.activeElement.closest('tr').dataset.index") == "1"
+
+
+def test_the_first_screen_shows_the_six_photos_that_matter_most(page: Page) -> None:
+    cards = page.locator("#first .card")
+    assert cards.count() == 6
+    why = cards.locator("strong:not(.badge)").all_inner_texts()
+    assert why == ["Least certain"] * 3 + ["Largest change"] * 3
+    cards.last.locator("img.second").wait_for()
+    sources = cards.locator("img").evaluate_all(
+        "images => Promise.all(images.map(i => i.decode().then(() => i.currentSrc.slice(0, 5))))"
+    )
+    assert set(sources) == {"file:"}, "large pictures are the files beside"
+    box = cards.first.locator(".picture").bounding_box()
+    assert box is not None and box["y"] + box["height"] < 900
+
+
+def test_a_photo_leads_to_the_next_and_to_its_original(page: Page) -> None:
+    page.get_by_role("combobox", name="Status").select_option("coloured")
+    names = shown_paths(page)
+    page.locator("#grid .link").nth(1).click()
+    title = page.locator("#detail-title")
+    assert title.inner_text() == names[1]
+    page.locator("#detail").get_by_role("button", name="Next").click()
+    assert title.inner_text() == names[2]
+    page.locator("#detail").get_by_role("button", name="Close").focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert title.inner_text() == names[0]
+    assert page.locator("#detail").get_by_role("button", name="Previous").is_disabled()
+    original = page.locator("#detail dt", has_text="Original").locator("+ dd a")
+    with page.context.expect_page() as opened:
+        original.click()
+    opened.value.wait_for_load_state()
+    assert opened.value.evaluate("document.images[0].naturalWidth") > 0
+
+
+def test_decisions_of_a_review_are_shown(
+    browser: Browser, workspaces: tuple[Workspace, Workspace], tmp_path: Path
+) -> None:
+    now, _ = workspaces
+    decide(now.root.parent, ["photo 1.jpg"], verdict="approved", note="<b>fine</b>")
+    decide(now.root.parent, ["photo 2.jpg"], palette="7")
+    window = Opened(browser, write_report(now, folder=tmp_path / "report").page)
+    page = window.page
+    names, numbers = (page.locator(f"#counts {tag}").all_inner_texts() for tag in ("dt", "dd"))
+    counts = dict(zip(names, numbers, strict=True))
+    assert counts["approved"] == counts["to be coloured again"] == "1"
+    page.get_by_role("combobox", name="Review").select_option("approved")
+    assert shown_paths(page) == ["photo 1.jpg"]
+    page.locator("#grid .link").click()
+    assert "<b>fine</b>" in page.locator("#detail").inner_text()
+    assert window.wrongs == []
+    window.context.close()
+    (now.root / "decisions.jsonl").unlink()
 
 
 def test_review_by_keyboard_is_kept_and_saved_as_csv(

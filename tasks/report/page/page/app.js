@@ -2,6 +2,7 @@
 "use strict";
 
 drawTop();
+drawFirst();
 drawRun();
 readDecisions();
 requestAnimationFrame(() =>

@@ -18,6 +18,9 @@ function factsOf(row) {
       ),
     ],
     ["Reason", visible(value(row, "detail"))],
+    ["Decision", decisionOf(row)?.decision ? pill(decisionOf(row).decision) : ""],
+    ["Note", visible(decisionOf(row)?.note)],
+    ["To be coloured again", visible(value(row, "asked"))],
     ...said,
     ["Metadata lost", visible(value(row, "lost"))],
     ["Notes", visible(value(row, "notes"))],
@@ -40,6 +43,16 @@ function factsOf(row) {
     ["max ΔL*", number(value(row, "max_dL"), 2)],
     ["Seconds", number(value(row, "seconds"), 2)],
     ["SHA-256", value(row, "sha256") ? h("span", {className: "hash"}, value(row, "sha256")) : ""],
+    [
+      "Original",
+      run.photos_at
+        ? h(
+            "a",
+            {href: urlOf(run.photos_at, path(row)), target: "_blank", rel: "noopener"},
+            visible(path(row)),
+          )
+        : "",
+    ],
     [
       "Output",
       file
@@ -94,17 +107,43 @@ function factsOf(row) {
     ],
   ]);
 }
+/** One photo; next and previous are those of the table or grid, as filtered and sorted. */
 async function openDetail(row) {
   await needed([row]);
+  const place = found.indexOf(row);
+  const to = (by, name, key) =>
+    h(
+      "button",
+      {
+        type: "button",
+        disabled: place < 0 || found[place + by] === undefined,
+        "aria-keyshortcuts": key,
+        "data-by": by,
+        onclick: () => openDetail(found[place + by]),
+      },
+      name,
+    );
   $("detail").replaceChildren(
     h(
       "header",
       null,
       h("h2", {id: "detail-title"}, visible(path(row))),
-      h("button", {type: "button", onclick: () => $("detail").close()}, "Close"),
+      h(
+        "div",
+        {className: "actions"},
+        to(-1, "Previous", "ArrowLeft"),
+        to(1, "Next", "ArrowRight"),
+        h("button", {type: "button", onclick: () => $("detail").close()}, "Close"),
+      ),
     ),
     viewer(row),
     factsOf(row),
   );
-  $("detail").showModal();
+  $("detail").onkeydown = (event) => {
+    const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (!by || event.target.closest("img-comparison-slider")) return;
+    event.preventDefault();
+    $("detail").querySelector(`[data-by="${by}"]`).click();
+  };
+  if (!$("detail").open) $("detail").showModal();
 }

@@ -25,20 +25,17 @@ function slider(label, first, second) {
     "aria-valuetext": "50 % before",
     tabindex: 0,
   });
-  for (const [slot, source, fallback] of [
+  for (const [slot, small, file, width] of [
     ["first", ...first],
     ["second", ...second],
   ]) {
     const image = h("img", {alt: "", draggable: false, className: slot, slot});
-    if (fallback)
-      image.addEventListener(
-        "error",
-        () => {
-          image.src = fallback;
-        },
-        {once: true},
-      );
-    image.src = source;
+    if (file) {
+      image.sizes = "(max-width: 760px) 94vw, 40vw";
+      image.srcset = `${small} 256w, ${file} ${Math.max(width ?? 0, 257)}w`;
+      image.addEventListener("error", () => image.removeAttribute("srcset"), {once: true});
+    }
+    image.src = small;
     element.append(image);
   }
   element.addEventListener("slide", () => {
@@ -67,18 +64,8 @@ function picture(row, {large = false, as = mode} = {}) {
     const label = visible(path(row));
     if (!found) none("The file of small pictures is missing.");
     else if (as === "slider") {
-      const small = [jpeg(found.before), jpeg(found.after)];
-      const files =
-        large && SHOWN_BY_BROWSERS.has(value(row, "format")) && run.photos_at && run.outputs_at
-          ? [urlOf(run.photos_at, path(row)), urlOf(run.outputs_at, value(row, "output"))]
-          : null;
-      box.append(
-        slider(
-          `Before and after: ${label}`,
-          files ? [files[0], small[0]] : [small[0]],
-          files ? [files[1], small[1]] : [small[1]],
-        ),
-      );
+      const known = ["format", "output", "width"].map((name) => [name, value(row, name)]);
+      box.append(beforeAndAfter({path: path(row), ...Object.fromEntries(known)}, found, large));
     } else if (as === "variants") {
       const others = variantsOf(row);
       if (!others.length) none("Not made: colorize with --variants 3.");
@@ -92,6 +79,16 @@ function picture(row, {large = false, as = mode} = {}) {
     if (found && as !== "segments" && as !== "uncertainty") box.append(badge());
   });
   return box;
+}
+
+/** A slider of a photo; large: of the files themselves, where they lie beside and a browser can show them. */
+function beforeAndAfter(photo, found, large) {
+  const files = large && SHOWN_BY_BROWSERS.has(photo.format) && run.photos_at && run.outputs_at;
+  return slider(
+    `Before and after: ${visible(photo.path)}`,
+    [jpeg(found.before), files && urlOf(run.photos_at, photo.path), photo.width],
+    [jpeg(found.after), files && urlOf(run.outputs_at, photo.output), photo.width],
+  );
 }
 
 /** The photo's own colours and its variants beside each other, each with its palette's code. */

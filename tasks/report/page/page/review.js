@@ -18,11 +18,13 @@ function keepDecisions() {
     stored = false;
   }
 }
+/** What `chromaflow review` was told before this page was written, by path. */
+const told = new Map(Object.entries(run.decided));
 /** Of an output, as much as tells it from another one of the same photo. */
 const mark = (row) => value(row, "output_sha256").slice(0, 12);
 /** The decision on a photo; one on another output of it does not count any more. */
 function decisionOf(row) {
-  const found = decisions.get(path(row));
+  const found = decisions.get(path(row)) ?? told.get(path(row));
   return found && found.output === mark(row) ? found : null;
 }
 function decide(row, change) {
@@ -34,7 +36,7 @@ function decide(row, change) {
     output: mark(row),
     time: new Date().toISOString(),
   };
-  if (found.decision || found.note) decisions.set(path(row), found);
+  if (found.decision || found.note || told.has(path(row))) decisions.set(path(row), found);
   else decisions.delete(path(row));
   keepDecisions();
 }
@@ -46,13 +48,14 @@ function cell(text) {
 /** Row → decision, of those that stand; found by the columns, so that no page is loaded. */
 function decidedRows() {
   const wanted = new Map();
-  for (const [name, one] of decisions) {
+  const every = new Map([...told, ...decisions]);
+  for (const [name, one] of every) {
     const numbers = `${pathMark(name)} ${parseInt(one.output, 16)}`;
     wanted.set(numbers, one);
   }
   const rows = new Map();
-  if (!wanted.size || !keys.output_sha256) return rows;
-  const marks = new Set(Array.from(decisions.keys(), pathMark));
+  if (!wanted.size || !keys.output_sha256 || !keys.mark) return rows;
+  const marks = new Set(Array.from(every.keys(), pathMark));
   for (let row = 0; row < photos.count; row += 1) {
     if (!marks.has(keys.mark[row])) continue;
     const one = wanted.get(`${keys.mark[row]} ${keys.output_sha256[row]}`);
@@ -115,6 +118,10 @@ async function prepareReview() {
     : known
       ? "The most uncertain colours come first."
       : "This run recorded no uncertainty (colorize --uncertainty), so the photos whose categories are mixed most evenly come first.";
+  $("review-how").replaceChildren(
+    "Decisions made here stay in this browser. For full-size photos, other colourings, hints by click and decisions that the next run obeys: ",
+    h("code", null, visible(run.commands.review)),
+  );
   const given = decidedRows();
   current = Math.max(0, queue.findIndex((row) => !given.get(row)?.decision));
   await drawReview();

@@ -21,11 +21,43 @@ function drawTop() {
     ...Object.entries(run.counts)
       .filter(([name, count]) => count || name === "failed")
       .map(([name, count]) => [name, number(count)]),
+    ...Object.entries(run.review).map(([name, count]) => [name, number(count)]),
     ["of outputs", size(run.bytes.outputs)],
     ["computing", duration(run.steps.reduce((sum, step) => sum + step.seconds, 0))],
   ];
   $("counts").append(
     ...tiles.map(([name, text]) => h("div", null, h("dt", null, name), h("dd", null, text))),
+  );
+}
+
+/** The photos that matter most, from run.js alone: they are there before the table is. */
+function drawFirst() {
+  $("first").hidden = !run.first.length;
+  $("first-body").append(
+    ...run.first.map((photo) => {
+      const box = h("div", {className: "picture"});
+      loadPack(photo.pack).then((pack) => {
+        const found = pack?.[photo.picture];
+        if (found) box.append(beforeAndAfter(photo, found, true), badge());
+        else box.append(h("p", {className: "none"}, "The file of small pictures is missing."));
+      });
+      return h(
+        "article",
+        {className: "card"},
+        box,
+        h(
+          "div",
+          {className: "facts"},
+          h("strong", null, photo.why),
+          h(
+            "a",
+            {href: urlOf(run.outputs_at, photo.output), target: "_blank", rel: "noopener"},
+            visible(photo.path),
+          ),
+          h("small", null, photo.said),
+        ),
+      );
+    }),
   );
 }
 
