@@ -38,7 +38,7 @@ OF_THE_POOL = {
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "start.py"),
-    "archives.py",
+    "archive_speed.py",
     "starter_segmenter.py",
     *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "series.py", "training.py"),
 }

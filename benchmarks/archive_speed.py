@@ -1,7 +1,7 @@
 """Photos a second of whole archives, beside another checkout and peers, and how busy the cores are.
 
-    python benchmarks/archives.py --against CHECKOUT [--photos 2000 1000 200] [FOLDER]
-    python benchmarks/archives.py --photos 2 1 1     # the smallest
+    python benchmarks/archive_speed.py --against CHECKOUT [--photos 2000 1000 200] [FOLDER]
+    python benchmarks/archive_speed.py --photos 2 1 1     # the smallest
 
 Runs the real command `colorize` on gray JPEGs of 112 × 112 pixels, of 1.4 and of 12 megapixels, made of
 the photos in FOLDER or of those that scikit-image carries; --photos: how many of each. --against: another
