@@ -103,8 +103,8 @@ let queue = new Uint32Array(),
   current = 0,
   drawn = 0;
 async function prepareReview() {
-  const known = photos.columns.includes("uncertainty");
-  await loadKeys("output_sha256", "mark", known ? "uncertainty" : "share");
+  await loadKeys("output_sha256", "mark", "uncertainty", "share");
+  const known = Boolean(keys.uncertainty);
   const key = known ? (row) => keys.uncertainty[row] : (row) => 1 - (keys.share?.[row] ?? NaN);
   const coloured = photos.statuses.indexOf("coloured");
   const rows = [];
