@@ -217,7 +217,14 @@ def build(out: Path) -> list[str]:
         seconds.append(time.monotonic() - started)
     report = json.loads(done.stdout)
     page = Path(report["report"])
-    data = sum((page.parent / name).stat().st_size for name in ("photos.js", "run.js"))
+    data = sum(
+        (page.parent / name).stat().st_size
+        for name in (
+            "photos.js",
+            "run.js",
+            *sorted(f"photos/{p.name}" for p in (page.parent / "photos").glob("*.js")),
+        )
+    )
     pictures = sum(path.stat().st_size for path in (page.parent / "thumbnails").iterdir())
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     counts = ", ".join(f"{count} {name}" for name, count in report["counts"].items())

@@ -188,7 +188,7 @@ def test_lost_metadata_is_told_in_the_record_and_the_report(cluster: str, tmp_pa
     report = write_report(Workspace(out / STATE_NAME), output=str(out))
     table = pd.read_parquet(report.folder / "photos.parquet").set_index("path")
     assert "9999" in table.loc["lying.jpg", "lost"] and pd.isna(table.loc["whole.jpg", "lost"])
-    page = (report.folder / "photos.js").read_text()
+    page = (report.folder / "photos/000000.js").read_text()
     assert "9999" in page and json.dumps("lost") in page
 
 
