@@ -16,8 +16,8 @@ from storage.records.fingerprint import hash_bytes
 from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord
 from storage.records.manifest import SEEN_COLUMNS
+from tasks.jobs.colouring.ready import Written, commit_chunk, rows_left
 from tasks.jobs.items import ItemResult, PhotoItem, commit_item, read_photo, read_unchanged
-from tasks.jobs.ready import Written, commit_chunk, rows_left
 from tasks.jobs.stage_items import ColorizeItem
 
 _SIDE = 64

@@ -21,7 +21,7 @@ from tasks.archive.decided import Standing
 from tasks.config.hints import HINTS
 from tasks.engine.adoption import upstream_of_items
 from tasks.engine.kept import Output, renamed
-from tasks.jobs.ready import commit_ready, rows_left
+from tasks.jobs.colouring.ready import commit_ready, rows_left
 from tasks.jobs.stage_items import ColorizeItem, ReadyPhoto, SheetItem
 
 _NOT_OF_PHOTOS = ("accept_photos", "bag", "chunk", "output", "sheet")

@@ -14,14 +14,14 @@ from storage.containers.tiff_copying import TiffPage
 from storage.errors import PhotoError
 from storage.photos.encoding import ColoredPage
 from storage.records.manifest import Quarantined
-from tasks.jobs.archive_photos import Opened, open_ahead
-from tasks.jobs.coloured_pages import AskedPage, Seen, ask, coloured_page, coloured_pages
+from tasks.jobs.colouring.archive_photos import Opened, open_ahead
+from tasks.jobs.colouring.coloured_pages import AskedPage, Seen, ask, coloured_page, coloured_pages
+from tasks.jobs.colouring.ready import Written, commit_chunk, rows_left
+from tasks.jobs.colouring.written_photo import write_photo
 from tasks.jobs.items import ItemResult, quarantine_into
 from tasks.jobs.models import load_merged
 from tasks.jobs.overlap import next_item_may_begin
-from tasks.jobs.ready import Written, commit_chunk, rows_left
 from tasks.jobs.stage_items import ColorizeItem
-from tasks.jobs.written_photo import write_photo
 
 
 def colorize_chunk(item: ColorizeItem) -> ItemResult:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from colorization.networks.palette_choice import code_of_palette, numbers_of
 from storage.errors import PhotoError
 from storage.photos.decoder import shared_decoder
-from tasks.jobs.archive_photos import reading
+from tasks.jobs.colouring.archive_photos import reading
 from tasks.jobs.items import ItemResult, commit_item, read_unchanged
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SeriesItem

@@ -22,7 +22,7 @@ from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
-from tasks.jobs.archive_photos import look_at, reading, unwanted
+from tasks.jobs.colouring.archive_photos import look_at, reading, unwanted
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem

@@ -103,7 +103,7 @@ class Colouring:
 
     def _look(self, output: Output) -> Seen:
         from storage.pictures.thumbnails import reduce_to
-        from tasks.jobs.archive_photos import look_at
+        from tasks.jobs.colouring.archive_photos import look_at
 
         key = output.facts.sha256
         seen = self._seen.get(key)

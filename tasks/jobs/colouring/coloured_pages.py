@@ -30,7 +30,7 @@ from storage.photos.encoding import ColoredPage, check_encodable, output_dtype, 
 from storage.photos.photo import Photo
 from storage.pictures.labels import labelled_shape, with_label
 from storage.pictures.thumbnails import reduce_to
-from tasks.jobs.archive_photos import Look, Opened, look_at, pages_again, unwanted
+from tasks.jobs.colouring.archive_photos import Look, Opened, look_at, pages_again, unwanted
 from tasks.jobs.stage_items import ColorizeItem
 
 

@@ -32,10 +32,10 @@ from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord, write_recorded
 from storage.records.names import MAP_SUFFIX, SIDECAR_SUFFIX
 from storage.records.outputs import output_suffix, variant_name, write_output
-from tasks.jobs.archive_photos import Opened
-from tasks.jobs.coloured_pages import Seen, derived_metadata, provenance, variant_pages
+from tasks.jobs.colouring.archive_photos import Opened
+from tasks.jobs.colouring.coloured_pages import Seen, derived_metadata, provenance, variant_pages
+from tasks.jobs.colouring.ready import Written
 from tasks.jobs.items import modified_ns
-from tasks.jobs.ready import Written
 from tasks.jobs.sheet import weight_colours
 from tasks.jobs.stage_items import ColorizeItem
 
