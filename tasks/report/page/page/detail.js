@@ -111,6 +111,8 @@ function factsOf(row) {
 async function openDetail(row) {
   await needed([row]);
   const place = found.indexOf(row);
+  const buttons = () => [...$("detail").querySelectorAll(".actions button")];
+  const focused = buttons().indexOf(document.activeElement);
   const to = (by, name, key) =>
     h(
       "button",
@@ -146,4 +148,9 @@ async function openDetail(row) {
     $("detail").querySelector(`[data-by="${by}"]`).click();
   };
   if (!$("detail").open) $("detail").showModal();
+  else {
+    // keys go on where they were: what had the focus is replaced
+    const again = buttons();
+    (again[focused]?.disabled === false ? again[focused] : again.at(-1)).focus();
+  }
 }
