@@ -47,7 +47,7 @@ class Server:
             return ""
         os.kill(self.process.pid, signal.SIGINT)
         _, err = self.process.communicate(timeout=60)
-        assert self.process.returncode == 0, err
+        assert self.process.returncode == 0, (self.process.returncode, err)
         assert "Traceback" not in err, err
         return err
 

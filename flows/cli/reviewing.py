@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,13 +42,14 @@ def review(
     from tasks.review.server import served
 
     with served(workspace, workflow, port) as page:
-        if as_json:
-            print_json({"address": page.address, "photos": page.num_photos})
-        say(f"{page.num_photos} photos to review at {page.address}")
-        say("The address is a key: who has it can decide. Ctrl-C ends the review.")
-        if browser:
-            typer.launch(page.address)
-        page.run()
+        with suppress(KeyboardInterrupt):  # as the server gives it on, or from before it began
+            if as_json:
+                print_json({"address": page.address, "photos": page.num_photos})
+            say(f"{page.num_photos} photos to review at {page.address}")
+            say("The address is a key: who has it can decide. Ctrl-C ends the review.")
+            if browser:
+                typer.launch(page.address)
+            page.run()
         num_decisions = page.num_decisions()
     if num_decisions:
         from tasks.report.writer import write_report

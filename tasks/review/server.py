@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -126,17 +126,12 @@ def served(workspace: Workspace, workflow: Workflow, port: int = 0) -> Iterator[
         try:
             yield Served(
                 address=f"http://127.0.0.1:{port}/{token}/",
-                run=lambda: _run(server, listener),
+                run=lambda: server.run(sockets=[listener]),
                 num_photos=len(review.photos.by_id),
                 num_decisions=lambda: log.decisions.number - first,
             )
         finally:
             review.close()
-
-
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    with suppress(KeyboardInterrupt):  # uvicorn raises it again when all is answered
-        server.run(sockets=[listener])
 
 
 @contextmanager
