@@ -55,7 +55,7 @@ class Served:
 
     address: str
     run: Callable[[], None]
-    """Serve until Ctrl-C."""
+    """Serve until Ctrl-C. May raise KeyboardInterrupt."""
     num_photos: int
     num_decisions: Callable[[], int]
     """Written since it began."""
