@@ -23,6 +23,8 @@ _MOST_HINTS, _MOST_NOTE = 64, 4000
 class StaleError(UsageError):
     """Another tab decided on the photo since the page was told of it."""
 
+    code = "STALE"
+
 
 class Deciding:
     """The decisions of a review; of several threads each may ask."""
