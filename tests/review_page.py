@@ -1,10 +1,9 @@
-"""`chromaflow review` as a process, and its page in Debian's chromium, for tests."""
+"""`chromaflow review` as a process, and its log, for tests."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -12,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from command import start
-from playwright.sync_api import Browser, Page
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
 class Server:
@@ -50,31 +45,6 @@ class Server:
         assert self.process.returncode == 0, (self.process.returncode, err)
         assert "Traceback" not in err, err
         return err
-
-
-class Window:
-    """The page in a window, and what it did that it must not do."""
-
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
-        self.context = browser.new_context(accept_downloads=True, **options)
-        self.page: Page = self.context.new_page()
-        self.wrongs: list[str] = []
-        self.page.on("console", lambda m: self._note(m.type in ("error", "warning"), m.text))
-        self.page.on("pageerror", lambda error: self._note(True, str(error)))
-        self.page.on("dialog", lambda dialog: self._note(True, dialog.message))
-        own = (address, "data:", "blob:")
-        self.page.on("request", lambda r: self._note(not r.url.startswith(own), r.url))
-        self.page.goto(address)
-        self.page.wait_for_selector("body[data-ready=yes]")
-
-    def _note(self, wrong: bool, text: str) -> None:
-        if wrong:
-            self.wrongs.append(text)
-
-    def close(self) -> None:
-        """Nothing wrong was done."""
-        assert self.wrongs == [], self.wrongs
-        self.context.close()
 
 
 def lines(output: Path) -> list[dict[str, Any]]:

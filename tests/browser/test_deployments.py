@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -22,17 +21,16 @@ from typing import Any
 
 import psutil
 import pytest
+from browser_window import chromium, needs_chromium
 from prefect_server import prefect_server, server_errors, server_process
 from strangers import lay_modules
 
 from tasks.prefect_server.deployments import PACKAGED
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(1500)]
-CHROMIUM = shutil.which("chromium")
 CHROMAFLOW = [str(Path(sys.executable).with_name("chromaflow"))]
 PREFECT = [str(Path(sys.executable).with_name("prefect")), "--no-prompt"]
 ENDS = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 NAMES = ("nightly-preprocess", "weekly-train", "colorize-archive", "watch-inbox")
 
 
@@ -173,9 +171,7 @@ def is_training(workspace: Path) -> bool:
     return any(workspace.glob("stages/train/*/*/checkpoints/*"))
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
-)
+@needs_chromium
 def test_every_deployment_runs_and_a_killed_run_is_crashed_and_finished_by_retry(
     project: Path, make_photo: Callable[..., Path]
 ) -> None:
@@ -305,26 +301,19 @@ def check_folders(folder: Path, workspace: Path) -> None:
 
 def look_at_sheet(site: Site) -> None:
     """The contact sheet is drawn on its artifact's page, which fetches it from nowhere."""
-    from playwright.sync_api import sync_playwright
-
     body = {"artifacts": {"key": {"any_": ["contact-sheet"]}}}
     (artifact,) = site.post("artifacts/filter", body)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{site.address}/artifacts/artifact/{artifact['id']}")
         picture = page.locator("img[src^='data:image/jpeg']").first
         picture.wait_for(timeout=60_000)
         assert picture.evaluate("image => image.naturalWidth") == 900
         page.screenshot(path=site.folder / "sheet.png")
-        browser.close()
 
 
 def look_at_pages(site: Site, run: str) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{site.address}/runs/flow-run/{run}")
         page.get_by_text("Crashed", exact=True).first.wait_for(timeout=60_000)
@@ -334,6 +323,5 @@ def look_at_pages(site: Site, run: str) -> None:
         for name in NAMES:
             page.get_by_text(name).first.wait_for(timeout=60_000)
         page.screenshot(path=site.folder / "deployments.png")
-        browser.close()
     for name in ("crashed", "deployments"):
         assert (site.folder / f"{name}.png").stat().st_size > 10_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_window import chromium, needs_chromium
 from prefect_server import prefect_server
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).parents[2]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 
 @pytest.fixture
@@ -35,14 +33,10 @@ def post(server: str, path: str) -> Any:
         return json.load(response)
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
-)
+@needs_chromium
 def test_the_run_its_tasks_and_artifacts_are_on_the_server_and_its_page(
     server: str, project: Path
 ) -> None:
-    from playwright.sync_api import sync_playwright
-
     environment = os.environ | {"PREFECT_API_URL": f"{server}/api", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", "from flows.cli.app import main; main()"]
     words = ["run", "--config", str(project), "--until", "preprocess"]
@@ -60,8 +54,7 @@ def test_the_run_its_tasks_and_artifacts_are_on_the_server_and_its_page(
     }
     keys = {artifact["key"] for artifact in post(server, "artifacts/filter")}
     assert {"stages", "progress-preprocess-people"} <= keys
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{server}/runs/flow-run/{run['id']}")
         page.get_by_text(run["name"]).first.wait_for(timeout=60_000)
@@ -70,5 +63,4 @@ def test_the_run_its_tasks_and_artifacts_are_on_the_server_and_its_page(
         page.get_by_text("Task Runs", exact=True).first.click()
         page.get_by_text("preprocess-people").first.wait_for(timeout=30_000)
         page.screenshot(path=screenshot)
-        browser.close()
     assert screenshot.stat().st_size > 10_000

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from browser_window import AXE, PAYLOADS, Window, chromium, needs_chromium
 from colorizing import colorize_here, local_cluster
 from conftest import draw_photo
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from review_log import decide
 
 from storage.records.ledger import write_json
@@ -26,29 +24,10 @@ from storage.records.workspace import Workspace
 from tasks.report.changes import compare_archives
 from tasks.report.writer import write_report
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
-    ),
+    needs_chromium,
 ]
-AXE = Path(__file__).parent / "axe-core/axe.min.js"
-PAYLOADS = (
-    "<script>hacked=1</script>",
-    "<img src=x onerror=hacked=1>",
-    "<svg onload=hacked=1>",
-    "\"><iframe srcdoc='<script>top.hacked=1</script>'>",
-    "'-hacked=1-'",
-    "javascript:hacked=1",
-    "</script><script>hacked=1</script>",
-    "{{constructor.constructor('hacked=1')()}}",
-    "<a href=javascript:hacked=1 autofocus onfocus=hacked=1>",
-    "<style>*{background:url(http://198.51.100.1/x)}</style>",
-    "<meta http-equiv=refresh content=0;url=http://198.51.100.1/>",
-    "\u202egnp.<b onmouseover=hacked=1>\u2028",
-)
 NUM_COLOURED, NUM_FAILED = 6 + len(PAYLOADS), 3
 
 
@@ -102,47 +81,21 @@ def report(workspaces: tuple[Workspace, Workspace]) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
-
-
-class Opened:
-    """The page in a window, and what it did that it must not do."""
-
-    def __init__(self, browser: Browser, report: Path, **options: Any) -> None:
-        self.context = browser.new_context(accept_downloads=True, **options)
-        self.page: Page = self.context.new_page()
-        self.wrongs: list[str] = []
-        self.page.on("console", lambda m: self._note(m.type in ("error", "warning"), m.text))
-        self.page.on("pageerror", lambda error: self._note(True, str(error)))
-        self.page.on("dialog", lambda dialog: self._note(True, dialog.message))
-        local = ("file:", "data:", "blob:")
-        self.page.on("request", lambda r: self._note(not r.url.startswith(local), r.url))
-        self.open(report)
-
-    def _note(self, wrong: bool, text: str) -> None:
-        if wrong:
-            self.wrongs.append(text)
-
-    def open(self, report: Path) -> None:
-        """Load it, and wait until it is drawn."""
-        self.page.goto(report.as_uri())
-        self.page.wait_for_selector("body[data-ready=yes]")
 
 
 @pytest.fixture
-def opened(browser: Browser, report: Path) -> Iterator[Opened]:
+def opened(browser: Browser, report: Path) -> Iterator[Window]:
     """The page, which must do nothing wrong during the test."""
-    window = Opened(browser, report, viewport={"width": 1400, "height": 900})
+    window = Window(browser, report.as_uri(), "file:", viewport={"width": 1400, "height": 900})
     yield window
     assert window.wrongs == []
     window.context.close()
 
 
 @pytest.fixture
-def page(opened: Opened) -> Page:
+def page(opened: Window) -> Page:
     return opened.page
 
 
@@ -296,7 +249,7 @@ def test_decisions_of_a_review_are_shown(
     now, _ = workspaces
     decide(now.root.parent, ["photo 1.jpg"], verdict="approved", note="<b>fine</b>")
     decide(now.root.parent, ["photo 2.jpg"], palette="7")
-    window = Opened(browser, write_report(now, folder=tmp_path / "report").page)
+    window = Window(browser, write_report(now, folder=tmp_path / "report").page.as_uri(), "file:")
     page = window.page
     names, numbers = (page.locator(f"#counts {tag}").all_inner_texts() for tag in ("dt", "dd"))
     counts = dict(zip(names, numbers, strict=True))
@@ -311,7 +264,7 @@ def test_decisions_of_a_review_are_shown(
 
 
 def test_review_by_keyboard_is_kept_and_saved_as_csv(
-    opened: Opened, report: Path, tmp_path: Path
+    opened: Window, report: Path, tmp_path: Path
 ) -> None:
     page = opened.page
     page.locator("#review-body").focus()
@@ -323,7 +276,7 @@ def test_review_by_keyboard_is_kept_and_saved_as_csv(
     page.keyboard.press("j")
     page.keyboard.press("k")
     assert f"Photo 3 of {NUM_COLOURED}, 2 decided" in page.locator("#review-body").inner_text()
-    opened.open(report)
+    opened.open(report.as_uri())
     assert f"Photo 3 of {NUM_COLOURED}, 2 decided" in page.locator("#review-body").inner_text()
     with page.expect_download() as download:
         page.get_by_role("button", name="Save decisions as CSV").click()
@@ -374,7 +327,7 @@ def test_no_text_from_outside_becomes_markup(page: Page) -> None:
 
 
 def test_the_policy_stops_a_script_in_the_page(browser: Browser, report: Path) -> None:
-    window = Opened(browser, report)
+    window = Window(browser, report.as_uri(), "file:")
     window.page.evaluate(
         "document.body.append(Object.assign(document.createElement('script'), "
         "{textContent: 'hacked = 1'}))"
@@ -395,7 +348,9 @@ def test_changes_against_another_output_are_shown(page: Page) -> None:
 def test_axe_finds_no_serious_violation(browser: Browser, report: Path, look: str) -> None:
     size = {"width": 400, "height": 800} if look == "narrow" else {"width": 1400, "height": 900}
     scheme = "dark" if look == "dark" else "light"
-    window = Opened(browser, report, viewport=size, color_scheme=scheme, bypass_csp=True)
+    window = Window(
+        browser, report.as_uri(), "file:", viewport=size, color_scheme=scheme, bypass_csp=True
+    )
     page = window.page
     page.evaluate(AXE.read_text())
     for view in ("Pictures", "Table", "detail"):

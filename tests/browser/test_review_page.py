@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import http.client
 import json
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browser_window import AXE, PAYLOADS, Window, chromium, needs_chromium
 from colorizing import colorize_here, local_cluster
 from conftest import draw_photo
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
-from review_page import CHROMIUM, FLAGS, Server, Window, lines, wait_for_lines
+from playwright.sync_api import Browser, Page
+from review_page import Server, lines, wait_for_lines
 
 from storage.records.decisions import read_decisions
 from storage.records.ledger import write_json
@@ -25,25 +25,8 @@ from tasks.config.request import ColorizeRequest
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.timeout(900),  # the first test colours 200 photos
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI_BROWSER" not in os.environ, reason="Debian's chromium is not here"
-    ),
+    needs_chromium,
 ]
-AXE = Path(__file__).parent / "axe-core/axe.min.js"
-PAYLOADS = (
-    "<script>hacked=1</script>",
-    "<img src=x onerror=hacked=1>",
-    "<svg onload=hacked=1>",
-    "\"><iframe srcdoc='<script>top.hacked=1</script>'>",
-    "'-hacked=1-'",
-    "javascript:hacked=1",
-    "</script><script>hacked=1</script>",
-    "{{constructor.constructor('hacked=1')()}}",
-    "<a href=javascript:hacked=1 autofocus onfocus=hacked=1>",
-    "<style>*{background:url(http://198.51.100.1/x)}</style>",
-    "<meta http-equiv=refresh content=0;url=http://198.51.100.1/>",
-    "\u202egnp.<b onmouseover=hacked=1>\u2028",
-)
 NUM_PLAIN = 200 - len(PAYLOADS)
 
 
@@ -92,10 +75,8 @@ def server(output: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
