@@ -22,7 +22,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -35,14 +34,13 @@ import torch.nn.functional as F
 from ddcolor import DDColorShape
 from PIL import Image
 from skimage import data
+from start import COMMAND, ROOT
 
 from colorization.colour.full_size import colour_strips
 from colorization.colour.lab import L_MAX, gray_to_L, normalize_L
 from colorization.compute import place
 from colorization.networks import build_network
 
-ROOT = Path(__file__).parents[1]
-COMMAND = [sys.executable, "-P", "-c", "from flows.cli.app import main; main()"]
 KINDS = {"112 px": (112, 112), "1.4 megapixels": (1024, 1365), "12 megapixels": (3000, 4000)}
 _ASKED = {"112 px": 2.5, "1.4 megapixels": 1.4, "12 megapixels": 1.1}
 _BUSY = 185.0

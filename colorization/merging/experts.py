@@ -39,8 +39,8 @@ class Experts:
     def run_by(self, runtime: Runtime) -> None:
         """Have a runtime run the encoders."""
         networks = [e for e in self.by_name.values() if isinstance(e, EncodedColorizer)]
-        wrapped = {e.encoder: e.encoder for e in networks}
-        wrapped = {encoder: run_by(runtime, encoder) for encoder in wrapped}
+        encoders = {network.encoder for network in networks}
+        wrapped = {encoder: run_by(runtime, encoder) for encoder in encoders}
         for network in (*networks, *([self._joined] if self._joined else [])):
             network.encoder = wrapped[network.encoder]
 

@@ -294,11 +294,9 @@ class MergedColorizer:
         """
         if not self.palettes:
             return [], []
-        L = torch.from_numpy(self.asked(pixels, alpha).L)[None, None]
-        with torch.inference_mode():
-            likelihood = self._see(to_network_size(L, self.short_side)).likelihood[0]
-            entries = range(1, len(likelihood) + 1)
-            return likelihood.tolist(), [self.palettes.entry(n).code for n in entries]
+        likelihood = self.scene_of(pixels, alpha).likelihood[0]
+        entries = range(1, len(likelihood) + 1)
+        return likelihood.tolist(), [self.palettes.entry(n).code for n in entries]
 
     @torch.inference_mode()
     def palette_of(self, pixels: Pixels) -> PaletteChoice:

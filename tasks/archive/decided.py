@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.records.decisions import APPROVED, REJECTED, Decided, Decisions, Photo, read_decisions
+from storage.records.decisions import APPROVED, REJECTED, Decisions, Photo, read_decisions
 from storage.records.workspace import Workspace
 from tasks.archive.ownership import known_outputs
 from tasks.engine.kept import Output
@@ -77,8 +77,3 @@ def review_counts(workspace: Workspace, output: Path) -> dict[str, int]:
         counts["to be coloured again"] += not found.is_done(one.facts.decided)
         counts["with a note"] += bool(found.note)
     return {name: count for name, count in counts.items() if count}
-
-
-def decided_of(decisions: Decisions, output: Output) -> Decided:
-    """What holds of an output's photo."""
-    return decisions.of(output.photo)
