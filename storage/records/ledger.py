@@ -255,10 +255,10 @@ def remove_recorded(root: Path, record: FileRecord) -> None:
         (root / record.path).unlink()
 
 
-def remove_partials(folder: Path, *, deep: bool = True) -> None:
-    """Delete what a killed writer of ours left in a folder, and below it if `deep`."""
+def remove_partials(folder: Path, *, deep: bool = True, but: Path | None = None) -> None:
+    """Delete what a killed writer of ours left in a folder, and below it if `deep`, but in one folder."""
     for where, folders, names in os.walk(folder):  # a pattern of pathlib takes ten times as long
-        for name in filter(_PARTIAL_NAME.fullmatch, names):
+        links = [name for name in folders if os.path.islink(os.path.join(where, name))]
+        for name in filter(_PARTIAL_NAME.fullmatch, names + links):  # a link to a folder counts as one
             Path(where, name).unlink(missing_ok=True)
-        if not deep:
-            folders.clear()
+        folders[:] = [name for name in folders if deep and Path(where, name) != but]

@@ -124,11 +124,14 @@ def skipped(decision: Decision) -> StageRef:
 
 
 def _remove_partials(decision: Decision) -> None:
-    """Of the step's folder all, zarr's too; in an output tree those alone that bear our names."""
+    """Of the step's folder all, zarr's too; in an output tree those alone that bear our names.
+
+    Not those in a workspace that lies in the output tree: other steps are writing there.
+    """
     for path in decision.folder.rglob(f"*{ledger.PARTIAL}"):
         path.unlink(missing_ok=True)
     if decision.step.output_root is not None:
-        ledger.remove_partials(decision.step.output_root)
+        ledger.remove_partials(decision.step.output_root, but=decision.step.workspace.root)
 
 
 def _drop_broken_records(folder: Path, root: Path, hash_of: Callable[[Path], str]) -> None:

@@ -112,6 +112,16 @@ def test_partials_of_a_killed_writer_are_removed_at_any_depth(tmp_path):
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["kept.txt"]
 
 
+def test_partials_of_steps_that_are_under_way_in_a_workspace_within_stay(tmp_path):
+    half_made = ".0123456789abcdef.partial"
+    for folder in (tmp_path / "a", tmp_path / ".chromaflow" / "stages"):
+        folder.mkdir(parents=True)
+        (folder / half_made).write_bytes(b"x")
+    remove_partials(tmp_path, but=tmp_path / ".chromaflow")
+    kept = [path.parent.name for path in tmp_path.rglob(half_made)]
+    assert kept == ["stages"]
+
+
 def test_the_split_has_its_share_and_never_changes_when_the_share_grows():
     hashes = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(5000)]
     tenth = {h for h in hashes if split_of(h, 0.1) == "val"}
