@@ -1,7 +1,7 @@
 """What runs the convolutions of segmenter and encoders: torch, or ONNX Runtime where that is faster.
 
-Chosen by what the processor has, never by timing while photos wait: the same machine always gives the
-same bytes (docs/decisions/043 has the measurements).
+Chosen by device and precision, never by timing while photos wait: the same machine always gives the same
+bytes (docs/decisions/043 has the measurements).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorization.compute import has_native_bf16, resolve_precision
+from colorization.compute import resolve_precision
 from colorization.errors import ConfigError
 from colorization.merging.deeplab import GrayDeepLab
 from colorization.merging.options import ONNX_RUNTIME, RUNTIMES, TORCH
@@ -41,22 +41,23 @@ class Runtime:
 def choose_runtime(asked: str, precision: str, device: str) -> Runtime:
     """The runtime that a word of RUNTIMES means for a device.
 
-    auto: torch on GPUs and where the processor multiplies bf16, ONNX Runtime elsewhere. precision: as
-    `resolve_precision` takes it. Raises ConfigError for another word, and for ONNX Runtime on a GPU or in
+    auto: ONNX Runtime on CPUs, but where another precision than fp32 is asked for; torch on GPUs. precision:
+    as `resolve_precision` takes it; what torch runs beside ONNX Runtime has it too. Raises ConfigError for another word, and for ONNX Runtime on a GPU or in
     another precision than fp32.
     """
     if asked not in RUNTIMES:
         raise ConfigError(f"Expected a runtime of {', '.join(RUNTIMES)}; got {asked!r}.")
     resolved = resolve_precision(precision, device)
-    is_plain = device == "cpu" and (precision == "fp32" or not has_native_bf16())
-    if asked == ONNX_RUNTIME and (device != "cpu" or precision not in ("auto", "fp32")):
+    is_plain = device == "cpu" and precision in ("auto", "fp32")
+    if asked == ONNX_RUNTIME and not is_plain:
         raise ConfigError(
             f"Expected runtime {ONNX_RUNTIME} on a CPU in fp32, got {device} and {precision}. Take auto."
         )
-    if asked == ONNX_RUNTIME or (asked == "auto" and is_plain):
+    if is_plain and asked != TORCH:
         import onnxruntime
 
-        return Runtime(ONNX_RUNTIME, onnxruntime.__version__, "fp32")
+        heads = "" if resolved == "fp32" else f", heads {resolved}"
+        return Runtime(ONNX_RUNTIME, onnxruntime.__version__, f"fp32{heads}")
     return Runtime(TORCH, torch.__version__.partition("+")[0], resolved)
 
 

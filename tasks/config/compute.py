@@ -57,8 +57,8 @@ class ComputeConfig:
     device: Annotated[str, one_of(*DEVICES)] = "auto"
     """Where networks are trained and colorize: auto (a GPU where there is one), cpu or cuda."""
     runtime: Annotated[str, one_of(*RUNTIMES)] = "auto"
-    """What runs colorize's convolutions on a CPU: auto (torch where the processor multiplies bf16, else ONNX
-    Runtime), torch or onnxruntime."""
+    """What runs colorize's convolutions on a CPU: auto (ONNX Runtime for segmenter and encoder, torch for
+    the heads), torch or onnxruntime."""
     checkpoint_seconds: Annotated[float, number(0)] = 60.0
     """Training saves its state this often, and at the end of each epoch."""
     sheet_every: Annotated[int, whole(1)] = 5

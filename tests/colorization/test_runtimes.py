@@ -39,7 +39,7 @@ def lightness(height: int, width: int, photos: int) -> list[torch.Tensor]:
 def test_every_runtime_and_precision_gives_the_colours_of_torch_in_fp32(size):
     photos = [L.numpy() for L in lightness(*size, photos=3)]
     expected = [starter("torch").predict(L).ab for L in photos]
-    for other in (starter("onnxruntime"), starter("torch", "bf16")):
+    for other in (starter("onnxruntime"), starter("onnxruntime", "auto"), starter("torch", "bf16")):
         gaps = torch.cat(
             [
                 (other.predict(L).ab - ab).abs().flatten()
@@ -59,9 +59,11 @@ def test_onnx_runtime_gives_a_photo_the_same_bits_in_any_company_and_time_after_
         assert torch.equal(found.ab, expected)
 
 
-def test_the_choice_hangs_on_the_processor_and_is_said():
+def test_the_choice_hangs_on_device_and_precision_and_is_said():
     found = choose_runtime("auto", "auto", "cpu")
-    assert found.name == ("torch" if has_native_bf16() else "onnxruntime")
+    assert found.name == "onnxruntime"
+    assert found.precision == ("fp32, heads bf16" if has_native_bf16() else "fp32")
+    assert choose_runtime("auto", "bf16", "cpu").name == "torch"
     assert str(choose_runtime("torch", "fp32", "cpu")).startswith("torch ")
     assert choose_runtime("auto", "fp32", "cuda").name == "torch"
     assert starter("onnxruntime").predict(lightness(96, 96, 1)[0].numpy()).runtime.endswith("fp32")
