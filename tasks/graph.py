@@ -155,7 +155,7 @@ def _category_steps(
         code=STAGES["train"].with_roots(network),
         key=category,
         workspace=workspace,
-        config=config.result_parts() | {"parent": workflow.categories.parent(category)},
+        config=config.result_parts() | _parents(workflow, config, [category]),
         upstream=(preprocess.name, *shared),
         inputs=_hashes(training_files(config, category, workflow.categories), hashes),
         hashes=hashes,
@@ -173,16 +173,25 @@ def _category_steps(
 
 
 def _pretrain_step(workflow: Workflow, pretrain: TrainConfig, hashes: KnownHashes) -> Step:
+    names = workflow.categories.names
+    heads = {"heads": list(names)} | _parents(workflow, pretrain, names)
     return Step(
         stage="pretrain",
         code=STAGES["pretrain"].with_roots(network_module(pretrain.build_recipe().network)),
         key=SHARED,
         workspace=Workspace(workflow.workspace),
-        config=pretrain.result_parts() | {"heads": workflow.categories.to_json()},
+        config=pretrain.result_parts() | heads,
         upstream=tuple(("preprocess", category) for category in workflow.datasets),
         inputs=_hashes(training_files(pretrain, SHARED, workflow.categories), hashes),
         hashes=hashes,
     )
+
+
+def _parents(workflow: Workflow, train: TrainConfig, names: Iterable[str]) -> dict[str, Any]:
+    """Whose heads of a file own categories start from; of the starter's the file itself says it."""
+    own = {name: workflow.categories.parent(name) for name in names}
+    own = {name: parent for name, parent in own.items() if name != parent}
+    return {"parents": own} if own and train.init == "file" else {}
 
 
 def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHashes) -> list[Step]:

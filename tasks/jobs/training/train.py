@@ -158,6 +158,7 @@ def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Spli
         "num_classes": num_classes(item, train),
         "category": item.category,
         **_heads(item, train),
+        **({"parent": parent} if (parent := _parent(item)) else {}),
         "recipe": trainer.recipe.to_dict(),
         "init": item.init,
         "seed": item.seed,
@@ -180,6 +181,13 @@ def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Spli
     )
     state.clear()
     return result
+
+
+def _parent(item: TrainItem) -> str:
+    """As which category of the paper one's own begins; empty for the paper's, and where it does not."""
+    starts = item.init in ("starter", "file") and item.category in item.every.names
+    parent = item.every.parent(item.category) if starts else ""
+    return parent if parent != item.category else ""
 
 
 def _heads(item: TrainItem, train: Split) -> dict[str, Any]:
