@@ -19,6 +19,7 @@ from PIL import Image
 
 from colorization.categories import PAPER, VOC_CLASSES
 from storage.records.checkpoints import load_checkpoint
+from tasks.evaluation.inputs import find_photos
 from tasks.weights.models import starter_file
 
 FIVE = """
@@ -69,16 +70,15 @@ def write_config(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
 def test_five_categories_are_trained_merged_and_evaluated(
     tmp_path: Path, make_photo: MakePhoto
 ) -> None:
-    trained = ("cats", "horses")
-    for number, name in enumerate(trained):
-        for i in range(8):
+    for number, name in enumerate(NAMES):
+        for i in range(6):
             make_photo(tmp_path / "photos" / name / f"{i}.png", seed=100 * number + i)
     for i in range(2):
         make_photo(tmp_path / "gray" / f"{i}.png", seed=i, gray=True, size=(90 + i, 70))
-    config = write_config(tmp_path, trained)
+    config = write_config(tmp_path)
     steps = computed(config)
-    assert {"train/cats", "train/horses", "evaluate/horses", "colorize/archive"} <= set(steps)
-    assert steps["colorize/archive"]["counts"]["coloured"] == 2
+    stages = ("ingest", "preprocess", "train", "evaluate")
+    assert {f"{stage}/{name}" for stage in stages for name in NAMES} <= set(steps)
 
     current = tmp_path / "workspace/current"
     parent = load_checkpoint(starter_file("animals").path)
@@ -90,6 +90,7 @@ def test_five_categories_are_trained_merged_and_evaluated(
 
     report = tmp_path / "workspace/report"
     run = json.loads((report / "run.json").read_text())
+    assert run["counts"]["coloured"] == 2
     assert run["categories"] == list(NAMES) and set(run["colours"]) == set(NAMES)
     assert len(set(run["colours"].values())) == 5
     experts = run["models"]["experts"]
@@ -100,14 +101,10 @@ def test_five_categories_are_trained_merged_and_evaluated(
     assert shares == [f"share_{name}" for name in NAMES]
     assert rows[shares].sum(axis=1).to_numpy() == pytest.approx(1, abs=0.01)
 
-    assert not any(step["computed"] for step in computed(config).values())
     code, out, err = chromaflow("models", "show", "horses", "--config", config, "--json")
     assert code == 0 and json.loads(out)["provenance"]["category"] == "horses", err
-    code, _, err = chromaflow("models", "show", "birds", "--config", config)
-    assert code == 3 and "starter:birds" in err
-
     scores = evaluated("all:val", config, tmp_path / "scores")
-    assert {row["category"] for row in scores} == {"all", "cats", "horses"}
+    assert {row["category"] for row in scores} == {"all", *NAMES}
     assert {row["system"] for row in scores} >= {"mine", "alone", "starter"}
     seen = [row["delta_e"][0] for row in scores if row["category"] == "cats"]
     assert len(seen) == 6 and np.isfinite(seen).all()
@@ -117,9 +114,8 @@ def test_five_categories_are_trained_merged_and_evaluated(
     )
     assert (tmp_path / "scores/figures").is_dir()
 
-    folder = evaluated("photos", config, tmp_path / "by-folder", cwd=tmp_path)
-    assert {row["category"] for row in folder} == {"all", "cats", "horses"}
-
+    (found,) = find_photos(str(tmp_path / "photos"), config, 0, None, NAMES)
+    assert {photo["category"] for photo in found.photos} == {*NAMES}
     text = config.read_text().replace('classes = ["horse"]', 'classes = ["horse", "cow"]')
     config.write_text(text)
     code, out, err = chromaflow("plan", "--config", config)
@@ -128,14 +124,12 @@ def test_five_categories_are_trained_merged_and_evaluated(
     assert redone == ["colorize/archive"], out + err
 
 
-def evaluated(
-    location: str, config: Path, output: Path, cwd: Path | None = None
-) -> list[dict[str, Any]]:
+def evaluated(location: str, config: Path, output: Path) -> list[dict[str, Any]]:
     systems = (f"mine={config}", f"alone={config},own", "starter=starter,own")
     words = [word for system in systems for word in ("--system", system)]
     code, out, err = chromaflow(
         "evaluate", location, "--config", config, "--output", output, "--size", "64", "--json",
-        *words, cwd=cwd,
+        *words,
     )  # fmt: skip
     assert code == 0, err
     rows: list[dict[str, Any]] = json.loads(out)["scores"]
@@ -151,9 +145,9 @@ def outputs(folder: Path) -> Iterator[tuple[str, bytes]]:
 def test_the_papers_four_are_the_default_to_the_byte(
     cluster: str, tmp_path: Path, make_photo: MakePhoto
 ) -> None:
-    for i in range(3):
-        make_photo(tmp_path / "gray" / f"{i}.png", seed=i, gray=True, size=(120 + i, 90))
-    settings = {"thumbnails": 64, "uncertainty": True, "variants": 1, "sidecar": True}
+    for i in range(2):
+        make_photo(tmp_path / "gray" / f"{i}.png", seed=i, gray=True, size=(90 + i, 70))
+    settings = {"thumbnails": 64, "uncertainty": True, "sidecar": True, "short_side": 64}
     config = tmp_path / "four.toml"
     tables = [f"[categories.{name}]\nclasses = {json.dumps(c)}" for name, c in PAPER.to_json()[:3]]
     config.write_text("\n".join([*tables, "[categories.places]\nrest = true\n[archive]\npath='x'"]))
@@ -162,7 +156,7 @@ def test_the_papers_four_are_the_default_to_the_byte(
         out = tmp_path / ("explicit" if models else "default")
         colorize_here(cluster, tmp_path / "gray", out, models=models, settings=settings)
         found.append(list(outputs(out)))
-    assert len(found[0]) >= 9
+    assert len(found[0]) >= 6
     assert found[0] == found[1]
 
 
