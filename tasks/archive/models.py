@@ -17,10 +17,8 @@ def archive_models(workspace: Workspace, workflow: Workflow, slots: Slots) -> Mo
     slots: of the workers. Raises ModelMissingError.
     """
     config, datasets = workflow.colorize, workflow.datasets
-    files, names = (
-        expert_files(datasets, workflow.experts, workflow.categories),
-        workflow.categories.names,
-    )
+    names = workflow.categories.names
+    files = expert_files(datasets, workflow.experts, workflow.categories)
     paths = {category: require(model) for category, model in files.items()}
     for category in datasets:
         paths[category] = workspace.current("train", category).resolve() / WEIGHTS_NAME

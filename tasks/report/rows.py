@@ -69,8 +69,8 @@ COLUMNS = {
     "pack": TEXT,
     "picture": WHOLE,
 }
-"""Of photos.parquet, with the paper's categories (`Archive.columns`). Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
-palette: the code of the one that it follows; variants: name and palette of each, as
+"""Of photos.parquet, with the paper's categories (`Archive.columns`). Shares are 0..1, uncertainty Lab
+units, max_dL the largest |ΔL*| before encoding; palette: the code of the one that it follows; variants: name and palette of each, as
 JSON; lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
 missing or not coloured; decision, note: of a review; asked: palette and hints of it that are not coloured
 yet; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
