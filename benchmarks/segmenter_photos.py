@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from photo_pool import PoolPhoto, read_rgb, resized, source_weights
 from PIL import Image
 
-from colorization.categories import CATEGORY_NAMES, REST, class_to_category
+from colorization.categories import CATEGORY_NAMES, PAPER, REST
 from colorization.colour.lab import L_MAX, rgb_to_L
 from colorization.compute import place
 from colorization.merging.merge import guided_filter
@@ -28,7 +28,7 @@ from storage.records.checkpoints import load_checkpoint
 
 SIDE, TAUGHT_SIDE, IGNORE_INDEX = 256, 128, 255
 """Of photos, and of what is taught, pixels; VOC's mark for pixels that no class owns."""
-OWNER = class_to_category()
+OWNER = PAPER.owners()
 TEACHER_FILE = "deeplabv3_mnv2_voc_fp16.safetensors"
 LOOKS = ((1.0, False), (1.5, True))
 """By how much the teacher's photo is enlarged, and whether it is mirrored."""

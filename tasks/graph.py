@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import Categories
 from colorization.errors import ConfigError
 from colorization.merging.segmenter_names import is_import_path
 from colorization.networks import network_module
@@ -155,9 +155,9 @@ def _category_steps(
         code=STAGES["train"].with_roots(network),
         key=category,
         workspace=workspace,
-        config=config.result_parts(),
+        config=config.result_parts() | _parents(workflow, config, [category]),
         upstream=(preprocess.name, *shared),
-        inputs=_hashes(training_files(config, category), hashes),
+        inputs=_hashes(training_files(config, category, workflow.categories), hashes),
         hashes=hashes,
     )
     evaluate = Step(
@@ -173,16 +173,25 @@ def _category_steps(
 
 
 def _pretrain_step(workflow: Workflow, pretrain: TrainConfig, hashes: KnownHashes) -> Step:
+    names = workflow.categories.names
+    heads = {"heads": list(names)} | _parents(workflow, pretrain, names)
     return Step(
         stage="pretrain",
         code=STAGES["pretrain"].with_roots(network_module(pretrain.build_recipe().network)),
         key=SHARED,
         workspace=Workspace(workflow.workspace),
-        config=pretrain.result_parts(),
+        config=pretrain.result_parts() | heads,
         upstream=tuple(("preprocess", category) for category in workflow.datasets),
-        inputs=_hashes(training_files(pretrain, SHARED), hashes),
+        inputs=_hashes(training_files(pretrain, SHARED, workflow.categories), hashes),
         hashes=hashes,
     )
+
+
+def _parents(workflow: Workflow, train: TrainConfig, names: Iterable[str]) -> dict[str, Any]:
+    """Whose heads of a file own categories start from; of the starter's the file itself says it."""
+    own = {name: workflow.categories.parent(name) for name in names}
+    own = {name: parent for name, parent in own.items() if name != parent}
+    return {"parents": own} if own and train.init == "file" else {}
 
 
 def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHashes) -> list[Step]:
@@ -196,8 +205,8 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
     )
     ingest = _ingest_step(workflow, ARCHIVE, archive_source, hashes, training=False)
     refuse_nesting(archive.path, archive.output, *_written(workflow), *workflow.remotes)
-    trained = [name for name in CATEGORY_NAMES if name in workflow.datasets]
-    others = expert_files(workflow.datasets, workflow.experts).values()
+    trained = [name for name in workflow.categories.names if name in workflow.datasets]
+    others = expert_files(workflow.datasets, workflow.experts, workflow.categories).values()
     segmenter = segmenter_file(workflow.colorize.segmenter, workflow.colorize.segmenter_weights)
     inputs = _hashes({model.name: require(model) for model in [*others, segmenter]}, hashes)
     if is_import_path(workflow.colorize.segmenter):
@@ -221,7 +230,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         truth = check_folder(archive.truth, "colour originals")
         names = sorted(file.path for file in list_files(truth, follow=True))
         inputs[TRUTH] = hash_value(_hashes({name: truth / name for name in names}, hashes))
-    before = [ingest]
+    before, categories = [ingest], {"categories": workflow.categories.to_json()}
     if workflow.colorize.series:
         before.append(
             Step(
@@ -229,7 +238,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
                 code=STAGES["series"],
                 key=ARCHIVE,
                 workspace=ingest.workspace,
-                config=workflow.colorize.series_parts(),
+                config=workflow.colorize.series_parts() | categories,
                 upstream=(ingest.name, *(("train", name) for name in trained)),
                 inputs={name: digest for name, digest in inputs.items() if name in weights},
                 hashes=hashes,
@@ -240,7 +249,7 @@ def _archive_steps(workflow: Workflow, archive: ArchiveConfig, hashes: KnownHash
         code=STAGES["colorize"],
         key=ARCHIVE,
         workspace=ingest.workspace,
-        config=workflow.colorize.result_parts() | {"bag": archive.bag},
+        config=workflow.colorize.result_parts() | {"bag": archive.bag} | categories,
         upstream=(*(step.name for step in before), *(("train", name) for name in trained)),
         inputs=inputs,
         output_root=archive.photos_root,
@@ -295,7 +304,7 @@ def _ingest_step(
     )
 
 
-def training_files(train: TrainConfig, category: str) -> dict[str, Path]:
+def training_files(train: TrainConfig, category: str, every: Categories) -> dict[str, Path]:
     """The files from outside that training reads: what it starts from, and VGG's weights.
 
     Raises UsageError where a named one is missing, ModelMissingError where a known one is, and
@@ -303,7 +312,7 @@ def training_files(train: TrainConfig, category: str) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     if train.init == "starter":
-        files["init"] = require(starter_file(category))
+        files["init"] = require(starter_file(every.parent(category)))
     elif train.init == "imagenet":
         files["init"] = require(imagenet_encoder())
     elif train.init in ("encoder", "file"):

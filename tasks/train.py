@@ -55,7 +55,7 @@ def _train(step: Step, upstream: list[StageRef], run: Run, config: TrainConfig) 
     learned = [name for name in step.upstream if name[0] == "preprocess"]
 
     def items(folder: Path) -> list[TrainItem]:
-        files = training_files(config, step.key)
+        files = training_files(config, step.key, run.workflow.categories)
         if config.init == "pretrained":
             files["init"] = workspace.current("pretrain", SHARED).resolve() / WEIGHTS_NAME
         digests = {key: digest_of(workspace, stage, key) for stage, key in learned}
@@ -79,6 +79,7 @@ def _train(step: Step, upstream: list[StageRef], run: Run, config: TrainConfig) 
                 checkpoint_seconds=compute.checkpoint_seconds,
                 sheet_every=compute.sheet_every,
                 categories=_joint_categories(step, config),
+                every=run.workflow.categories,
             )
         ]
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.categories import CATEGORIES, VOC_CLASSES, class_to_category
+from colorization.categories import PAPER, VOC_CLASSES, Categories
 from colorization.colour.lab import L_CENTRE, L_SPREAD
 
 
@@ -61,10 +61,14 @@ class InvertedResidual(nn.Module):
 
 
 class GrayDeepLab(nn.Module):
-    """L_norm float32 (N, 1, H, W), −0.5..0.5, → logits (N, K, H, W). 2.1 M parameters."""
+    """L_norm float32 (N, 1, H, W), −0.5..0.5, → logits (N, K, H, W). 2.1 M parameters.
 
-    def __init__(self) -> None:
+    categories: whose K sums of classes it gives; its weights are the same for any.
+    """
+
+    def __init__(self, categories: Categories = PAPER) -> None:
         super().__init__()
+        self.categories = categories
         self.stem = nn.Conv2d(1, _STEM, 3, 2, 1)
         before = (_STEM, *(block.channels for block in _BLOCKS))
         self.blocks = nn.ModuleList(map(InvertedResidual, before, _BLOCKS))
@@ -87,14 +91,14 @@ class GrayDeepLab(nn.Module):
         of_scene, of_place = self.concat_projection.weight.split(_HEAD, dim=1)
         bias = F.conv2d(scene, of_scene, self.concat_projection.bias)
         head = F.relu(F.conv2d(F.relu(self.aspp0(x)), of_place) + bias)
-        return enlarge(by_category(self.logits(head)), 8)
+        return enlarge(by_category(self.logits(head), self.categories), 8)
 
 
-def by_category(logits_NCHW: Tensor) -> Tensor:
+def by_category(logits_NCHW: Tensor, categories: Categories = PAPER) -> Tensor:
     """Logarithm of each category's share of the classes' softmax. Returns float32 (N, K, H, W)."""
     log_shares = logits_NCHW.float().log_softmax(dim=1)
-    owner = class_to_category()
-    classes = [[c for c, k in enumerate(owner) if k == own] for own in range(len(CATEGORIES))]
+    owner = categories.owners()
+    classes = [[c for c, k in enumerate(owner) if k == own] for own in range(len(categories))]
     return torch.stack([log_shares[:, own].logsumexp(dim=1) for own in classes], dim=1)
 
 

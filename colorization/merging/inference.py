@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from colorization.categories import CATEGORY_NAMES, REST
+from colorization.categories import PAPER, Categories
 from colorization.colour.full_size import reduced_L
 from colorization.colour.lab import Float, Pixels, normalize_L, rgb_to_lab
 from colorization.compute import autocast, place, resolve_precision
@@ -46,7 +46,7 @@ fill a core's caches alone (docs/decisions/043)."""
 class MergedColorizer:
     """Experts by category, a segmenter, and how to merge them.
 
-    experts: category name → network. segmenter: None when there is a single expert to use
+    experts: category name → network. categories: those that the segmenter weighs. segmenter: None when there is a single expert to use
     everywhere. palette: which one colours photos for which no other is named. variants: how many further
     colourings are made. Where no expert follows palettes there is the mean only, and no variant. runtime: of
     `colorization.merging.runtimes`; other than torch, experts and segmenter are this colorizer's alone.
@@ -57,6 +57,7 @@ class MergedColorizer:
         experts: Mapping[str, nn.Module],
         segmenter: Segmenter,
         *,
+        categories: Categories = PAPER,
         merge: MergeOptions = MergeOptions(),  # noqa: B008 - frozen
         short_side: int = 256,
         uncertainty: bool = False,
@@ -69,7 +70,8 @@ class MergedColorizer:
         self.experts = Experts(experts)
         self.palettes = self.experts.palettes
         self.palette, self.num_variants = palette, variants
-        self.segmenter = segmenter
+        self.segmenter, self.categories = segmenter, categories
+        self._available = {categories.index(name) for name in experts}
         self.merge, self.short_side = merge, short_side
         self.uncertainty = uncertainty or merge.abstain > 0
         self._weight_stride = STRIDE if merge.mode == "soft" else 1
@@ -165,7 +167,7 @@ class MergedColorizer:
         likely = [self._likely(one, self.num_variants) for one in scenes.likelihood]
         ways = [list(way) for way in zip(*likely, strict=True)]
         variants = [(way, finished(self._merged(scenes, hints, way))) for way in ways]
-        single = [ab[_strongest(ab, scenes.shares[n])] for n, ab in enumerate(experts_ab)]
+        single = [ab[self._strongest(ab, scenes.shares[n])] for n, ab in enumerate(experts_ab)]
         colours = finished(merged)
         alone = from_stride(torch.cat(single), scenes.stride, (height, width), "bicubic")
         weight = from_stride(scenes.weight, scenes.stride, (height, width), "bilinear")
@@ -192,15 +194,16 @@ class MergedColorizer:
         whole, size = padded(L_N1hw)
         weight = self._weight(whole, size)
         weight = refine_weights(weight, at_stride(L_N1hw, self._weight_stride), self.merge)
-        weight = drop_absent(weight, set(self.experts.by_name), self.merge.threshold)
+        weight = drop_absent(weight, self._available, self.merge.threshold)
         wanted = (weight.amax(dim=(2, 3)) > 0).tolist()
+        every_name = self.categories.names
         names = tuple(
-            {k: name for k, name in enumerate(CATEGORY_NAMES) if of_photo[k]} for of_photo in wanted
+            {k: name for k, name in enumerate(every_name) if of_photo[k]} for of_photo in wanted
         )
         means = weight.mean(dim=(2, 3)).tolist()
         if self._weight_stride > self._stride:
             weight = from_stride(weight, self._weight_stride, size, "bilinear")
-        shares = tuple(dict(zip(CATEGORY_NAMES, mean, strict=True)) for mean in means)
+        shares = tuple(dict(zip(every_name, mean, strict=True)) for mean in means)
         L_norm = normalize_L(whole).contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, self.device):
             every = {name for of_photo in names for name in of_photo.values()}
@@ -248,6 +251,10 @@ class MergedColorizer:
         palettes: Sequence[Palette | None],
     ) -> Tensor:
         return _merge(self._colours(scenes, hints, palettes), scenes)
+
+    def _strongest(self, experts_ab: Mapping[int, Tensor], shares: Mapping[str, float]) -> int:
+        """The category with the largest share of those with an expert that matters."""
+        return max(experts_ab, key=lambda k: shares[self.categories.names[k]])
 
     def _likely(self, likelihood: Tensor, count: int) -> list[Palette]:
         return self.palettes.likely(likelihood, count) if self.palettes and count else []
@@ -378,14 +385,9 @@ def _merge(experts_ab: Sequence[dict[int, Tensor]], scenes: Scenes) -> Tensor:
     return torch.cat([merge(ab, own) for ab, own in zip(experts_ab, weights, strict=True)])
 
 
-def _strongest(experts_ab: Mapping[int, Tensor], shares: Mapping[str, float]) -> int:
-    """The category with the largest share of those with an expert that matters."""
-    return max(experts_ab, key=lambda k: shares[CATEGORY_NAMES[k]])
-
-
 def single_expert_segmenter(L_N1HW: Tensor, /) -> Tensor:
-    """A segmenter that gives every pixel to the rest category: for one expert everywhere."""
+    """A segmenter that gives every pixel to the paper's rest: for one expert everywhere."""
     photos, _, height, width = L_N1HW.shape
-    weight = L_N1HW.new_zeros(photos, len(CATEGORY_NAMES), height, width)
-    weight[:, CATEGORY_NAMES.index(REST)] = 1
+    weight = L_N1HW.new_zeros(photos, len(PAPER), height, width)
+    weight[:, PAPER.index(PAPER.rest)] = 1
     return weight

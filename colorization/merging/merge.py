@@ -9,23 +9,23 @@ Legend: N photos, K categories, H, W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from colorization.categories import CATEGORIES, CATEGORY_NAMES, REST
 from colorization.colour.lab import L_MAX
 from colorization.errors import ConfigError
 from colorization.merging.options import MergeOptions
 
 _GUIDE_EPSILON = 1e-3
-_REST = CATEGORY_NAMES.index(REST)
 
 
 def refine_weights(weight_NKHW: Tensor, L_N1HW: Tensor, options: MergeOptions) -> Tensor:
     """Weights as the merge uses them.
 
-    weight: float32, sum 1 over K. L: float32, 0..100. Returns the same shape, sum 1 over K.
+    weight: float32, sum 1 over K, of which the last is the rest. L: float32, 0..100. Returns the same shape, sum 1 over K.
     """
     if options.mode == "hard":
         winner = weight_NKHW.argmax(dim=1)
@@ -35,7 +35,7 @@ def refine_weights(weight_NKHW: Tensor, L_N1HW: Tensor, options: MergeOptions) -
         weight = _normalised(weight ** (1 / options.temperature))
     if options.floor:
         weight = weight.clone()
-        weight[:, _REST] = weight[:, _REST].clamp(min=options.floor)
+        weight[:, -1] = weight[:, -1].clamp(min=options.floor)
         weight = _normalised(weight)
     radius = round(min(L_N1HW.shape[-2:]) * options.feather)
     if radius:
@@ -73,15 +73,15 @@ def box_mean(x_NKHW: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(rows, (1, side), 1, (0, radius), count_include_pad=False)
 
 
-def drop_absent(weight_NKHW: Tensor, available: set[str], threshold: float) -> Tensor:
+def drop_absent(weight_NKHW: Tensor, available: Collection[int], threshold: float) -> Tensor:
     """Move weight away from categories that have no expert or matter nowhere.
 
-    A category without an expert gives its weight to the last available one (places, where there
-    is one). One whose weight never exceeds `threshold` in a photo is not worth running; the
+    available: numbers of those that have one. A category without an expert gives its weight to the last available one (the rest, where
+    there is one). One whose weight never exceeds `threshold` in a photo is not worth running; the
     others share its weight. Returns the same shape, sum 1 over K.
     """
     kept = weight_NKHW.clone()
-    have = [k for k, category in enumerate(CATEGORIES) if category.name in available]
+    have = sorted(available)
     if not have:
         raise ConfigError("Expected at least one expert to merge, got none. Train a category.")
     for k in set(range(weight_NKHW.shape[1])) - set(have):

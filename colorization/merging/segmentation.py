@@ -1,7 +1,7 @@
 """Segmenters: gray photo in, one weight a category out (paper section 3.1, figure 6).
 
 Contract: L float32 (N, 1, H, W), 0..100, → weight float32 (N, K, H, W), sum 1 over the K
-categories of `colorization.categories`. They see the gray photo only; the authors fed the colour
+categories that they were built for, in their order. They see the gray photo only; the authors fed the colour
 photo (facts/colorization.md), which an archive does not have.
 """
 
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from colorization.categories import CATEGORIES, class_to_category
+from colorization.categories import PAPER, Categories
 from colorization.colour.lab import L_MAX, normalize_L
 from colorization.errors import ConfigError, WeightsMismatchError
 from colorization.merging.deeplab import GrayDeepLab
@@ -73,14 +73,16 @@ class StarterSegmenter(nn.Module):
 class TorchvisionSegmenter(nn.Module):
     """An official torchvision network over VOC's classes, fed with gray as RGB.
 
-    Probabilities of the classes that one category owns are added up, by class id.
+    Probabilities of the classes that one category owns are added up, by class id. owner: of each
+    class, one of num_categories.
     """
 
     MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-    def __init__(self, network: nn.Module, owner: list[int]) -> None:
+    def __init__(self, network: nn.Module, owner: list[int], num_categories: int) -> None:
         super().__init__()
         self.network = network.eval()
+        self.num_categories = num_categories
         self.owner: Tensor
         self.register_buffer("owner", torch.tensor(owner))
 
@@ -90,23 +92,26 @@ class TorchvisionSegmenter(nn.Module):
         mean = gray.new_tensor(self.MEAN)[:, None, None]
         std = gray.new_tensor(self.STD)[:, None, None]
         classes: Tensor = self.network((gray - mean) / std)["out"].float().softmax(dim=1)
-        weight = classes.new_zeros(len(classes), len(CATEGORIES), *classes.shape[-2:])
+        weight = classes.new_zeros(len(classes), self.num_categories, *classes.shape[-2:])
         return weight.index_add_(1, self.owner, classes)
 
 
 def build_segmenter(
-    name: str, state: Mapping[str, Tensor], classes: Mapping[str, str] | None = None
+    name: str,
+    state: Mapping[str, Tensor],
+    classes: Mapping[str, str] | None = None,
+    categories: Categories = PAPER,
 ) -> Segmenter:
     """A segmenter with its weights loaded.
 
     name: of SEGMENTER_NAMES. state: its state dict. classes: VOC class → category, where it is to be
-    another than the paper's; for torchvision's. Raises ConfigError for an unknown name and
+    another than `categories` says; for torchvision's. Raises ConfigError for an unknown name and
     WeightsMismatchError for weights of another network.
     """
     if name not in SEGMENTER_NAMES:
         raise ConfigError(f"Expected a segmenter of {', '.join(SEGMENTER_NAMES)}; got {name!r}.")
     if name == "starter":
-        network: nn.Module = GrayDeepLab()
+        network: nn.Module = GrayDeepLab(categories)
     else:
         from torchvision.models import segmentation
 
@@ -122,10 +127,10 @@ def build_segmenter(
         ) from error
     if name == "starter":
         return StarterSegmenter(network)
-    return TorchvisionSegmenter(network, class_to_category(owners=classes or {}))
+    return TorchvisionSegmenter(network, categories.owners(moved=classes), len(categories))
 
 
-def import_segmenter(name: str, weights: Path | None) -> Segmenter:
+def import_segmenter(name: str, weights: Path | None, categories: Categories = PAPER) -> Segmenter:
     """Somebody's own segmenter: MODULE:CLASS, called with the path of its weights, if there are any.
 
     It is tried on a small photo. Raises ConfigError where it cannot be imported, and
@@ -141,13 +146,13 @@ def import_segmenter(name: str, weights: Path | None) -> Segmenter:
     segmenter: Segmenter = build(weights) if weights else build()
     with torch.inference_mode():
         weight = segmenter(torch.linspace(0, L_MAX, 64 * 96).reshape(1, 1, 64, 96))
-    expected = (1, len(CATEGORIES), 64, 96)
+    expected = (1, len(categories), 64, 96)
     if tuple(weight.shape) != expected or not torch.allclose(
         weight.float().sum(dim=1), torch.ones(1, 64, 96), atol=1e-2
     ):
         raise WeightsMismatchError(
             f"Expected segmenter {name} to give weights {expected} that sum to 1 over "
-            f"{', '.join(category.name for category in CATEGORIES)}; got {tuple(weight.shape)} with "
+            f"{', '.join(categories.names)}, in this order; got {tuple(weight.shape)} with "
             f"sums of {float(weight.sum(1).min()):.2f}..{float(weight.sum(1).max()):.2f}."
         )
     return segmenter

@@ -79,5 +79,7 @@ def _find_model(model: str, config: Path) -> Path:
     from tasks.config.file import load_workflow
     from tasks.weights.models import find_model
 
-    workspace = Workspace(load_workflow(config).workspace) if config.exists() else None
-    return find_model(model, workspace)
+    if not config.exists():
+        return find_model(model)
+    workflow = load_workflow(config)
+    return find_model(model, Workspace(workflow.workspace), workflow.categories)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from colorization.categories import CATEGORY_NAMES
 from storage.records.fingerprint import hash_file
 from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
@@ -18,18 +17,20 @@ def archive_models(workspace: Workspace, workflow: Workflow, slots: Slots) -> Mo
     slots: of the workers. Raises ModelMissingError.
     """
     config, datasets = workflow.colorize, workflow.datasets
-    files = expert_files(datasets, workflow.experts)
+    names = workflow.categories.names
+    files = expert_files(datasets, workflow.experts, workflow.categories)
     paths = {category: require(model) for category, model in files.items()}
     for category in datasets:
         paths[category] = workspace.current("train", category).resolve() / WEIGHTS_NAME
     segmenter, called_with = segmenter_weights(config.segmenter, config.segmenter_weights)
     return ModelSpec(
-        experts=tuple((category, str(paths[category])) for category in CATEGORY_NAMES),
+        categories=workflow.categories,
+        experts=tuple((category, str(paths[category])) for category in names),
         segmenter=config.segmenter,
         segmenter_weights=called_with,
         classes=tuple(config.classes.items()),
         hashes=(
-            *((category, hash_file(paths[category])) for category in CATEGORY_NAMES),
+            *((category, hash_file(paths[category])) for category in names),
             (f"segmenter {config.segmenter}", hash_file(segmenter)),
         ),
         merge=config.merge_options,

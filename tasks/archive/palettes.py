@@ -51,7 +51,7 @@ def check_palettes(workflow: Workflow) -> None:
     names = [name for name, value in asked.items() if value]
     if not names:
         return
-    files = expert_files(workflow.datasets, workflow.experts).values()
+    files = expert_files(workflow.datasets, workflow.experts, workflow.categories).values()
     networks = {str(read_provenance(model.path).get("network")) for model in files}
     networks |= {workflow.train.of(name).build_recipe().network for name in workflow.datasets}
     follow = networks_that(PALETTES)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from colorization.categories import PAPER
 from storage.errors import UsageError
 from storage.records.ledger import read_json
 from storage.records.names import PLAN_NAME, STATE_NAME, WEIGHTS_NAME
@@ -62,6 +63,7 @@ def archive_workflow(request: ColorizeRequest, output: Path | str) -> Workflow:
         colorize=changed(config, request.settings),
         compute=trained.compute if trained else ComputeConfig(),
         experts=_experts_of(trained) if trained else {},
+        categories=trained.categories if trained else PAPER,
     )
     return with_output_url(workflow, output)
 

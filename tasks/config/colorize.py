@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from colorization.categories import CATEGORY_NAMES, VOC_CLASSES
+from colorization.categories import VOC_CLASSES
 from colorization.merging.options import MERGE_MODES, MergeOptions
 from colorization.merging.segmenter_names import check_segmenter
 from colorization.networks.palette_choice import (
@@ -64,7 +64,6 @@ _URL = Accepts(
     example="https://time.example.org",
 )
 _VocClass = Annotated[str, one_of(*VOC_CLASSES)]
-_Category = Annotated[str, one_of(*CATEGORY_NAMES)]
 
 
 @checked
@@ -77,8 +76,8 @@ class ColorizeConfig:
     segmenter_weights: str = ""
     """The official state dict (.pth) of a torchvision segmenter; default: the cache of
     `chromaflow models fetch`. Of one's own: the file that it is called with."""
-    classes: dict[_VocClass, _Category] = field(default_factory=dict)
-    """VOC class → category where it is to be another than the paper's; for torchvision's segmenters."""
+    classes: dict[_VocClass, str] = field(default_factory=dict)
+    """VOC class → category where it is to be another than [categories] says; for torchvision's segmenters."""
     merge: Annotated[str, one_of(*MERGE_MODES)] = _MERGE.mode
     """soft, or hard as in the paper. This and the five below: `colorization.merging.options`."""
     temperature: Annotated[float, over(0)] = _MERGE.temperature

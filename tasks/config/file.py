@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 from storage.errors import UsageError
 from storage.remote.folder import fetch_file, fetch_folder, working_copy
 from storage.sources.locations import LIST_PREFIX, is_url
+from tasks.config.categories import CategoryTable, read_categories
 from tasks.config.model import (
     ArchiveConfig,
     ColorizeConfig,
@@ -25,7 +26,7 @@ from tasks.config.model import (
     Workflow,
 )
 from tasks.config.problems import Place
-from tasks.config.training import CategoryName, check_pretraining
+from tasks.config.training import check_pretraining
 from tasks.config.types import ENCODING, LOCATION, PATTERNS, SEED, build, checked
 from tasks.weights.models import scratch_folder
 
@@ -75,9 +76,11 @@ class ConfigTable:
     """A chromaflow.toml as it is written: paths are relative, files may be URLs."""
 
     workspace: Annotated[str, LOCATION] = "workspace"
+    categories: dict[str, CategoryTable] = field(default_factory=dict)
+    """Read by `tasks.config.categories`."""
     seed: Annotated[int, SEED] = 0
-    datasets: dict[CategoryName, _Dataset] = field(default_factory=dict)
-    experts: dict[CategoryName, Annotated[str, LOCATION]] = field(default_factory=dict)
+    datasets: dict[str, _Dataset] = field(default_factory=dict)
+    experts: dict[str, Annotated[str, LOCATION]] = field(default_factory=dict)
     archive: ArchiveTable | None = None
     ingest: IngestConfig = field(default_factory=IngestConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
@@ -112,11 +115,14 @@ def build_workflow(table: Mapping[str, Any], base: Path, before: str = "") -> Wo
 
     Raises ConfigError naming every wrong setting.
     """
-    read = _read_table(table, Place(before=before, sections=True))
+    place = Place(before=before, sections=True)
+    categories, problems = read_categories(table, place)
+    read = _read_table(table, place, problems)
     remotes: dict[str, Path] = {}
     workspace = _folder(read.workspace, base, remotes)
     return Workflow(
         workspace=workspace,
+        categories=categories,
         datasets={
             name: replace(dataset, path=_location(dataset.path, base))
             for name, dataset in read.datasets.items()
@@ -135,9 +141,9 @@ def build_workflow(table: Mapping[str, Any], base: Path, before: str = "") -> Wo
     )
 
 
-def _read_table(table: Mapping[str, Any], place: Place) -> ConfigTable:
-    """The table checked, in which a section has no seed of its own."""
-    table, problems = dict(table), []
+def _read_table(table: Mapping[str, Any], place: Place, problems: Sequence[str]) -> ConfigTable:
+    """The table checked, in which a section has no seed of its own. problems: found before."""
+    table, problems = {k: v for k, v in table.items() if k != "categories"}, list(problems)
     for name in _SEEDED:
         section = table.get(name)
         if isinstance(section, dict) and "seed" in section:

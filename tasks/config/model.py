@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from colorization.categories import category_index
+from colorization.categories import PAPER, Categories
 from storage.allowed import LAYOUTS, MAX_TWIN_DISTANCE
 from tasks.config.colorize import ColorizeConfig
 from tasks.config.compute import ComputeConfig
@@ -152,6 +152,7 @@ class Workflow:
     """A whole chromaflow.toml."""
 
     workspace: Path
+    categories: Categories = PAPER
     datasets: dict[str, DatasetConfig] = field(default_factory=dict)
     """Category → colour photos."""
     archive: ArchiveConfig | None = None
@@ -183,5 +184,6 @@ class Workflow:
         return str(path)
 
     def __post_init__(self) -> None:
-        for name in (*self.datasets, *self.experts):
-            category_index(name)
+        own = (*self.datasets, *self.experts, *self.train.categories)
+        for name in (*own, *self.colorize.classes.values()):
+            self.categories.index(name)

@@ -11,7 +11,7 @@ TEMPLATE = """# Chromaflow: one file says it all. Relative paths start from this
 workspace = "workspace"
 seed = 0
 
-[datasets]                  # category = folder of colour photos; people, birds, animals, places
+[datasets]                  # category = folder of colour photos; people, birds, animals, places, or own
 people = "photos/people"
 places = "photos/places"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Annotated, Any, get_type_hints
 
-from colorization.categories import CATEGORY_NAMES
 from colorization.errors import ConfigError
 from colorization.networks import ENCODER, check_network, networks_that
 from colorization.training.recipe_fields import Objective, Optimization, Recipe
@@ -49,7 +48,6 @@ def _recipe_fields() -> dict[str, Any]:
 
 _RECIPE_FIELDS = TableOf(_recipe_fields(), _BASE.to_dict())
 Overrides = Annotated[dict[str, Any], _RECIPE_FIELDS]
-CategoryName = Annotated[str, one_of(*CATEGORY_NAMES)]
 
 
 @checked
@@ -76,7 +74,7 @@ class TrainConfig:
     """A category with fewer usable training photos is refused."""
     overrides: Overrides = field(default_factory=dict)
     """Recipe fields by name, e.g. epochs = 1."""
-    categories: dict[CategoryName, Overrides] = field(default_factory=dict)
+    categories: dict[str, Overrides] = field(default_factory=dict)
     """Recipe fields of one category alone, over `overrides`: [train.categories.birds] epochs = 2."""
     seed: Annotated[int, SEED] = 0
 

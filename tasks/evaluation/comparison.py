@@ -74,10 +74,15 @@ def compare_pair(
 
 def require_categories(sets: Sequence[PhotoSet], systems: Sequence[SystemSpec]) -> None:
     """Raise UsageError where a system uses each category's own expert, but a photo has none."""
-    alone = [system.name for system in systems if system.merge == "own"]
-    without = [photo["name"] for photos in sets for photo in photos.photos if not photo["category"]]
-    if alone and without:
-        raise UsageError(
-            f"Expected photos in folders named as categories for {alone[0]}, which uses `,own`; got "
-            f"{without[0]}. Use `,soft` or `,hard`, or move the photos."
-        )
+    every = [photo for photos in sets for photo in photos.photos]
+    for system in systems:
+        if system.merge != "own":
+            continue
+        names = system.networks
+        without = [p["name"] for p in every if system.expert_for(p["category"]) not in names]
+        if without:
+            raise UsageError(
+                f"Expected photos in folders named as categories for {system.name}, which uses `,own` "
+                f"and knows {', '.join(names)}; got {without[0]}. Use `,soft` or `,hard`, or move the "
+                "photos."
+            )

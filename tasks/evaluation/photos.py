@@ -35,7 +35,7 @@ from tasks.evaluation.comparison import (
 from tasks.evaluation.facts import facts_of, heading_of
 from tasks.evaluation.fid import collect_features
 from tasks.evaluation.figures import FIGURE_NAMES, choose_figures
-from tasks.evaluation.inputs import find_photos
+from tasks.evaluation.inputs import find_photos, split_workflow
 from tasks.evaluation.metric_weights import inception_file, lpips_files
 from tasks.evaluation.run import Evaluating, MetricFiles
 from tasks.evaluation.scores import (
@@ -45,7 +45,7 @@ from tasks.evaluation.scores import (
     score,
     scores_as_json,
 )
-from tasks.evaluation.systems import read_systems
+from tasks.evaluation.systems import read_systems, with_parents
 from tasks.evaluation.tables import Comparison, latex, markdown
 
 CROPS = ("centre", "whole")
@@ -155,13 +155,17 @@ def evaluate_photos(config: EvaluationConfig) -> Evaluation:
     Raises UsageError for what cannot be compared and where no photo is usable, ModelMissingError for
     weights that are not there.
     """
-    systems = read_systems(config.systems, config.size)
+    workflow = split_workflow(config.location, config.config)
+    systems = with_parents(
+        read_systems(config.systems, config.size), [workflow.categories] if workflow else []
+    )
     files = MetricFiles(
         lpips=lpips_files(config.lpips, config.lpips_heads) if config.lpips else None,
         inception=inception_file(config.inception) if config.fid else None,
     )
     earlier = [earlier_rows(name, config.geometry, systems) for name in config.compare or ()]
-    sets = find_photos(config.location, config.config, config.photos)
+    names = dict(systems[0].parents)
+    sets = find_photos(config.location, config.config, config.photos, workflow, names)
     for photos in sets:
         refuse_nesting(photos.source, config.output)
     compute, on_battery = spared(ComputeConfig(**{"workers": config.workers, **config.compute}))

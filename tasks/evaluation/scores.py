@@ -89,7 +89,9 @@ def measures_of(results: pd.DataFrame) -> list[str]:
 def groups(results: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """All photos ("") and, where there are several categories, each of them by name."""
     found = set(results["category"])
-    named = [name for name in CATEGORY_NAMES if name in found] if len(found) > 1 else []
+    own = sorted(found.difference(CATEGORY_NAMES, [""]))
+    known = [name for name in (*CATEGORY_NAMES, *own) if name in found]
+    named = known if len(found) > 1 else []
     return [("", results), *((name, results[results["category"] == name]) for name in named)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import CATEGORY_NAMES, PAPER, Categories
 from colorization.metrics.baselines import BASELINES
 from storage.errors import UsageError
 from storage.records.names import WEIGHTS_NAME
@@ -68,6 +68,18 @@ def read_system(text: str, size: int) -> SystemSpec:
     return SystemSpec(name=name.strip(), what=what, merge="", size=size, weights=weights)
 
 
+def with_parents(
+    systems: Sequence[SystemSpec], others: Sequence[Categories]
+) -> tuple[SystemSpec, ...]:
+    """The systems, each of which knows whose expert stands for the categories of the other ones.
+
+    others: further categories that photos may have.
+    """
+    every = [PAPER, *(spec.models.categories for spec in systems if spec.models), *others]
+    parents = {name: categories.parent(name) for categories in every for name in categories.names}
+    return tuple(replace(spec, parents=tuple(parents.items())) for spec in systems)
+
+
 def _weights(what: str) -> Path:
     """A single network's weights. Raises UsageError and ModelMissingError."""
     start, _, category = what.partition(":")
@@ -88,11 +100,13 @@ def _models(workflow: Workflow | None, merge: str, size: int) -> ModelSpec:
         for name in workflow.datasets:
             trained = Workspace(workflow.workspace).current("train", name).resolve() / WEIGHTS_NAME
             files[name] = ModelFile(f"expert:{name}", trained)
-    files |= expert_files(files, workflow.experts if workflow else {})
-    paths = {name: require(files[name]) for name in CATEGORY_NAMES}
+    categories = workflow.categories if workflow else PAPER
+    files |= expert_files(files, workflow.experts if workflow else {}, categories)
+    paths = {name: require(files[name]) for name in categories.names}
     _, called_with = segmenter_weights(config.segmenter, config.segmenter_weights)
     options = config.merge_options
     return ModelSpec(
+        categories=categories,
         experts=tuple((name, str(path)) for name, path in paths.items()),
         segmenter=config.segmenter,
         segmenter_weights=called_with,

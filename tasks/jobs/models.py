@@ -23,6 +23,7 @@ def load_merged(spec: ModelSpec) -> MergedColorizer:
     colorizer = MergedColorizer(
         {category: load_colorizer(Path(path))[0] for category, path in spec.experts},
         load_segmenter(spec),
+        categories=spec.categories,
         merge=spec.merge,
         uncertainty=spec.uncertainty,
         palette=spec.palette,
@@ -41,6 +42,7 @@ def load_segmenter(spec: ModelSpec) -> Segmenter:
     """The segmenter of a spec: from safetensors, torchvision's .pth, or somebody's own."""
     weights = Path(spec.segmenter_weights) if spec.segmenter_weights else None
     if is_import_path(spec.segmenter):
-        return import_segmenter(spec.segmenter, weights)
+        return import_segmenter(spec.segmenter, weights, spec.categories)
     assert weights is not None
-    return build_segmenter(spec.segmenter, load_weights(weights)[0], dict(spec.classes))
+    state, _ = load_weights(weights)
+    return build_segmenter(spec.segmenter, state, dict(spec.classes), spec.categories)

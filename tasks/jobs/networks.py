@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import CATEGORY_NAMES, Categories
 from colorization.errors import WeightsMismatchError
 from colorization.networks import NETWORK_NAMES, build_network
 from colorization.networks.contract import Colorizer, PaletteColorizer
@@ -110,15 +110,18 @@ def category_state(
     path: Path,
     *,
     learns: bool,
+    parent: str = "",
 ) -> dict[str, Tensor]:
     """One category's state dict: its head's, where the weights hold those of several.
 
-    metadata: of the weights. learns: whether the head is only a start. Raises WeightsMismatchError for
-    a category that has none, or whose head has learnt nothing and is not to.
+    metadata: of the weights. learns: whether the head is only a start. parent: whose head it is instead,
+    where the category has none. Raises WeightsMismatchError where there is neither, or where the head
+    has learnt nothing and is not to.
     """
     if network.heads_of(state) < 2:
         return dict(state)
     names = list(metadata.get("heads", CATEGORY_NAMES))
+    category = category if category in names or parent not in names else parent
     if category not in names or len(names) != network.heads_of(state):
         raise WeightsMismatchError(
             f"Expected a head of {category} in {path}, got {network.heads_of(state)} of "
@@ -132,6 +135,30 @@ def category_state(
             f"Give {category} one epoch or more."
         )
     return network.head_of(state, names.index(category))
+
+
+def joint_state(
+    network: PaletteColorizer,
+    state: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    every: Categories,
+    path: Path,
+) -> dict[str, Tensor]:
+    """The state dict of a network with a head for every category, from weights with those of others.
+
+    Each gets the head of its name, else its parent's. Raises WeightsMismatchError where there is neither.
+    """
+    if network.heads_of(state) < 2 or list(metadata.get("heads", CATEGORY_NAMES)) == [*every.names]:
+        return dict(state)
+    parts = [
+        category_state(network, state, metadata, name, path, learns=True, parent=every.parent(name))
+        for name in every.names
+    ]
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    return {
+        key: value if value.shape == shapes.get(key) else torch.cat([part[key] for part in parts])
+        for key, value in parts[0].items()
+    }
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path, name: str) -> None:

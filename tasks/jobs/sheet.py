@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import category_colours
 from colorization.colour.full_size import full_size_strips, reduced_L
 from colorization.colour.lab import Float, lab_to_rgb
 from colorization.merging.inference import MergedColorizer
@@ -27,12 +28,6 @@ from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem
 
-MASK_COLOURS = {
-    "people": (220, 90, 80),
-    "birds": (90, 150, 230),
-    "animals": (240, 180, 70),
-    "places": (110, 170, 110),
-}
 _SIDE = 448
 """Photos on the sheet are coloured at about this size, twice a cell."""
 
@@ -74,7 +69,7 @@ def _row(
 ) -> tuple[list[NDArray[Any] | None], str]:
     prediction = colorizer.predict(L, palette=palette)
     gray = _colours(L, prediction.ab * 0)
-    mask = weight_colours(prediction.weight[0].cpu().numpy())
+    mask = weight_colours(prediction.weight[0].cpu().numpy(), prediction.shares)
     present = sorted(prediction.shares.items(), key=lambda pair: -pair[1])
     caption = " · ".join(f"{name} {share:.0%}" for name, share in present if share >= 0.01)
     others = [_colours(L, variant.ab) for variant in prediction.variants]
@@ -83,9 +78,12 @@ def _row(
     return [gray, mask, *coloured, *others, *missing], caption
 
 
-def weight_colours(weight_KHW: Float) -> NDArray[np.uint8]:
-    """Each pixel's weights as a mixture of the categories' colours. Returns uint8 (H, W, 3)."""
-    palette = np.array([MASK_COLOURS[name] for name in CATEGORY_NAMES], np.float32)
+def weight_colours(weight_KHW: Float, names: Iterable[str]) -> NDArray[np.uint8]:
+    """Each pixel's weights as a mixture of the categories' colours. Returns uint8 (H, W, 3).
+
+    names: of the K categories, in their order.
+    """
+    palette = np.array(list(category_colours(names).values()), np.float32)
     return (weight_KHW.transpose(1, 2, 0) @ palette).astype(np.uint8)
 
 

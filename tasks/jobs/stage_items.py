@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from colorization.categories import PAPER, Categories
 from colorization.merging.options import MergeOptions
 from colorization.metrics.baselines import BASELINES
 from colorization.networks.palette_choice import PaletteChoice, parse_palette
@@ -47,6 +48,8 @@ class TrainItem(WorkItem):
     sheet_every: int
     categories: tuple[str, ...] = ()
     """Of `shards`, where one network learns a head for each; none where it has one head."""
+    every: Categories = PAPER
+    """All that there are, with photos or without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +74,14 @@ TRUTH = "truth"
 class ModelSpec:
     """Which models colorize an archive, and how they are merged."""
 
+    categories: Categories = PAPER
     experts: tuple[tuple[str, str], ...]
     """(category, weights file) pairs."""
     segmenter: str
     segmenter_weights: str
     """Empty for one's own without any."""
     classes: tuple[tuple[str, str], ...]
-    """(VOC class, category) pairs that differ from the paper's."""
+    """(VOC class, category) pairs that differ from what `categories` says."""
     merge: MergeOptions
     uncertainty: bool
     """Whether a map of it is wanted."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import CATEGORY_NAMES, Categories
 from storage.records.checkpoints import read_provenance
 from storage.records.fingerprint import hash_file
 from storage.records.ledger import FileRecord
@@ -42,13 +42,16 @@ def known_weights(workspaces: Iterable[Workspace], named: Iterable[Path]) -> dic
 def models_of(step: PublishedStep, known: Mapping[str, Path]) -> dict[str, Any]:
     """The experts, by category, and the segmenter of a colorize step. known: of `known_weights`."""
     hashes = _trained_hashes(step)
-    for name, digest in step.inputs.items():
-        kind, _, category = name.partition(":")
-        if kind in ("expert", "starter") and category in CATEGORY_NAMES:
-            hashes[category] = digest
+    categories = Categories.from_json(step.config.get("categories"))
+    for name in categories.names:
+        digest = step.inputs.get(f"expert:{name}") or step.inputs.get(
+            f"starter:{categories.parent(name)}"
+        )
+        if digest and name not in hashes:
+            hashes[name] = digest
     name = step.config["segmenter"]
     segmenter = step.inputs.get("starter:segmenter") or step.inputs.get(name)
-    experts = {c: describe_weights(hashes[c], known) for c in CATEGORY_NAMES if hashes.get(c)}
+    experts = {c: describe_weights(hashes[c], known) for c in categories.names if hashes.get(c)}
     described = describe_weights(segmenter, known) if segmenter else {}
     return {"experts": experts, _SEGMENTER: {"name": name, **described}}
 

@@ -11,13 +11,13 @@ import re
 import sys
 import zlib
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from storage.records.ledger import remove_unnamed, sync_folder, write_bytes
 from storage.records.page_data import script_call, write_page_data
-from tasks.report.rows import COLUMNS, SHARES, STATUSES, Row
+from tasks.report.rows import COLUMNS, STATUSES, Row
 
 PAGES_FOLDER, KEYS_FOLDER, INDEX_FILE = "photos", "keys", "photos.js"
 PAGE_ROWS = 500
@@ -37,9 +37,10 @@ _HASH_DIGITS = 12
 class PhotoPages:
     """Writes the rows for the page, one after another."""
 
-    def __init__(self, folder: Path) -> None:
-        """folder: of the report."""
-        self._folder = folder
+    def __init__(self, folder: Path, columns: Collection[str] = tuple(COLUMNS)) -> None:
+        """folder: of the report. columns: of `Archive.columns`."""
+        self._folder, self._names = folder, columns
+        self._shares = [name for name in columns if name.startswith("share_")]
         self._rows: list[Row] = []
         self._count = 0
         self._known: set[str] = set()
@@ -49,8 +50,8 @@ class PhotoPages:
         self._keys: dict[str, tuple[str, Callable[[Row], float]]] = {
             "status": ("B", lambda row: STATUSES.index(row["status"])),
             "reason": ("B", self._reason),
-            "most": ("b", _most),
-            "share": ("f", lambda row: max(row.get(name) or 0.0 for name in SHARES)),
+            "most": ("b", self._most),
+            "share": ("f", lambda row: max(row.get(name) or 0.0 for name in self._shares)),
             "pixels": ("f", _pixels),
             **{name: ("f", number) for name, number in numbers.items()},
             "sha256": ("d", _hash("sha256")),
@@ -90,7 +91,7 @@ class PhotoPages:
         index = {
             "count": self._count,
             "rows": PAGE_ROWS,
-            "columns": [name for name in COLUMNS if name in self._known],
+            "columns": [name for name in self._names if name in self._known],
             "keys": sorted(kept),
             "statuses": list(STATUSES),
             "reasons": reasons,
@@ -106,7 +107,7 @@ class PhotoPages:
 
     def _write_page(self) -> None:
         name = f"{self._count // PAGE_ROWS:06d}"
-        script = script_call("chromaflowRows", name, _by_column(self._rows))
+        script = script_call("chromaflowRows", name, _by_column(self._rows, self._names))
         path = self._folder / PAGES_FOLDER / f"{name}.js"
         write_bytes(path, script.encode(), sync_its_folder=False)
         self._count += len(self._rows)
@@ -118,6 +119,11 @@ class PhotoPages:
         content = base64.b64encode(column.tobytes()).decode()
         script = script_call("chromaflowKeys", name, [_TYPES[column.typecode], content])
         write_bytes(self._folder / KEYS_FOLDER / f"{name}.js", script.encode())
+
+    def _most(self, row: Row) -> int:
+        """Which category has the largest share; -1 where none was recorded."""
+        shares = [row.get(name) or 0.0 for name in self._shares]
+        return shares.index(max(shares)) if max(shares) > 0 else -1
 
     def _reason(self, row: Row) -> int:
         code = row.get("reason")
@@ -185,21 +191,15 @@ def _hash(name: str) -> Callable[[Row], float]:
     return lambda row: int(row[name][:_HASH_DIGITS], 16) if row.get(name) else float("nan")
 
 
-def _most(row: Row) -> int:
-    """Which category has the largest share; -1 where none was recorded."""
-    shares = [row.get(name) or 0.0 for name in SHARES]
-    return shares.index(max(shares)) if max(shares) > 0 else -1
-
-
 def _is_empty(column: array[Any]) -> bool:
     """Whether nothing was recorded in it of any photo."""
     return column.typecode in "fd" and all(value != value for value in column)  # noqa: PLR0124 - NaN
 
 
-def _by_column(rows: list[Row]) -> Mapping[str, Any]:
+def _by_column(rows: list[Row], names: Collection[str]) -> Mapping[str, Any]:
     """The rows column by column; a column that is empty everywhere is left out."""
     columns: dict[str, Any] = {}
-    for name in COLUMNS:
+    for name in names:
         values = [row.get(name) for row in rows]
         if all(value is None for value in values):
             continue

@@ -10,13 +10,13 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import PAPER, Categories
 from storage.errors import is_policy
 from storage.records.decisions import APPROVED, Decisions, read_decisions
 from storage.records.item_record import ItemRecord, OutputFacts, read_item
@@ -38,7 +38,7 @@ COLOURED, FAILED, SKIPPED, WAITING, KEPT = STATUSES = (
 )
 """skipped: on purpose, by a policy. waiting: ingested, but not coloured yet. kept: coloured by an
 earlier run, and `detail` says why not by this one (`tasks.engine.kept.WHY`)."""
-SHARES = tuple(f"share_{name}" for name in CATEGORY_NAMES)
+_SHARE = "share_"
 MEASURES = ("colourfulness", "uncertainty", "max_dL", "seconds")
 SAID = ("description", "date", "artist", "copyright")
 COLUMNS = {
@@ -51,7 +51,7 @@ COLUMNS = {
     "width": WHOLE,
     "height": WHOLE,
     "format": TEXT,
-    **dict.fromkeys(SHARES, REAL),
+    **{f"{_SHARE}{name}": REAL for name in PAPER.names},
     **dict.fromkeys(MEASURES, REAL),
     "sha256": TEXT,
     "output": TEXT,
@@ -69,8 +69,8 @@ COLUMNS = {
     "pack": TEXT,
     "picture": WHOLE,
 }
-"""Of photos.parquet. Shares are 0..1, uncertainty Lab units, max_dL the largest |ΔL*| before encoding;
-palette: the code of the one that it follows; variants: name and palette of each, as
+"""Of photos.parquet, with the paper's categories (`Archive.columns`). Shares are 0..1, uncertainty Lab
+units, max_dL the largest |ΔL*| before encoding; palette: the code of the one that it follows; variants: name and palette of each, as
 JSON; lost: metadata that could not be read or kept; notes: what else people should know, as pages that are
 missing or not coloured; decision, note: of a review; asked: palette and hints of it that are not coloured
 yet; pack and picture: in which file of thumbnails/ the small pictures are, and at which place."""
@@ -91,6 +91,22 @@ class Archive:
     """Files of small pictures by name: of the rows that were given so far."""
     decisions: Decisions = field(default_factory=Decisions)
     """Of a review."""
+
+    @cached_property
+    def categories(self) -> Categories:
+        """Those that it was coloured with."""
+        return Categories.from_json(
+            self.colorized.config.get("categories") if self.colorized else None
+        )
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Of photos.parquet: COLUMNS, with a share of each of its categories."""
+        found: dict[str, str] = {}
+        for name, kind in COLUMNS.items():
+            own = {name: kind} if not name.startswith(_SHARE) else _share_columns(self.categories)
+            found |= own
+        return found
 
     def rows(self) -> Iterator[Row]:
         """All photos, in the order of the manifest; those without a row in it at the end.
@@ -164,6 +180,15 @@ class _Outputs:
         return list(_coloured_in(self._archive, step, record)) if record is not None else []
 
 
+def _share_columns(categories: Categories) -> dict[str, str]:
+    return {f"{_SHARE}{name}": REAL for name in categories.names}
+
+
+def shares_of(row: Row) -> list[float]:
+    """The shares of its categories that were recorded."""
+    return [value for name, value in row.items() if name.startswith(_SHARE) and value is not None]
+
+
 def read_archive(workspace: Workspace) -> Archive:
     """What a workspace holds of its archive; its rows are read when they are asked for."""
     ingested = read_step(workspace.current("ingest", ARCHIVE).resolve())
@@ -205,7 +230,7 @@ def _kept(archive: Archive) -> Iterator[Row]:
         if pack:
             archive.packs[pack] = archive.workspace.root / output.pack
         files = {file.path: file for file in output.files}
-        row = _coloured(output.facts, files, pack, output.picture)
+        row = _coloured(output.facts, files, pack, output.picture, archive.categories)
         yield row | {"status": KEPT, "detail": output.why}
 
 
@@ -237,7 +262,7 @@ def _coloured_in(archive: Archive, step: PublishedStep, record: ItemRecord) -> I
     if pack:
         archive.packs[pack] = step.folder / path
     for picture, facts in enumerate(record.outputs):
-        row = _coloured(facts, files, pack, picture)
+        row = _coloured(facts, files, pack, picture, archive.categories)
         yield row | _decided(archive.decisions, facts, row["output_sha256"])
 
 
@@ -246,7 +271,13 @@ def _page_note(page: Mapping[str, Any]) -> str:
     return f"page {page['page']} {became}: {page['reason']}, {page['detail']}"
 
 
-def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, picture: int) -> Row:
+def _coloured(
+    facts: OutputFacts,
+    files: dict[str, FileRecord],
+    pack: str,
+    picture: int,
+    categories: Categories,
+) -> Row:
     written = files[facts.output]
     map_name = facts.output.rpartition(".")[0] + MAP_SUFFIX
     row = {
@@ -260,7 +291,11 @@ def _coloured(facts: OutputFacts, files: dict[str, FileRecord], pack: str, pictu
         "output_bytes": written.bytes,
         "output_sha256": written.sha256,
         "uncertainty_map": map_name if map_name in files else None,
-        **{f"share_{name}": share for name, share in (facts.shares or {}).items()},
+        **{
+            f"{_SHARE}{name}": share
+            for name, share in (facts.shares or {}).items()
+            if name in categories.names  # of an approved or kept photo they may be others
+        },
         **{name: facts.said.get(name) for name in SAID},
     }
     row |= {name: getattr(facts, name) for name in MEASURES}

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import Categories, category_colours
 from storage.errors import OutputError, UsageError, explain_reason, may_pass
 from storage.records.decisions import decisions_path
 from storage.records.fingerprint import hash_bytes, hash_file, hash_value
@@ -60,12 +60,12 @@ from tasks.report.rows import (
     COLUMNS,
     FAILED,
     KEPT,
-    SHARES,
     STATUSES,
     Archive,
     Row,
     output_of,
     read_archive,
+    shares_of,
 )
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
@@ -165,7 +165,8 @@ def _write(
     """Write all files; run.json, by which `renew_report` knows a whole report, last. Returns its
     value."""
     _write_page(folder)
-    tally, pages = _Tally(), PhotoPages(folder)
+    tally, columns = _Tally(), archive.columns
+    pages = PhotoPages(folder, columns)
 
     def passing() -> Iterator[Row]:
         for row in archive.rows():
@@ -173,7 +174,7 @@ def _write(
             pages.add(row)
             yield row
 
-    write_table(folder / PHOTOS_NAME, passing(), COLUMNS)
+    write_table(folder / PHOTOS_NAME, passing(), columns)
     pages.close()
     summary = _summary(archive, output, folder, tally)
     _write_packs(archive, folder)
@@ -281,7 +282,8 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         "decided": tally.decided,
         "first": tally.first.found(),
         "reasons": _reasons(tally, output),
-        "categories": list(CATEGORY_NAMES),
+        "categories": list(archive.categories.names),
+        "colours": _colours(archive.categories),
         "models": models_of(step, known) if step else None,
         "steps": [
             {**one.to_dict(), "seconds": one.success.seconds, "peak_mb": one.success.peak_mb}
@@ -295,6 +297,12 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         },
         "changes": None,
     }
+
+
+def _colours(categories: Categories) -> dict[str, str]:
+    """Name → colour as HTML has it, that of the pictures of segments."""
+    found = category_colours(categories.names)
+    return {name: "#" + bytes(rgb).hex() for name, rgb in found.items()}
 
 
 class FirstPhotos:
@@ -336,7 +344,7 @@ class FirstPhotos:
 def _doubt(row: Row) -> tuple[float, str] | None:
     if row.get("uncertainty") is not None:
         return row["uncertainty"], f"uncertainty {row['uncertainty']:.1f} Lab units"
-    shares = [row[name] for name in SHARES if row.get(name) is not None]
+    shares = shares_of(row)
     return (-max(shares), f"its largest category has {100 * max(shares):.0f} %") if shares else None
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import colorization
-from colorization.categories import CATEGORY_NAMES
+from colorization.categories import CATEGORY_NAMES, PAPER, Categories
 from colorization.errors import ConfigError, ModelMissingError
 from colorization.merging.segmenter_names import SEGMENTER_NAMES, is_import_path
 from storage.records.fingerprint import hash_file
@@ -36,16 +36,20 @@ class ModelFile:
 
 
 def starter_file(name: str) -> ModelFile:
-    """Weights that come with the package. name: a category, or 'segmenter'."""
+    """Weights that come with the package. name: a category of the paper, or 'segmenter'."""
     return ModelFile(f"starter:{name}", _STARTER / f"{name}.safetensors")
 
 
-def expert_files(datasets: Iterable[str], experts: Mapping[str, Path]) -> dict[str, ModelFile]:
-    """The weights of every category that no dataset trains: named ones, else the starter's."""
+def expert_files(
+    datasets: Iterable[str], experts: Mapping[str, Path], categories: Categories = PAPER
+) -> dict[str, ModelFile]:
+    """The weights of every category that no dataset trains: named ones, else its parent's of the starter."""
     trained = set(datasets)
     return {
-        name: ModelFile(f"expert:{name}", experts[name]) if name in experts else starter_file(name)
-        for name in CATEGORY_NAMES
+        name: ModelFile(f"expert:{name}", experts[name])
+        if name in experts
+        else starter_file(categories.parent(name))
+        for name in categories.names
         if name not in trained
     }
 
@@ -168,20 +172,22 @@ class ModelInfo:
         }
 
 
-def find_model(name: str, workspace: Workspace | None = None) -> Path:
+def find_model(
+    name: str, workspace: Workspace | None = None, categories: Categories = PAPER
+) -> Path:
     """A weights file by path, by `starter:CATEGORY`, or by a category trained in the workspace.
 
-    Raises ModelMissingError.
+    categories: of the workspace's config. Raises ModelMissingError.
     """
     if name.startswith("starter:") and name.split(":", 1)[1] in CATEGORY_NAMES:
         return require(starter_file(name.split(":", 1)[1]))
     trained = workspace.current("train", name) / WEIGHTS_NAME if workspace else None
-    if name in CATEGORY_NAMES and trained is not None and trained.is_file():
+    if name in categories.names and trained is not None and trained.is_file():
         return trained.resolve()
-    if name in CATEGORY_NAMES:
+    if name in categories.names:
         raise ModelMissingError(
             f"Expected trained weights of {name}, found none; `chromaflow train --only {name}` "
-            f"makes them, or name starter:{name} or a file."
+            f"makes them, or name starter:{categories.parent(name)} or a file."
         )
     path = Path(name)
     if not path.is_file():

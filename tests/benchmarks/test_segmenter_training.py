@@ -17,7 +17,7 @@ from segmenter_training import (
 )
 from torch import nn
 
-from colorization.categories import CATEGORY_NAMES, class_to_category
+from colorization.categories import CATEGORY_NAMES, PAPER
 from colorization.merging.deeplab import GrayDeepLab
 
 PEOPLE, BIRDS, ANIMALS, PLACES = range(4)
@@ -81,7 +81,7 @@ def test_gray_starts_with_the_probabilities_that_the_network_in_colour_gives() -
     network.logits.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
     with torch.inference_mode():
         weight = network.eval()(L_norm).softmax(dim=1)
-    classes, owner = seen[0].softmax(dim=1), torch.tensor(class_to_category())
+    classes, owner = seen[0].softmax(dim=1), torch.tensor(PAPER.owners())
     for k in range(len(CATEGORY_NAMES)):
         expected = classes[:, owner == k].sum(dim=1)
         torch.testing.assert_close(weight[:, k, ::8, ::8], expected)

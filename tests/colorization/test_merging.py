@@ -12,12 +12,7 @@ import torch
 from starter import starter_models
 from torchvision.models import segmentation
 
-from colorization.categories import (
-    CATEGORY_NAMES,
-    VOC_CLASSES,
-    category_index,
-    class_to_category,
-)
+from colorization.categories import CATEGORY_NAMES, PAPER, VOC_CLASSES
 from colorization.colour.full_size import colour_strips
 from colorization.colour.lab import gray_to_L, rgb_to_L
 from colorization.errors import ConfigError, WeightsMismatchError
@@ -93,12 +88,12 @@ def test_weights_of_another_segmenter_are_refused():
 
 
 def test_each_voc_class_has_the_papers_category():
-    owners = [CATEGORY_NAMES[i] for i in class_to_category()]
+    owners = [CATEGORY_NAMES[i] for i in PAPER.owners()]
     assert owners[15] == "people" and owners[3] == "birds"
     assert [i for i, name in enumerate(owners) if name == "animals"] == [8, 10, 12, 13, 17]
     assert owners.count("places") == 14
     with pytest.raises(ConfigError, match="people, birds, animals, places"):
-        category_index("cars")
+        PAPER.index("cars")
 
 
 def test_soft_weights_sum_to_one_and_hard_ones_are_one_hot():
@@ -132,7 +127,7 @@ def test_the_merge_equals_a_float64_loop():
 
 def test_weight_without_an_expert_goes_to_places():
     weight = random_weights()
-    kept = drop_absent(weight, {"people", "places"}, threshold=0.0)
+    kept = drop_absent(weight, {0, 3}, threshold=0.0)
     torch.testing.assert_close(kept[:, 0], weight[:, 0])
     torch.testing.assert_close(kept[:, 3], weight[:, 1:].sum(dim=1))
     assert kept[:, 1:3].abs().max() == 0
@@ -140,13 +135,13 @@ def test_weight_without_an_expert_goes_to_places():
 
 def test_a_category_that_matters_nowhere_is_shared_out():
     weight = torch.tensor([0.58, 0.02, 0.1, 0.3])[None, :, None, None].expand(1, 4, 5, 5)
-    kept = drop_absent(weight, set(CATEGORY_NAMES), threshold=0.05)
+    kept = drop_absent(weight, range(4), threshold=0.05)
     expected = torch.tensor([0.58, 0, 0.1, 0.3]) / 0.98
     torch.testing.assert_close(kept[0, :, 2, 2], expected)
 
 
 def test_no_threshold_can_drop_every_category():
-    kept = drop_absent(random_weights(), set(CATEGORY_NAMES), threshold=1.0)
+    kept = drop_absent(random_weights(), range(4), threshold=1.0)
     torch.testing.assert_close(kept.sum(dim=1), torch.ones(2, 40, 56))
     with pytest.raises(ConfigError, match="at least one expert"):
         drop_absent(random_weights(), set(), threshold=0.05)
@@ -347,13 +342,13 @@ def test_a_segmenter_of_ones_own_is_imported_and_tried(tmp_path, monkeypatch):
 
 
 def test_classes_may_be_given_to_other_categories():
-    owner = class_to_category(owners={"horse": "people", "car": "animals"})
-    changed = [i for i, (a, b) in enumerate(zip(owner, class_to_category(), strict=True)) if a != b]
+    owner = PAPER.owners(moved={"horse": "people", "car": "animals"})
+    changed = [i for i, (a, b) in enumerate(zip(owner, PAPER.owners(), strict=True)) if a != b]
     assert [VOC_CLASSES[i] for i in changed] == ["car", "horse"]
     with pytest.raises(ConfigError, match="aeroplane"):
-        class_to_category(owners={"hores": "people"})
+        PAPER.owners(moved={"hores": "people"})
     with pytest.raises(ConfigError, match="people, birds"):
-        class_to_category(owners={"horse": "pets"})
+        PAPER.owners(moved={"horse": "pets"})
 
 
 def test_a_blank_photo_stays_gray_but_for_hints():

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from colorization.categories import Categories
 from colorization.training.recipes import build_recipe
 from storage.records.names import STORE_NAME
 from storage.records.tables import write_table
@@ -86,7 +87,8 @@ def sha256(path: Path) -> str:
 
 def train_and_die(item: TrainItem, after_steps: int) -> bool:
     """Train in a process that dies after so many steps; whether it did."""
-    words = [sys.executable, __file__, json.dumps(asdict(item)), str(after_steps)]
+    values = asdict(item) | {"every": item.every.to_json()}
+    words = [sys.executable, __file__, json.dumps(values), str(after_steps)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
@@ -97,7 +99,8 @@ def main() -> None:
     """Train the item of the first argument; SIGKILL this process after so many steps of its own."""
     from colorization.training.loop import Trainer
 
-    item, deadly = TrainItem(**json.loads(sys.argv[1])), int(sys.argv[2])
+    values, deadly = json.loads(sys.argv[1]), int(sys.argv[2])
+    item = TrainItem(**(values | {"every": Categories.from_json(values["every"])}))
     steps, train_step = 0, Trainer._train_step
 
     def counted(self: Trainer, *args: Any) -> float:

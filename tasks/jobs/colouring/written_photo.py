@@ -169,7 +169,7 @@ def _measured(appearance: Appearance | None) -> dict[str, Any]:
 
 
 def _pictures(appearance: Appearance, side: int) -> dict[str, bytes]:
-    weight = reduce_to(weight_colours(appearance.weight), side // 2)
+    weight = reduce_to(weight_colours(appearance.weight, appearance.shares), side // 2)
     pictures = {
         "before": small_jpeg(appearance.before),
         "after": small_jpeg(appearance.after),

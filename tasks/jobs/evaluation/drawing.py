@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from colorization.categories import category_colours
 from colorization.colour.lab import Float, lab_to_rgb
 from colorization.metrics.measures import Truth
 from storage.pictures.figures import Panel, figure
@@ -26,7 +27,7 @@ from tasks.jobs.evaluation.items import (
 )
 from tasks.jobs.evaluation.networks import load_systems
 from tasks.jobs.items import ItemResult, commit_item, quarantine_into
-from tasks.jobs.sheet import MASK_COLOURS, weight_colours
+from tasks.jobs.sheet import weight_colours
 
 
 def draw_figure(item: DrawItem) -> ItemResult:
@@ -42,7 +43,9 @@ def draw_figure(item: DrawItem) -> ItemResult:
         (heading, [name for name in photos if name in rows]) for heading, photos in drawn.groups
     ]
     groups = [(heading, [rows[name] for name in photos]) for heading, photos in named if photos]
-    legend = MASK_COLOURS if SEGMENTATION in drawn.columns else {}
+    lead = next((spec.models for spec in item.systems if spec.name == drawn.lead), None)
+    shown = lead.categories.names if lead and SEGMENTATION in drawn.columns else ()
+    legend = category_colours(shown)
     if groups:
         path = Path(item.output, drawn.name)
         write_bytes(path, figure(drawn.columns, groups, legend=legend, footer=drawn.rule))
@@ -67,7 +70,7 @@ def _row(item: DrawItem, photo: Mapping[str, Any]) -> list[Panel]:
         if column == SEGMENTATION:
             if seen is None:
                 raise ValueError("Expected a merged system in the lead of a figure of categories.")
-            panels.append(Panel(weight_colours(seen.weight[0].cpu().numpy())))
+            panels.append(Panel(weight_colours(seen.weight[0].cpu().numpy(), seen.shares)))
         elif column == TRUTH:
             panels.append(Panel(_shown(truth, truth.ab), Path(photo["name"]).stem))
         else:

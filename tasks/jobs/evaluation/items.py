@@ -32,6 +32,14 @@ class SystemSpec:
     """Experts and segmenter; None for a single network."""
     weights: str = ""
     """Of a single network."""
+    parents: tuple[tuple[str, str], ...] = ()
+    """Category that photos may have → category of the paper: whose expert stands for it, where the system
+    knows only that."""
+
+    def expert_for(self, category: str) -> str:
+        """The category whose expert colours photos of one; itself where there is none."""
+        known = dict(self.parents).get(category, category)
+        return category if category in self.networks or known not in self.networks else known
 
     @property
     def is_merged(self) -> bool:

@@ -93,7 +93,8 @@ class Systems:
 
     def colorizer(self, spec: SystemSpec, category: str) -> MergedColorizer:
         """What a system colours a photo of the category with."""
-        return self._colorizers[spec.name, category if spec.merge == "own" else ""]
+        own = spec.expert_for(category) if spec.merge == "own" else ""
+        return self._colorizers[spec.name, own]
 
     def expert(self, spec: SystemSpec, category: str) -> MergedColorizer:
         """One of its experts, everywhere in a photo."""
@@ -108,7 +109,12 @@ class Systems:
         if spec.models is None or not spec.is_merged:
             return self._single(spec, spec.networks[category])
         models = spec.models
-        segmenter = (models.segmenter, models.segmenter_weights, models.classes)
+        segmenter = (
+            models.segmenter,
+            models.segmenter_weights,
+            models.classes,
+            models.categories,
+        )
         if segmenter in self._remembering:
             seen_by: Any = self._remembering[segmenter]
         else:
@@ -116,7 +122,13 @@ class Systems:
             if isinstance(seen_by, nn.Module):
                 seen_by = self._remember(segmenter, seen_by)
         experts = {name: self._networks[path] for name, path in models.experts}
-        return MergedColorizer(experts, seen_by, merge=models.merge, short_side=spec.size)
+        return MergedColorizer(
+            experts,
+            seen_by,
+            categories=models.categories,
+            merge=models.merge,
+            short_side=spec.size,
+        )
 
     def _single(self, spec: SystemSpec, path: str) -> MergedColorizer:
         return MergedColorizer(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from colorization.categories import CATEGORY_NAMES, category_index
+from colorization.categories import PAPER, Categories
 from colorization.training.feeding import PhotoBatch, num_steps
 from storage.records.names import ROWS_NAME, STORE_NAME
 from storage.records.tables import read_table
@@ -93,11 +93,12 @@ def open_splits(
     split: str,
     label_names: tuple[str, ...] = (),
     categories: Sequence[str] = (),
+    every: Categories = PAPER,
 ) -> Split:
     """The photos of one split of one or more categories, mixed. Raises DamagedError.
 
     label_names: as in `open_split`; those of several categories together. categories: of each folder,
-    where each learns a head of its own; none where the network has one.
+    where each learns a head of its own; none where the network has one. every: category that has a head.
     """
     if len(folders) == 1 and not categories:
         return open_split(folders[0], split, label_names)
@@ -110,12 +111,12 @@ def open_splits(
     labels = np.concatenate([part.labels for part in parts])
     if not categories:
         return Split(joined, labels, names)
-    numbers = [category_index(name) for name in categories]
+    numbers = [every.index(name) for name in categories]
     heads = np.repeat(np.array(numbers, np.int64), [len(part) for part in parts])
     reader_of = dict(zip(categories, readers, strict=True))
     photos = [
-        CategoryPhotos(name, reader_of[name], joined.rows[heads == category_index(name)])
-        for name in CATEGORY_NAMES
+        CategoryPhotos(name, reader_of[name], joined.rows[heads == head], head)
+        for head, name in enumerate(every.names)
         if len(reader_of.get(name, ()))
     ]
     return Split(joined, labels, names, heads, tuple(photos))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from colorization.categories import category_index
 from colorization.training.feeding import num_steps, step_rows
 from storage.shards.reader import JoinedReader, ShardReader
 
@@ -29,15 +28,12 @@ class CategoryPhotos:
     reader: ShardReader
     rows: Rows
     """int64 (n,), of all categories' reader, as the rows of its own."""
+    head: int
+    """Of the network, that learns them."""
     _orders: dict[tuple[int, int], Rows] = field(default_factory=dict, init=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @property
-    def head(self) -> int:
-        """Of the network, that learns them."""
-        return category_index(self.name)
 
     def take(self, first: int, count: int, seed: int) -> Rows:
         """`count` rows from place `first` of the order on."""

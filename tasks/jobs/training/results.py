@@ -21,11 +21,12 @@ OTHER_WEIGHTS = {"best": "last.safetensors", "last": "best.safetensors"}
 """By what the recipe publishes as weights.safetensors: the file of the other epoch."""
 _FIRST = ("epoch", "loss")
 _OF_HEADS = {
+    "parent": "starts as the category",
     "heads": "heads",
     "heads_without_photos": "heads that have learnt nothing",
     "palettes": "palettes",
 }
-"""Metadata of networks with palettes → how the card says it."""
+"""Metadata that only some networks have → how the card says it."""
 _TIMES = ("seconds", "wait_share")
 """Columns of the history that differ from run to run."""
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from colorization.categories import CATEGORY_NAMES
 from colorization.networks import LABELS, build_network, networks_that
 from colorization.networks.contract import Colorizer, PaletteColorizer
 from colorization.training.loop import Trainer
@@ -16,7 +15,7 @@ from colorization.training.perceptual import PerceptualDistance
 from colorization.training.recipe_fields import Recipe
 from colorization.training.statistics import ColourStatistics, colour_statistics
 from storage.errors import UsageError
-from tasks.jobs.networks import category_state, load_state, load_weights
+from tasks.jobs.networks import category_state, joint_state, load_state, load_weights
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.loading import Split
 
@@ -56,7 +55,7 @@ def num_classes(item: TrainItem, train: Split) -> int:
 
 def num_heads(item: TrainItem) -> int:
     """A head for each category there is, with photos or without, where several learn at once."""
-    return len(CATEGORY_NAMES) if item.categories else 1
+    return len(item.every) if item.categories else 1
 
 
 def _initial_network(item: TrainItem, recipe: Recipe, train: Split) -> Colorizer:
@@ -71,8 +70,13 @@ def _initial_network(item: TrainItem, recipe: Recipe, train: Split) -> Colorizer
         network.load_encoder(weights)
         return network
     if isinstance(network, PaletteColorizer) and network.num_heads == 1:
-        learns = recipe.epochs > 0
-        weights = category_state(network, weights, metadata, item.category, path, learns=learns)
+        learns, own = recipe.epochs > 0, item.category
+        parent = item.every.parent(own) if own in item.every.names else ""
+        weights = category_state(
+            network, weights, metadata, own, path, learns=learns, parent=parent
+        )
+    elif isinstance(network, PaletteColorizer):
+        weights = joint_state(network, weights, metadata, item.every, path)
     load_state(network, weights, path, recipe.network)
     return network
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from colorization.categories import CATEGORY_NAMES
 from colorization.compute import resolve_device
 from colorization.errors import DivergedError
 from colorization.training.loop import Trainer
@@ -42,8 +41,8 @@ def train_network(item: TrainItem) -> ItemResult:
     item = replace(item, device=resolve_device(item.device))
     folder = Path(item.folder)
     shards = [Path(shards) for shards in item.shards]
-    train = open_splits(shards, "train", categories=item.categories)
-    val = open_splits(shards, "val", train.label_names, item.categories)
+    train = open_splits(shards, "train", categories=item.categories, every=item.every)
+    val = open_splits(shards, "val", train.label_names, item.categories, item.every)
     _check_counts(item, train)
     folder.mkdir(parents=True, exist_ok=True)
     # a job on another machine may outlive the run that sent it, and must not have a rival
@@ -55,7 +54,7 @@ def _check_counts(item: TrainItem, train: Split) -> None:
     """Raise UsageError for too few photos: of each category, where each learns a head of its own."""
     counts = dict.fromkeys(item.categories, 0) or {item.category: len(train)}
     counts |= {photos.name: len(photos) for photos in train.categories}
-    table = "train" if item.category in CATEGORY_NAMES else "pretrain"
+    table = "train" if item.category in item.every.names else "pretrain"
     for name, count in counts.items():
         if count < item.min_photos:
             raise UsageError(
@@ -159,6 +158,7 @@ def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Spli
         "num_classes": num_classes(item, train),
         "category": item.category,
         **_heads(item, train),
+        **({"parent": parent} if (parent := _parent(item)) else {}),
         "recipe": trainer.recipe.to_dict(),
         "init": item.init,
         "seed": item.seed,
@@ -183,6 +183,13 @@ def _finish(item: TrainItem, trainer: Trainer, state: TrainingState, train: Spli
     return result
 
 
+def _parent(item: TrainItem) -> str:
+    """As which category of the paper one's own begins; empty for the paper's, and where it does not."""
+    starts = item.init in ("starter", "file") and item.category in item.every.names
+    parent = item.every.parent(item.category) if starts else ""
+    return parent if parent != item.category else ""
+
+
 def _heads(item: TrainItem, train: Split) -> dict[str, Any]:
     """What the metadata says of a network that has a head for each of several categories."""
     if not item.categories:
@@ -190,6 +197,6 @@ def _heads(item: TrainItem, train: Split) -> dict[str, Any]:
     learnt = {photos.name for photos in train.categories}
     return {
         "num_heads": num_heads(item),
-        "heads": list(CATEGORY_NAMES),
-        "heads_without_photos": [name for name in CATEGORY_NAMES if name not in learnt],
+        "heads": list(item.every.names),
+        "heads_without_photos": [name for name in item.every.names if name not in learnt],
     }

@@ -185,7 +185,7 @@ function drawFilters() {
     );
   }
   $("legend").append(
-    ...run.categories.map((name) => h("li", null, h("i", {className: name}), name)),
+    ...run.categories.map((name) => h("li", null, inColour(h("i"), name), name)),
   );
   setView(view);
   setMode(mode);

@@ -131,13 +131,19 @@ function viewer(row) {
   return h("div", {className: "viewer"}, box, choice);
 }
 
+/** An element with a category's colour behind it. */
+function inColour(element, name) {
+  element.style.background = run.colours[name];
+  return element;
+}
+
 function mix(row) {
   if (dominantOf(row) < 0) return null;
   return h(
     "div",
     {className: "mix", "aria-hidden": "true"},
     run.categories.map((name) => {
-      const part = h("span", {className: name});
+      const part = inColour(h("span"), name);
       part.style.width = `${100 * (shareOf(row, name) ?? 0)}%`;
       return part;
     }),
