@@ -219,6 +219,9 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "outputs_changed": lambda e: _of_outputs(
         e, "files that somebody wrote to, kept under this name and made anew"
     ),
+    "names_escaped": lambda e: (
+        f"{e['step']} contact sheet: no font for {', '.join(e['characters'])}, drawn as that"
+    ),
     "outputs_theirs": lambda e: _of_outputs(e, "outputs kept, as somebody wrote to them"),
     "step_failed": lambda e: f"{e['step']} FAILED: {e['error']}",
     "page_incomplete": lambda e: (

@@ -141,7 +141,8 @@ class SeriesItem(PhotoItem):
 
 @dataclass(frozen=True, kw_only=True)
 class SheetItem(ColorizeItem):
-    """The photos of the sheet."""
+    """The photos of the sheet. Each: as of a chunk; `stays`, path and SHA-256 of the coloured file of one that
+    was approved, where the settings of now would make another one of it."""
 
     job: ClassVar[str] = "tasks.jobs.sheet:draw_sheet"
     truth: str | None
