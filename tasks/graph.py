@@ -33,7 +33,7 @@ from tasks.engine.deciding import decide
 from tasks.engine.retry import Retry
 from tasks.engine.source_news import SourceNews
 from tasks.engine.stages import Decision, Step, StepName
-from tasks.jobs.stage_items import TRUTH
+from tasks.jobs.stage_items import STARTER, TRUTH
 from tasks.stage_table import STAGE_NAMES, STAGES
 from tasks.weights.models import (
     expert_files,
@@ -167,6 +167,7 @@ def _category_steps(
         workspace=workspace,
         config={},
         upstream=(preprocess.name, train.name),
+        inputs=_hashes({STARTER: require(starter_file(category))}, hashes),
         hashes=hashes,
     )
     return [ingest, preprocess, train, evaluate]

@@ -5,16 +5,18 @@ A character that no font has is drawn as its code point, never as an empty box (
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from collections.abc import Container, Iterator
 from functools import lru_cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 
 from PIL import ImageDraw, ImageFont, features
 
 from storage.pictures.unshaped import in_drawn_order
 from storage.visible import visible
 
+_FOLDER = files("storage.pictures") / "fonts"
 _FONTS = (
     "DejaVuSans.ttf",
     *(f"NotoSans{script}-Regular.ttf" for script in ("Devanagari", "Thai", "Bengali", "Tamil")),
@@ -44,13 +46,13 @@ def draw_text(
     """Draw a line of text. place: its left and top, pixels. most: its width, else it is cut."""
     x, y = place
     for part, font in _fitted(text, size, most):
-        draw.text((x, y + size), part, fill=ink, font=font, anchor="ls", **_direction())
-        x += font.getlength(part, **_direction())
+        draw.text((x, y + size), part, fill=ink, font=font, anchor="ls", direction=_direction())
+        x += font.getlength(part, direction=_direction())
 
 
 def text_length(text: str, size: int) -> float:
     """Width of a line of text, pixels."""
-    return sum(font.getlength(part, **_direction()) for part, font in _parts(text, size))
+    return sum(font.getlength(part, direction=_direction()) for part, font in _parts(text, size))
 
 
 def undrawn(text: str) -> list[str]:
@@ -118,24 +120,20 @@ def _code_point(character: str) -> str:
     return f"‹U+{ord(character):04X}›"
 
 
-def _direction() -> dict[str, str]:
+def _direction() -> str | None:
     """A caption goes from left to right, whatever letters it begins with."""
-    return {"direction": "ltr"} if is_shaped() else {}
+    return "ltr" if is_shaped() else None
 
 
 @lru_cache
 def _characters(name: str) -> Container[int]:
     """Code points of a font."""
-    from fontTools.ttLib import TTFont
+    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
-    with (
-        as_file(files("storage.pictures") / "fonts" / name) as path,
-        TTFont(path, lazy=True) as font,
-    ):
+    with TTFont(io.BytesIO((_FOLDER / name).read_bytes()), lazy=True) as font:
         return frozenset(font.getBestCmap())
 
 
 @lru_cache(maxsize=64)
 def _open(name: str, size: int) -> ImageFont.FreeTypeFont:
-    with (files("storage.pictures") / "fonts" / name).open("rb") as file:
-        return ImageFont.truetype(file, size)
+    return ImageFont.truetype(io.BytesIO((_FOLDER / name).read_bytes()), size)

@@ -54,9 +54,12 @@ def _end_of_right(text: str, start: int) -> int:
             break
         closes = end == at and text.count(character.translate(_MIRRORED), start, at)
         is_bracket = character != character.translate(_MIRRORED)
-        if kind in (*_RIGHT, "EN", "AN") or (kind == "NSM" and end == at):
-            end = at + 1
-        elif is_bracket and closes > text.count(character, start, at):
+        if (
+            kind in (*_RIGHT, "EN", "AN")
+            or (kind == "NSM" and end == at)
+            or is_bracket
+            and closes > text.count(character, start, at)
+        ):
             end = at + 1
     return end
 

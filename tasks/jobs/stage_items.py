@@ -18,8 +18,10 @@ from storage.records.ledger import FileRecord
 from tasks.jobs.items import PhotoItem, WorkItem
 
 EXPERT = "expert"
-METHODS = (*BASELINES, EXPERT)
-"""Of an evaluation of one expert; the constant is the training split's mean ab."""
+STARTER = "starter"
+METHODS = (*BASELINES, STARTER, EXPERT)
+"""Of an evaluation of one expert; the constant is the training split's mean ab, starter the network that
+comes with the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,8 @@ class EvaluateItem(WorkItem):
     shards: str
     trained: str
     """The train step's folder."""
+    starter: str
+    """Weights that come with the package for this category."""
     num_threads: int
 
 

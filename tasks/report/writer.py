@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import heappush, heappushpop
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -54,13 +53,13 @@ from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command, review_command
+from tasks.report.first import FirstPhotos
+from tasks.report.looking_back import write_history, write_trainings
 from tasks.report.pages import PhotoPages
 from tasks.report.rows import (
-    COLOURED,
     COLUMNS,
     FAILED,
     KEPT,
-    SHARES,
     STATUSES,
     Archive,
     Row,
@@ -70,8 +69,7 @@ from tasks.report.rows import (
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
-_FIRST = 6
-"""Photos that the first screen shows."""
+_OF_TRAINING = ("pretrain", "train", "evaluate")
 _EXAMPLES = 8
 """Photos of a reason that the page names before it is asked for all."""
 
@@ -178,6 +176,8 @@ def _write(
     summary = _summary(archive, output, folder, tally)
     _write_packs(archive, folder)
     _write_twins(archive, folder, summary)
+    write_history(archive.workspace, folder, output)
+    summary["trainings"] = write_trainings(archive.workspace, folder)
     if changes is not None:
         changes.write(folder)
         summary["changes"] = changes.summary
@@ -199,6 +199,7 @@ def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Pa
     before = read_json(folder / RESULT_NAME) or {}
     ended = (before.get("run") or {}).get("exit_code")
     if before.get("state") == _state(workspace) and ended == exit_code:
+        write_history(workspace, folder, output)
         return folder / PAGE_NAME
     return write_report(workspace, output=output).page
 
@@ -215,6 +216,8 @@ def _state(workspace: Workspace) -> dict[str, str]:
         for stage in ("ingest", "colorize")
     }
     known = {name: hash_file(path) for name, path in published.items() if path.exists()}
+    trained = (link for link in workspace.all_current() if link.parent.name in _OF_TRAINING)
+    known |= {f"{p.parent.name}/{p.name}": hash_file(p / SUCCESS_NAME) for p in trained}
     kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
     known |= {"kept": hash_value(kept)} if kept else {}
     step = read_step(workspace.current("colorize", ARCHIVE).resolve())
@@ -295,57 +298,6 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         },
         "changes": None,
     }
-
-
-class FirstPhotos:
-    """The photos to look at first: half of them the least certain, the others the largest change.
-
-    Of runs that recorded no uncertainty those whose categories are mixed most evenly count as the least
-    certain; change is from gray: colourfulness. Only the best so far are held.
-    """
-
-    def __init__(self) -> None:
-        self._best: dict[str, list[tuple[float, int, str, Row]]] = {why: [] for why in _MEASURES}
-        self._num_rows = 0
-
-    def add(self, row: Row) -> None:
-        """The next row."""
-        if row["status"] != COLOURED or not row.get("pack"):
-            return
-        self._num_rows += 1
-        for why, measure in _MEASURES.items():
-            if (measured := measure(row)) is not None:
-                entry = (measured[0], -self._num_rows, measured[1], row)
-                if len(self._best[why]) < _FIRST:
-                    heappush(self._best[why], entry)
-                else:
-                    heappushpop(self._best[why], entry)
-
-    def found(self) -> list[dict[str, Any]]:
-        """As the page takes them; a photo comes once."""
-        found: dict[str, dict[str, Any]] = {}
-        for why, best in self._best.items():
-            left = [one for one in sorted(best, reverse=True) if one[3]["path"] not in found]
-            for _, _, words, row in left[: _FIRST // 2]:
-                keep = ("path", "output", "format", "width", "height", "pack", "picture")
-                own = {name: row.get(name) for name in keep}
-                found[row["path"]] = own | {"why": why, "said": words}
-        return list(found.values())
-
-
-def _doubt(row: Row) -> tuple[float, str] | None:
-    if row.get("uncertainty") is not None:
-        return row["uncertainty"], f"uncertainty {row['uncertainty']:.1f} Lab units"
-    shares = [row[name] for name in SHARES if row.get(name) is not None]
-    return (-max(shares), f"its largest category has {100 * max(shares):.0f} %") if shares else None
-
-
-def _change(row: Row) -> tuple[float, str] | None:
-    found = row.get("colourfulness")
-    return None if found is None else (found, f"colourfulness {found:.1f}")
-
-
-_MEASURES = {"Least certain": _doubt, "Largest change": _change}
 
 
 def _folder(archive: Archive) -> Path | None:

@@ -20,6 +20,8 @@ requestAnimationFrame(() =>
     new ResizeObserver(() => {
       if (view === "table") drawTable(true);
     }).observe($("scroller"));
+    await loadScript("history.js").then(drawHistory);
+    if (run.trainings) await loadScript("training.js").then(drawTrainings);
     if (run.changes) await loadScript("changes.js").then(drawChanges);
     document.body.dataset.ready = "yes";
   }),
