@@ -94,7 +94,7 @@ def plan(
 
 @app.command()
 def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
+    """Say how a workspace stands: steps, what `run` would do, the last run, photos that failed."""
     _check_config(output, config)
     from tasks.engine.events import counts_in_words, run_summary
     from tasks.queries.orphans import kept_now

@@ -190,7 +190,7 @@ def counts_in_words(label: str, counts: Mapping[str, Any]) -> str:
 
 
 def _of_item(event: Mapping[str, Any]) -> str:
-    refused = f", {event['quarantined']} quarantined" if event["quarantined"] else ""
+    refused = f", {event['quarantined']} failed" if event["quarantined"] else ""
     photos = f"{event['photos']} photos{refused}, {event['seconds']:.1f} s"
     return f"{event['step']} item {event['item']}: {photos}"
 
@@ -206,9 +206,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "step_decided": lambda e: f"{e['step']} {e['action']}: {_reasons(e)}",
     "step_begun": lambda e: f"{e['step']} begun: {e['items']} items, {e['photos']} photos",
     "item_done": _of_item,
-    "photo_quarantined": lambda e: (
-        f"{e['step']} quarantined {e['path']}: {e['code']}: {e['detail']}"
-    ),
+    "photo_quarantined": lambda e: f"{e['step']} failed {e['path']}: {e['code']}: {e['detail']}",
     "step_published": lambda e: (
         f"{e['step']} published: {e['computed']} computed in {e['seconds']:.1f} s, "
         f"{counts_in_words(e['step'], e['counts'])}"

@@ -61,7 +61,7 @@ class EvaluateItem(WorkItem):
     trained: str
     """The train step's folder."""
     starter: str
-    """Weights that come with the package for this category."""
+    """Weights that come with the package for this category; empty for one that it does not know."""
     num_threads: int
 
 

@@ -38,7 +38,7 @@ OF_THE_POOL = {
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "start.py"),
-    "archive_speed.py",
+    *("archive_speed.py", "screenshots.py"),
     "starter_segmenter.py",
     *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "series.py", "training.py"),
 }
@@ -133,7 +133,7 @@ def test_every_program_runs_in_its_smallest_form(
 ) -> None:
     if name in RESEARCH and not WEIGHTS.is_dir():
         pytest.skip(f"needs the weights of {WEIGHTS}")
-    if name in ("report.py", "review.py"):
+    if name in ("report.py", "review.py", "screenshots.py"):
         pytest.importorskip("playwright")
         if not Path("/usr/bin/chromium").exists():
             pytest.skip("needs Debian's chromium")
