@@ -43,7 +43,7 @@ _SIDE = 448
 
 
 def draw_sheet(item: SheetItem) -> ItemResult:
-    """Draw the sheet; a photo that cannot be decoded has no row (its chunk quarantined it)."""
+    """Draw the sheet; a photo that cannot be decoded or is skipped has no row (its chunk quarantined it)."""
     colorizer = load_merged(item.models)
     rows = []
     for photo in item.photos:
@@ -56,19 +56,21 @@ def draw_sheet(item: SheetItem) -> ItemResult:
                 for page in chain([first], pages)
                 if not unwanted(item, photo, page, look_at(page))
             )
-            page = next(wanted, first)
+            page = next(wanted, None)
+            if page is None:
+                continue
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:
             continue
         palette = item.models.palette_of_photo(photo)
         hints = hints_of(photo, (height, width)) if page is first else ()
-        pictures, caption = _row(colorizer, L, hints, palette, _as_it_stays(photo))
-        truth = _truth(item, photo["path"])
-        rows.append((f"{photo['path']}   {caption}", [*pictures, truth]))
+        pictures, caption = _row(colorizer, L, hints, palette, _as_it_stays(photo, min(L.shape)))
+        pictures += [_truth(item, photo["path"])] if item.truth else []
+        rows.append((f"{photo['path']}   {caption}", pictures))
     variants = [f"v{number}" for number in range(1, item.models.variants + 1)]
     headings = ["gray", "mask", "single expert", "merged", *variants]
-    headings.append("truth" if item.truth else "")
+    headings += ["truth"] if item.truth else []
     folder = Path(item.folder)
     write_bytes(folder / SHEET_NAME, contact_sheet(headings, rows))
     sheet = record_file(folder, folder / SHEET_NAME)
@@ -115,7 +117,7 @@ def _colours(L: Float, ab: Tensor) -> NDArray[Any]:
     return rgb
 
 
-def _as_it_stays(photo: Mapping[str, Any]) -> NDArray[Any] | None:
+def _as_it_stays(photo: Mapping[str, Any], short_side: int) -> NDArray[Any] | None:
     """What lies in the file of a photo that an earlier run coloured by other settings; None for others, and
     where it is no longer what its record says."""
     if "stays" not in photo:
@@ -124,7 +126,7 @@ def _as_it_stays(photo: Mapping[str, Any]) -> NDArray[Any] | None:
         content = Path(photo["stays"]["path"]).read_bytes()
         if hash_bytes(content) != photo["stays"]["sha256"]:
             return None
-        return decode_rgb(content, short_side=_SIDE // 2, max_megapixels=float("inf"))
+        return decode_rgb(content, short_side=short_side, max_megapixels=float("inf"))
     except (OSError, PhotoError):
         return None
 
