@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ _NAMES = (
         "서울역 사진.jpg",
         "हिन्दी चित्र.jpg",
         "ภาพถ่ายเก่า.jpg",
-        "astronaut.jpg",
+        "chelsea.jpg",
     ),
 )
 
@@ -61,11 +62,12 @@ def main() -> None:
     out = folder / "out"
     if not out.exists():
         draw(folder / "in")
-        for settings in ((), ("--palette", "5", "--uncertainty")):
+        for settings in (("--palette", "5"), ("--uncertainty",)):
             words = (*_COMMAND, "colorize", folder / "in", out, *settings)
             done = subprocess.run([*map(str, words)], capture_output=True, text=True)
             if done.returncode != 6:  # two files are no photos
                 sys.exit(done.stderr)
+    use_bundled_fonts(folder / "share")
     pictures = folder / "pictures"
     pictures.mkdir(exist_ok=True)
     page = write_report(Workspace(out / ".chromaflow"), output=str(out)).page
@@ -76,6 +78,15 @@ def main() -> None:
             report(browser, page, pictures / "training", "#training, #history")
         review(browser, out, pictures)
     print("\n".join(str(path) for path in sorted(pictures.iterdir())))
+
+
+def use_bundled_fonts(share: Path) -> None:
+    """Have chromium find the fonts of contact sheets, as readers have fonts of their scripts."""
+    share.mkdir(exist_ok=True)
+    if not (share / "fonts").is_symlink():
+        fonts = files("storage.pictures") / "fonts"
+        (share / "fonts").symlink_to(Path(str(fonts)), target_is_directory=True)
+    os.environ["XDG_DATA_HOME"] = str(share.resolve())
 
 
 def draw(folder: Path) -> None:
@@ -125,6 +136,7 @@ def review(browser: Browser, out: Path, pictures: Path) -> None:
                 assert box is not None
                 across, down = box["x"] + 0.5 * box["width"], box["y"] + 0.4 * box["height"]
                 window.mouse.click(across, down)
+                window.locator("#usual button").nth(2).click()
                 window.wait_for_timeout(2500)
                 window.screenshot(path=pictures / f"review-hint-{look}.png")
 

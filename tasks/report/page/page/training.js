@@ -39,25 +39,37 @@ function drawTraining(one) {
       ),
     ),
     h("div", {className: "charts"}, charts),
-    scoreTable(one.scores),
-    one.samples
-      ? h(
-          "figure",
-          {className: "samples"},
-          h(
-            "a",
-            {href: one.samples, target: "_blank", rel: "noopener"},
-            h("img", {
-              src: one.samples,
-              loading: "lazy",
-              alt: `Validation photos of ${name}: gray, as coloured, as they are`,
-            }),
-          ),
-          h("figcaption", null, "Validation photos: gray, as coloured, as they are"),
-        )
-      : null,
-    earlierTable(one),
+    h(
+      "div",
+      {className: "halves"},
+      h("div", null, scoreTable(one.scores), earlierTable(one)),
+      one.samples ? samplesOf(one.samples, name) : null,
+    ),
   );
+}
+function samplesOf(source, name) {
+  return h(
+    "figure",
+    {className: "samples"},
+    h("figcaption", null, "Validation photos: gray, as coloured, as they are"),
+    h(
+      "a",
+      {href: source, target: "_blank", rel: "noopener"},
+      h("img", {
+        src: source,
+        alt: `Validation photos of ${name}: gray, as coloured, as they are`,
+      }),
+    ),
+  );
+}
+
+/** Two to five round numbers between two others. */
+function roundNumbers(low, high) {
+  const rough = (high - low) / 3;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
+  const first = Math.ceil(low / step);
+  return Array.from({length: Math.floor(high / step) - first + 1}, (_, i) => (first + i) * step);
 }
 
 /** A line over the epochs; level: a value to read it against. */
@@ -73,8 +85,8 @@ function chart(title, epochs, values, levelName, level) {
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
   const atX = (x) => left + ((width - left - right) * (x - first)) / (last - first || 1);
   const atY = (y) => top + (height - top - bottom) * (1 - (y - low) / (high - low));
-  const digits = high - low < 1 ? 2 : high - low < 20 ? 1 : 0;
-  const ticks = [0.1, 0.5, 0.9].map((part) => low + part * (high - low));
+  const ticks = roundNumbers(low, high);
+  const digits = Math.max(0, Math.min(4, -Math.floor(Math.log10((high - low) / 3))));
   const path = points.map(([x, y]) => `${atX(x).toFixed(1)},${atY(y).toFixed(1)}`).join(" ");
   const said = `${title}: from ${number(points[0][1], 2)} to ${number(points.at(-1)[1], 2)} over ${plural(points.length, "epoch")}`;
   const many = points.length > 60;
