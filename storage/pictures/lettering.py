@@ -17,7 +17,7 @@ from storage.pictures.unshaped import in_drawn_order
 from storage.visible import visible
 
 _FOLDER = files("storage.pictures") / "fonts"
-_FONTS = (
+FONTS = (
     "DejaVuSans.ttf",
     *(f"NotoSans{script}-Regular.ttf" for script in ("Devanagari", "Thai", "Bengali", "Tamil")),
     *(f"NotoSans{script}-Regular.ttf" for script in ("Telugu", "Kannada", "Malayalam", "Oriya")),
@@ -81,7 +81,7 @@ def _parts(text: str, size: int) -> Iterator[tuple[str, ImageFont.FreeTypeFont]]
     """The text cut where its font changes."""
     for number, part in _runs(_readable(text)):
         shaped = part if is_shaped() else in_drawn_order(part)
-        yield shaped, _open(_FONTS[number], size)
+        yield shaped, _open(FONTS[number], size)
 
 
 def _readable(text: str) -> str:
@@ -109,7 +109,7 @@ def _font_of(character: str, first: int = 0) -> int | None:
     if character in _UNSEEN or character.isascii():
         return first
     code = ord(character)
-    return next((n for n in (first, *range(len(_FONTS))) if code in _characters(_FONTS[n])), None)
+    return next((n for n in (first, *range(len(FONTS))) if code in _characters(FONTS[n])), None)
 
 
 def _is_mark(character: str) -> bool:
