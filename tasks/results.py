@@ -215,7 +215,7 @@ def finish_run(
     if any(ref.stage == "colorize" for ref in result.refs.values()):
         result.kept = kept_now(record.workspace)
     write_json(record.folder / RESULT_NAME, result.to_dict())
-    if any(key == ARCHIVE for _, key in result.refs):
+    if any(key == ARCHIVE or stage in TRAINING for stage, key in result.refs):
         written = renew_report(record.workspace, output_name(workflow), result.exit_code)
         result.report = str(written)
         write_json(record.folder / RESULT_NAME, result.to_dict())

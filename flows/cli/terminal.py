@@ -79,6 +79,6 @@ def say_skipped(rows: list[dict[str, Any]]) -> None:
 
 def say_photos(counts: dict[str, int]) -> None:
     """How many photos an archive has, and what became of them: the numbers of its report."""
-    if counts:
+    if any(counts.values()):
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())
         say(f"{sum(counts.values())} photos of the archive: {listed}")

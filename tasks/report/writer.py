@@ -51,6 +51,7 @@ from tasks.engine.kept import store_files
 from tasks.engine.published import read_step
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
+from tasks.queries.trainings import trainings
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command, review_command
 from tasks.report.first import FirstPhotos
@@ -111,13 +112,13 @@ def write_report(
 
     output: the OUT as its user names it, None for a workspace of a config. folder: where to write,
     by default report/ in the workspace. changes: against another output. Raises UsageError where no
-    archive was ingested and for a folder that holds something else, OutputError.
+    archive was ingested nor a network trained, and for a folder that holds something else, OutputError.
     """
     archive = read_archive(workspace)
-    if archive.ingested is None:
+    if archive.ingested is None and not trainings(workspace):
         raise UsageError(
-            f"Expected an archive that was read at least once, found none in {workspace.root}. "
-            "Run `chromaflow colorize IN OUT` first."
+            f"Expected an archive that was read at least once, or a training, found none in "
+            f"{workspace.root}. Run `chromaflow colorize IN OUT` or `chromaflow train` first."
         )
     is_given, folder = folder is not None, (folder or workspace.report).resolve()
     with _written(folder):
@@ -263,7 +264,6 @@ class _Tally:
 
 def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) -> dict[str, Any]:
     """run.json: what the page says of the run as a whole."""
-    assert archive.ingested is not None
     workspace, step = archive.workspace, archive.colorized
     statuses = tally.statuses
     request = newest_request(workspace)
@@ -274,7 +274,7 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         "state": _state(workspace),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": run_summary(workspace),
-        "source": archive.ingested.source,
+        "source": archive.ingested.source if archive.ingested else str(workspace.root),
         "output": output or (str(archive.root) if archive.root else ""),
         "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
@@ -302,9 +302,8 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
 
 def _folder(archive: Archive) -> Path | None:
     """The folder that holds the originals; None where they are in an archive, a list or a URL."""
-    assert archive.ingested is not None
-    path = Path(archive.ingested.source)
-    return path if path.is_dir() else None
+    path = Path(archive.ingested.source) if archive.ingested else None
+    return path if path is not None and path.is_dir() else None
 
 
 def _reasons(tally: _Tally, output: str | None) -> list[dict[str, Any]]:

@@ -106,6 +106,19 @@ def test_runs_are_listed_with_a_timeline_and_two_are_compared_by_a_command(page:
     assert "Choose two" in page.locator("#history").inner_text()
 
 
+def test_a_workspace_that_only_trains_has_its_page(browser: Browser, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.create()
+    publish_training(workspace, "birds", "3" * 12)
+    window = Window(browser, write_report(workspace).page.as_uri(), "file:")
+    assert window.page.locator("#training .chart").count() == 3
+    assert not window.page.locator("#photos").is_visible()
+    assert window.page.locator("nav.sections a:visible").all_inner_texts() == [
+        *("Failures", "Training", "Runs", "Run")
+    ]
+    window.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_violation(browser: Browser, report: Path, scheme: str) -> None:
     size = {"width": 400, "height": 800}

@@ -15,6 +15,13 @@ function drawTrainings() {
   $("training-body").className = "stack";
   $("training-body").append(...found.map(drawTraining));
 }
+/** Of a workspace that only trains. */
+function hidePhotos() {
+  for (const id of ["photos", "review"]) {
+    $(id).hidden = true;
+    document.querySelector(`.sections a[href="#${id}"]`).hidden = true;
+  }
+}
 function drawTraining(one) {
   const name = one.stage === "pretrain" ? `${one.category}, before all categories` : one.category;
   const {epoch = [], loss = [], delta_e: deltaE = [], colourfulness = []} = one.curves;
