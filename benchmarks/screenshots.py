@@ -138,7 +138,10 @@ def review(browser: Browser, out: Path, pictures: Path) -> None:
                 window.mouse.click(across, down)
                 window.locator("#usual button").nth(2).click()
                 window.wait_for_timeout(2500)
+                window.evaluate("scrollTo(0, 0)")
                 window.screenshot(path=pictures / f"review-hint-{look}.png")
+                window.keyboard.press("u")
+                window.wait_for_timeout(1000)
 
 
 @contextmanager

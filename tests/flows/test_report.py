@@ -8,8 +8,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from command import chromaflow
+from PIL import Image
 
 pytestmark = pytest.mark.usefixtures("shared_server")
 
@@ -66,7 +68,9 @@ def test_numbers_and_words_agree_and_runs_are_compared(tmp_path: Path, make_phot
     source, out = tmp_path / "in", tmp_path / "out"
     for i in range(3):
         make_photo(source / f"{i}.png", seed=i, gray=True)
-    make_photo(source / "colour.png", seed=9)
+    colour = np.zeros((80, 96, 3), np.uint8)
+    colour[:, :48], colour[:, 48:], colour[::9] = (200, 40, 30), (20, 60, 210), (40, 190, 60)
+    Image.fromarray(colour).save(source / "colour.png")
     (source / "broken.jpg").write_bytes(b"no photo")
     code, _, err = chromaflow("colorize", source, out)
     assert code == 6, err
