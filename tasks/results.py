@@ -23,7 +23,7 @@ from storage.visible import visible, visible_value
 from tasks.archive.workflow import output_name
 from tasks.config.model import Workflow
 from tasks.control import is_with_prefect
-from tasks.engine.events import EVENTS_VERSION, EventLog, run_ids
+from tasks.engine.events import EVENTS_VERSION, EventLog, named_counts, run_ids
 from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.page import RunPage, keep_ending
@@ -248,7 +248,7 @@ def _publish_artifacts(result: RunResult, page: RunPage) -> None:
         {
             "step": "/".join(name),
             "computed": ref.computed,
-            **ref.counts,
+            **named_counts(ref.counts),
             "seconds": ref.seconds,
             "peak MB": ref.peak_mb,
         }

@@ -128,7 +128,7 @@ def _direction() -> str | None:
 @lru_cache
 def _characters(name: str) -> Container[int]:
     """Code points of a font."""
-    from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
+    from fontTools.ttLib import TTFont
 
     with TTFont(io.BytesIO((_FOLDER / name).read_bytes()), lazy=True) as font:
         return frozenset(font.getBestCmap())

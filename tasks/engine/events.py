@@ -185,8 +185,13 @@ def counts_in_words(label: str, counts: Mapping[str, Any]) -> str:
     label: of the step.
     """
     done = _DONE.get(label.partition("/")[0], "done")
+    return " ".join(f"{name} {count}" for name, count in named_counts(counts, done).items())
+
+
+def named_counts(counts: Mapping[str, Any], done: str = "done") -> dict[str, Any]:
+    """A step's counts by the names that people read. done: of the photos that are of use."""
     names = {"done": done, "filtered": "skipped", "quarantined": "failed"}
-    return " ".join(f"{names.get(name, name)} {count}" for name, count in counts.items())
+    return {names.get(name, name): count for name, count in counts.items()}
 
 
 def _of_item(event: Mapping[str, Any]) -> str:

@@ -95,12 +95,19 @@ function chart(title, epochs, values, levelName, level) {
   const ticks = roundNumbers(low, high);
   const digits = Math.max(0, Math.min(4, -Math.floor(Math.log10((high - low) / 3))));
   const path = points.map(([x, y]) => `${atX(x).toFixed(1)},${atY(y).toFixed(1)}`).join(" ");
-  const said = `${title}: from ${number(points[0][1], 2)} to ${number(points.at(-1)[1], 2)} over ${plural(points.length, "epoch")}`;
+  const [start, end] = [points[0], points.at(-1)].map(([, y]) => number(y, 2));
+  const said = `${title}: from ${start} to ${end} over ${plural(points.length, "epoch")}`;
+  const hasLevel = typeof level === "number";
   const many = points.length > 60;
   return h(
     "figure",
     {className: "chart"},
-    h("figcaption", null, title, levelName && typeof level === "number" ? h("small", null, ` – – ${levelName} ${number(level, 1)}`) : null),
+    h(
+      "figcaption",
+      null,
+      title,
+      hasLevel ? h("small", null, ` – – ${levelName} ${number(level, 1)}`) : null,
+    ),
     svg(
       "svg",
       {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": said},
@@ -112,7 +119,7 @@ function chart(title, epochs, values, levelName, level) {
       last > first
         ? svg("text", {x: width - right, y: height - 6, "text-anchor": "end"}, `${last}`)
         : null,
-      typeof level === "number"
+      hasLevel
         ? svg("line", {class: "level", x1: left, x2: width - right, y1: atY(level), y2: atY(level)})
         : null,
       svg("polyline", {class: "curve", points: path}),
@@ -139,7 +146,8 @@ function earlierTable(one) {
   if (!one.earlier.length) return null;
   const differences = (row) =>
     Object.entries(row.differs)
-      .map(([name, [then, now]]) => `${name} ${visible(JSON.stringify(then))}, now ${visible(JSON.stringify(now))}`)
+      .map(([name, values]) => [name, ...values.map((one) => visible(JSON.stringify(one)))])
+      .map(([name, then, now]) => `${name} ${then}, now ${now}`)
       .join("; ") || "code";
   return tableOf(
     "Earlier trainings",
