@@ -49,6 +49,7 @@ _EVERY = 0.5
 _KINDS = {
     "storage.photos.decoder_process": "decoder",
     "spawn_main": "worker",
+    "multiprocessing.forkserver": "worker",
     "flows.cli": "driver",
 }
 _CONFIG = """

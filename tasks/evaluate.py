@@ -9,8 +9,8 @@ from storage.records.item_record import ItemRecord
 from tasks.control import task
 from tasks.engine.execute import Published, Run, Work, execute
 from tasks.engine.stages import StageRef, Step
-from tasks.graph import starter_beside
-from tasks.jobs.stage_items import STARTER, EvaluateItem
+from tasks.jobs.stage_items import EvaluateItem
+from tasks.weights.models import starter_beside
 
 
 @task("evaluate")
@@ -26,7 +26,7 @@ def evaluate(step: Step, upstream: list[StageRef], run: Run) -> StageRef:
                 category=step.key,
                 shards=str(current("preprocess", step.key).resolve()),
                 trained=str(current("train", step.key).resolve()),
-                starter=str(starter_beside(step.key).get(STARTER, "")),
+                starter=str(starter_beside(step.key) or ""),
                 num_threads=run.cluster.slots.threads,
             )
         ]

@@ -41,6 +41,7 @@ from tasks.weights.models import (
     require,
     segmenter_code,
     segmenter_file,
+    starter_beside,
     starter_file,
 )
 
@@ -167,7 +168,7 @@ def _category_steps(
         workspace=workspace,
         config={},
         upstream=(preprocess.name, train.name),
-        inputs=_hashes(starter_beside(category), hashes),
+        inputs=_hashes({STARTER: path} if (path := starter_beside(category)) else {}, hashes),
         hashes=hashes,
     )
     return [ingest, preprocess, train, evaluate]
@@ -322,12 +323,6 @@ def _named_file(key: str, value: str) -> Path:
     if not path.is_file():
         raise UsageError(f"Expected {key} to be a file, got {path}.")
     return path
-
-
-def starter_beside(category: str) -> dict[str, Path]:
-    """The starter's weights that an expert is read against; {} for a category that it does not know."""
-    known = starter_file(category) if category in CATEGORY_NAMES else None
-    return {STARTER: require(known)} if known is not None else {}
 
 
 def _hashes(files: Mapping[str, Path], hashes: KnownHashes) -> dict[str, str]:

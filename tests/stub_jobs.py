@@ -68,7 +68,7 @@ def colorize_chunk(item: ColorizeItem) -> ItemResult:
 
 
 def _facts(item: ColorizeItem, row: dict[str, Any], name: str) -> OutputFacts:
-    place = row["position"] % 1000
+    place = row.get("position", 0) % 1000  # what is coloured ahead has none yet
     return OutputFacts(
         photo=row["path"],
         sha256=row["sha256"],

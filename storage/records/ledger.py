@@ -258,7 +258,9 @@ def remove_recorded(root: Path, record: FileRecord) -> None:
 def remove_partials(folder: Path, *, deep: bool = True, but: Path | None = None) -> None:
     """Delete what a killed writer of ours left in a folder, and below it if `deep`, but in one folder."""
     for where, folders, names in os.walk(folder):  # a pattern of pathlib takes ten times as long
-        links = [name for name in folders if os.path.islink(os.path.join(where, name))]
-        for name in filter(_PARTIAL_NAME.fullmatch, names + links):  # a link to a folder counts as one
+        links = [
+            name for name in folders if Path(where, name).is_symlink()
+        ]  # walk takes it for one
+        for name in filter(_PARTIAL_NAME.fullmatch, names + links):
             Path(where, name).unlink(missing_ok=True)
         folders[:] = [name for name in folders if deep and Path(where, name) != but]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from storage.errors import PhotoError, UsageError
 from storage.reading import told
@@ -29,12 +29,27 @@ class Entry:
     """The official split: train, val or test; empty where there is none."""
 
 
+class Unlabelled(Sequence[Entry]):
+    """Files of which a layout says nothing, each an entry when it is asked for."""
+
+    def __init__(self, files: Sequence[SourceFile]) -> None:
+        self._files = files
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return Unlabelled(self._files[place])
+        return Entry(self._files[place])
+
+
 @dataclass(frozen=True, slots=True)
 class Arranged:
     """A dataset, ready to be read."""
 
     layout: str
-    entries: list[Entry]
+    entries: Sequence[Entry]
     problems: list[Problem] = field(default_factory=list)
     """Of the source, and photos that the official lists do not name (UNLISTED)."""
     num_listed_missing: int = 0

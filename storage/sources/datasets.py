@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storage.allowed import LAYOUTS
 from storage.errors import UsageError
 from storage.sources.archives import is_archive_name
-from storage.sources.catalogue import Arranged, Catalogue, Entry
+from storage.sources.catalogue import Arranged, Catalogue, Entry, Unlabelled
 from storage.sources.entries import Listing, Problem, SourceFile
 from storage.sources.no_photo import has_text_name
 from storage.sources.selecting import select_files
@@ -37,6 +37,7 @@ _PLACES_TRAIN = {"data_256", "data_256_standard"}
 """As in the tar, and as torchvision renames it."""
 _KAGGLE_NAME = "archive.zip"
 """Kaggle calls every download so; its name alone says nothing."""
+_LIST_ENDS = (".txt", ".csv")
 _SPLIT_FOLDERS = {
     "train": "train",
     "training": "train",
@@ -85,7 +86,7 @@ def arrange(
 
 
 def _detect(source: Source, listing: Listing) -> _Layout:
-    inside = {part for file in listing.files for part in file.path.lower().split("/")}
+    inside = {part for file in listing.files for part in _telling(file.path)}
     beside = {file.path.lower() for file in source.beside()}
     published = (
         layout
@@ -98,6 +99,12 @@ def _detect(source: Source, listing: Listing) -> _Layout:
         layout for parts in (inside, inside | beside) for layout in known if layout.detect(parts)
     )
     return next(published, None) or next(found, plain)
+
+
+def _telling(path: str) -> list[str]:
+    """The parts of a path that layouts ask about: a photo's own name is not among them."""
+    *folders, name = path.lower().split("/")
+    return [*folders, name] if name.endswith(_LIST_ENDS) or is_archive_name(name) else folders
 
 
 def _celeba(catalogue: Catalogue) -> Arranged:
@@ -194,7 +201,7 @@ def _places365(catalogue: Catalogue) -> Arranged:
     val = _listed("places365", flat_val, posixpath.basename, official, label_of, name)
     return Arranged(
         "places365",
-        train.entries + val.entries,
+        [*train.entries, *val.entries],
         train.problems + val.problems,
         train.num_listed_missing + val.num_listed_missing,
     )
@@ -218,7 +225,7 @@ def _places_train(catalogue: Catalogue, entries: list[Entry]) -> Arranged:
         [entry for entry in entries if entry not in of_256] if len(of_256) < len(entries) else []
     )
     return Arranged(
-        "places365", others + listed.entries, listed.problems, listed.num_listed_missing
+        "places365", [*others, *listed.entries], listed.problems, listed.num_listed_missing
     )
 
 
@@ -262,8 +269,7 @@ def _class_root(folders: list[list[str]]) -> int:
 
 def _plain(catalogue: Catalogue) -> Arranged:
     """Photos in any arrangement: no labels, no official split. Archives in a folder are refused."""
-    entries = [Entry(file) for file in catalogue.files]
-    return Arranged("plain", entries, _nested_archives(catalogue))
+    return Arranged("plain", Unlabelled(catalogue.files), _nested_archives(catalogue))
 
 
 def _nested_archives(catalogue: Catalogue) -> list[Problem]:

@@ -47,9 +47,14 @@ class Listing:
     """Names of members whose encoding nothing tells, so that it is guessed."""
 
     def below(self, prefix: str) -> Listing:
-        """The same with every path under `prefix/`; an archive's own problem bears its name."""
+        """The same with every path under `prefix/`; an archive's own problem bears its name.
+
+        This listing is used up: a million files are in memory once.
+        """
+        for place, file in enumerate(self.files):
+            self.files[place] = replace(file, path=f"{prefix}/{file.path}")
         return Listing(
-            [replace(file, path=f"{prefix}/{file.path}") for file in self.files],
+            self.files,
             [
                 replace(problem, path=f"{prefix}/{problem.path}" if problem.path else prefix)
                 for problem in self.problems
@@ -71,15 +76,17 @@ class Listing:
 
 def duplicate_names(files: Iterable[SourceFile]) -> tuple[list[SourceFile], list[Problem]]:
     """The first file of each name, and a problem for every further one."""
-    first: dict[str, SourceFile] = {}
+    first: list[SourceFile] = []
+    names: set[str] = set()
     problems = []
     for file in files:
-        if file.path in first:
+        if file.path in names:
             detail = "expected each name once in the archive, got it again"
             problems.append(Problem(file.path, "DUPLICATE_NAME", detail))
         else:
-            first[file.path] = file
-    return list(first.values()), problems
+            names.add(file.path)
+            first.append(file)
+    return first, problems
 
 
 def num_left(parts: Sequence[str], globs: Sequence[str]) -> Iterator[int]:

@@ -38,8 +38,8 @@ OF_THE_POOL = {
 """They need the pool of photos that ../shared/data/more makes from snapshots, and have no smaller form."""
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "start.py"),
-    *("archive_speed.py", "screenshots.py"),
-    "starter_segmenter.py",
+    *("archive_speed.py", "inference.py", "merge.py", "million.py", "preprocess.py"),
+    *("review.py", "screenshots.py", "shards.py", "sheets.py", "starter_segmenter.py"),
     *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "series.py", "training.py"),
 }
 """Several commands or Dask clusters each, or half a minute and more of networks on two busy cores."""

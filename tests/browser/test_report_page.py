@@ -347,7 +347,9 @@ def test_changes_against_another_output_are_shown(page: Page) -> None:
     assert "photo 5.jpg added" in body.inner_text()
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+@pytest.mark.parametrize(
+    "look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "narrow"))]
+)
 def test_axe_finds_no_serious_violation(browser: Browser, report: Path, look: str) -> None:
     size = {"width": 400, "height": 800} if look == "narrow" else {"width": 1400, "height": 900}
     scheme = "dark" if look == "dark" else "light"

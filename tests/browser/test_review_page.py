@@ -493,7 +493,9 @@ def test_the_policy_stops_a_script_in_the_page(browser: Browser, server: Server)
     window.context.close()
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
+@pytest.mark.parametrize(
+    "look", ["light", *(pytest.param(look, marks=pytest.mark.slow) for look in ("dark", "narrow"))]
+)
 def test_axe_finds_no_violation(browser: Browser, server: Server, look: str) -> None:
     size = {"width": 400, "height": 800} if look == "narrow" else {"width": 1400, "height": 900}
     scheme = "dark" if look == "dark" else "light"

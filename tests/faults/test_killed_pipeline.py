@@ -37,6 +37,14 @@ _FILES = {
     "evaluate": (r"results\.parquet$", 1),
     "colorize": (r"colour/010\.png\.color\.png$", 1),
 }
+_POINTS = {
+    "ingest": ("recorded", "written"),
+    "preprocess": ("written", "unpublished"),
+    "train": ("written", "published"),
+    "evaluate": ("unrecorded", "current"),
+    "colorize": ("written", "unpublished"),
+}
+"""Where a worker is killed, and then the driver, when kills come one after another."""
 _RECORD = {"ingest": 1, "preprocess": 2, "train": 1, "evaluate": 1, "colorize": 3}
 """Which record of the step, in the order that they are written."""
 
@@ -90,21 +98,26 @@ def project(tmp_path_factory: pytest.TempPathFactory, prefect_address: str) -> P
 
 
 @pytest.mark.timeout(900)
-def test_twelve_kills_one_after_another(project: Project) -> None:
-    """In each stage a worker, then the driver; then the whole group twice."""
+@pytest.mark.parametrize(
+    ("stages", "num_random"),
+    [
+        (("train", "colorize"), 1),
+        pytest.param(tuple(_POINTS), 2, marks=pytest.mark.slow),
+    ],
+    ids=["five", "twelve"],
+)
+def test_kills_one_after_another(
+    project: Project, stages: tuple[str, ...], num_random: int
+) -> None:
+    """In each stage a worker, then the driver; then the whole group."""
     rng = random.Random(SEED)
     project.empty()
-    for stage, worker, driver in (
-        ("ingest", "recorded", "written"),
-        ("preprocess", "written", "unpublished"),
-        ("train", "written", "published"),
-        ("evaluate", "unrecorded", "current"),
-        ("colorize", "written", "unpublished"),
-    ):
+    for stage in stages:
         points = points_of(stage)
-        project.kill_at(points[worker], points[driver])
-    landed = project.kill_chain(rng, 2)
-    print(f"seed {SEED}: 10 points, {landed} random kills fell before the end; {project.finish()}")
+        project.kill_at(*(points[name] for name in _POINTS[stage]))
+    landed = project.kill_chain(rng, num_random)
+    kills = f"{2 * len(stages)} points, {landed} random kills fell before the end"
+    print(f"seed {SEED}: {kills}; {project.finish()}")
 
 
 @pytest.mark.timeout(900)

@@ -156,6 +156,7 @@ def test_a_stage_run_alone_reads_what_the_plan_means_not_what_ran_last(project: 
     assert (workspace / "current/preprocess/people").resolve() == folders[0] != folders[1]
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(project: Path) -> None:
     text = project.read_text()
     project.write_text(
@@ -183,6 +184,7 @@ def test_killed_in_the_middle_of_training_a_run_goes_on_from_its_last_epoch(proj
     assert records == {p: p.stat().st_mtime_ns for p in records}
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_preprocess_finished_shards_stay(
     tmp_path: Path, many_photos: Path
 ) -> None:

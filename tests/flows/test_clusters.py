@@ -199,6 +199,7 @@ def test_workers_of_the_wheel_as_the_guide_starts_them(
 
 
 @pytest.mark.usefixtures("shared_server")
+@pytest.mark.slow
 def test_workers_with_other_versions_are_refused(project: Path) -> None:
     folder, other, old = project.parent / "dask", project.parent / "other", project.parent / "old"
     for package in ("chromaflow", "colorization", "storage", "tasks"):

@@ -152,6 +152,7 @@ def test_a_remote_server_without_authentication_is_refused(
     assert code == 2 and "PREFECT_API_AUTH_STRING" in err, err
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_the_password_is_a_usage_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

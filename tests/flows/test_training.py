@@ -51,6 +51,7 @@ def test_failed_categories_stop_no_other_and_are_retried_alone(
     assert set(after) == {"people", "places"} and after["places"] == before["places"]
 
 
+@pytest.mark.slow
 def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     project: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_wrong_networks_and_checkpoints_have_their_codes_and_overwrite_nothing(
     assert weights_of(project) == before
 
 
+@pytest.mark.slow
 def test_fields_of_one_category_train_that_one_again(project: Path) -> None:
     computed(project, *UNTIL)
     before = weights_of(project)

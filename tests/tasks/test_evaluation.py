@@ -213,6 +213,7 @@ def test_systems_of_other_networks_are_the_comparators(
     assert comparison.columns[-3:] == ("merged", "other", "truth")
 
 
+@pytest.mark.slow
 def test_an_earlier_evaluation_is_compared_and_bad_comparisons_are_refused(
     evaluated: tuple[Path, Any], photos: Path, tmp_path: Path
 ) -> None:

@@ -34,7 +34,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_split(tmp_path_factory.mktemp("shards"), 40)
 
 
-@pytest.mark.parametrize("num_kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("num_kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.timeout(900)
 def test_weights_of_a_training_killed_at_random_steps_are_those_of_a_whole_one(
     tmp_path: Path, shards: Path, num_kills: int
@@ -244,6 +244,7 @@ def test_a_photo_that_would_be_alone_in_the_last_step_is_not(tmp_path: Path, net
     assert load_history(tmp_path / "out")["loss"].notna().all()
 
 
+@pytest.mark.slow
 def test_a_state_is_taken_up_with_the_threads_that_it_was_saved_with(
     tmp_path: Path, shards: Path
 ) -> None:

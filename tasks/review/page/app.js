@@ -44,6 +44,7 @@ function drawProgress() {
 
 const filters = () => ({words: $("search").value, keep: $("filter").value, by: $("sort").value});
 async function arrange() {
+  await deciding.settled();
   const before = filters();
   photos.arrange(before);
   if (!photos.shown.includes(photos.current) && photos.shown.length) photos.open(photos.shown[0]);

@@ -14,6 +14,9 @@ function inTurn(work) {
   return done;
 }
 
+/** When what was decided so far is known to the server, and so to the list. */
+export const settled = () => writing;
+
 export function decide(what, row, changes) {
   return inTurn(async () => {
     const one = {id: photos.id(row), seen: photos.said(row).number, ...changes};

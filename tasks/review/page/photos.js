@@ -113,8 +113,8 @@ export function open(row) {
   current = row;
   emit("current", row);
 }
-/** The row so many places on; the same at either end. */
+/** The row so many places on; the same at either end, and where none is shown. */
 export function beside(by) {
   const place = shown.indexOf(current);
-  return shown[Math.min(Math.max(0, place + by), shown.length - 1)];
+  return shown[Math.min(Math.max(0, place + by), shown.length - 1)] ?? current;
 }
