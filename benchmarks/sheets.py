@@ -142,10 +142,10 @@ def _draw(cells: Sequence[Path], columns: int, target: Path) -> None:
     rows = -(-len(cells) // columns)
     sheet = Image.new("RGB", (columns * _CELL, rows * _CELL), "white")
     for place, path in enumerate(cells):
-        with Image.open(path) as photo:
-            photo.draft("RGB", (2 * _CELL, 2 * _CELL))
+        with Image.open(path) as opened:
+            photo: Image.Image = opened
             if photo.mode.startswith("I"):  # 16 bit
-                photo = photo.convert("I").point(lambda value: value / 257).convert("L")  # noqa: PLW2901
+                photo = photo.convert("I").point(lambda value: value / 257).convert("L")
             small = ImageOps.fit(photo.convert("RGB"), (_CELL - 2, _CELL - 2))
         sheet.paste(small, (place % columns * _CELL, place // columns * _CELL))
     sheet.save(target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -20,7 +21,7 @@ from storage.records.tables import RowTable, each_row, read_rows
 from storage.sources.bags import write_bag
 from storage.sources.no_photo import CLUTTER, HIDDEN
 from storage.visible import escaped, visible
-from tasks.archive.decided import said_of_photos
+from tasks.archive.decided import Standing, said_of_photos
 from tasks.archive.models import archive_models
 from tasks.archive.ownership import place_of
 from tasks.archive.photo_rows import PhotoRows
@@ -30,6 +31,7 @@ from tasks.compute.slots import Slots
 from tasks.config.model import Workflow
 from tasks.control import task
 from tasks.engine.execute import Published, Reuse, Run, Work, execute
+from tasks.engine.kept import Output
 from tasks.engine.stages import StageRef, Step, source_of
 from tasks.engine.verification import read_success, write_success
 from tasks.jobs.items import spread_evenly
@@ -102,7 +104,7 @@ class _Photos:
 
         self._tree.keep_changed(folder, takers, self._step.hashes.hash)
         self._tree.set_aside(folder, takers)
-        return _Items(self._step, self._run, folder, photos, number)
+        return _Items(self._step, self._run, folder, photos, number, self._tree.known)
 
     def reuse(self, folder: Path) -> Reuse | None:
         """See `Work.reuse`."""
@@ -116,6 +118,8 @@ class _Photos:
         quarantined = (r.to_dict() for record in records.values() for r in record.quarantined)
         self._tree.journal(records.values(), folder, self._ingested, quarantined)
         tags = self._write_bag(records) if self._archive.bag else []
+        if SHEET_ITEM in records and (escaped := records[SHEET_ITEM].facts.get("undrawn")):
+            self._run.events.write("names_escaped", step=self._step.label, characters=escaped)
         done = sum(len(record.facts.get("outputs", ())) for record in records.values())
         return Published(outputs=tags, counts={"done": done})
 
@@ -218,8 +222,16 @@ def _nothing(step: Step, ingested: Path) -> str:
 class _Items(Sequence[ColorizeItem]):
     """The chunks of an archive's photos, and its sheet; each is made when it is asked for."""
 
-    def __init__(self, step: Step, run: Run, folder: Path, photos: PhotoRows, number: int) -> None:
-        """number: of the archive in its output folder."""
+    def __init__(
+        self,
+        step: Step,
+        run: Run,
+        folder: Path,
+        photos: PhotoRows,
+        number: int,
+        known: Callable[[Path], Sequence[Output]],
+    ) -> None:
+        """number: of the archive in its output folder. known: gives the outputs that lie there already."""
         assert run.workflow.archive is not None
         archive, config = run.workflow.archive, run.workflow.colorize
         self._step, self._photos = step, photos
@@ -229,6 +241,7 @@ class _Items(Sequence[ColorizeItem]):
         source = source_of(step.workspace, step.key)
         self._common = item_parts(step, run.workflow, run.cluster.slots, folder, source)
         self._common["archive"] = number
+        self._outputs = partial(known, folder) if step.stage not in run.force else tuple
 
     def __len__(self) -> int:
         return len(self._chunks) + bool(self._sheet)
@@ -240,7 +253,8 @@ class _Items(Sequence[ColorizeItem]):
             return ColorizeItem(name=chunk.name, photos=tuple(photos), **self._common)
         if number >= len(self):
             raise IndexError(number)
-        chosen = (row for place in self._sheet for row in self._photos.rows(place, place + 1))
+        rows = (row for place in self._sheet for row in self._photos.rows(place, place + 1))
+        chosen = [row | self._as_it_stays(row) for row in rows]
         digest = self._step.inputs.get(TRUTH, "")
         return SheetItem(
             name=SHEET_ITEM,
@@ -249,6 +263,18 @@ class _Items(Sequence[ColorizeItem]):
             truth_digest=digest,
             **self._common,
         )
+
+    def _as_it_stays(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Of an approved photo the file that no run colours again, where its settings are not those of now."""
+        found = self._standing.of(self._common["archive"], row) if "approved" in row else None
+        if found is None or found.facts.key == row["key"]:
+            return {}
+        path = found.place(self._step.workspace) / found.name
+        return {"stays": {"path": str(path), "sha256": found.content}}
+
+    @cached_property
+    def _standing(self) -> Standing:
+        return Standing(self._outputs())
 
 
 def item_parts(
@@ -275,6 +301,7 @@ def _identity(item: ColorizeItem) -> list[Any]:
             *([photo["palette"]] if "palette" in photo else []),
             *([photo["decided"]] if "decided" in photo else []),
             *(["approved", photo["approved"]] if "approved" in photo and not is_sheet else []),
+            *(["stays", photo["stays"]["sha256"]] if "stays" in photo else []),
         ]
         for photo in item.photos
     ]

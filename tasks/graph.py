@@ -33,7 +33,7 @@ from tasks.engine.deciding import decide
 from tasks.engine.retry import Retry
 from tasks.engine.source_news import SourceNews
 from tasks.engine.stages import Decision, Step, StepName
-from tasks.jobs.stage_items import TRUTH
+from tasks.jobs.stage_items import STARTER, TRUTH
 from tasks.stage_table import STAGE_NAMES, STAGES
 from tasks.weights.models import (
     expert_files,
@@ -41,6 +41,7 @@ from tasks.weights.models import (
     require,
     segmenter_code,
     segmenter_file,
+    starter_beside,
     starter_file,
 )
 
@@ -167,6 +168,7 @@ def _category_steps(
         workspace=workspace,
         config={},
         upstream=(preprocess.name, train.name),
+        inputs=_hashes({STARTER: path} if (path := starter_beside(category)) else {}, hashes),
         hashes=hashes,
     )
     return [ingest, preprocess, train, evaluate]

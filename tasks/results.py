@@ -23,14 +23,13 @@ from storage.visible import visible, visible_value
 from tasks.archive.workflow import output_name
 from tasks.config.model import Workflow
 from tasks.control import is_with_prefect
-from tasks.engine.events import EVENTS_VERSION, EventLog, run_ids
+from tasks.engine.events import EVENTS_VERSION, EventLog, named_counts, run_ids
 from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
-from tasks.evaluate import score_table
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.page import RunPage, keep_ending
 from tasks.queries.orphans import Orphans, kept_now
+from tasks.queries.trainings import newest_samples, score_table, training_report
 from tasks.report.writer import renew_report
-from tasks.train import newest_samples, training_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6
 _STAMP = "%Y%m%dT%H%M%S"
@@ -216,7 +215,7 @@ def finish_run(
     if any(ref.stage == "colorize" for ref in result.refs.values()):
         result.kept = kept_now(record.workspace)
     write_json(record.folder / RESULT_NAME, result.to_dict())
-    if any(key == ARCHIVE for _, key in result.refs):
+    if any(key == ARCHIVE or stage in TRAINING for stage, key in result.refs):
         written = renew_report(record.workspace, output_name(workflow), result.exit_code)
         result.report = str(written)
         write_json(record.folder / RESULT_NAME, result.to_dict())
@@ -249,21 +248,26 @@ def _publish_artifacts(result: RunResult, page: RunPage) -> None:
         {
             "step": "/".join(name),
             "computed": ref.computed,
-            **ref.counts,
+            **named_counts(ref.counts),
             "seconds": ref.seconds,
             "peak MB": ref.peak_mb,
         }
         for name, ref in result.refs.items()
     ]
     page.show_table("stages", rows, "Every step of the run")
-    scores = [row for r in result.refs.values() if r.stage == "evaluate" for row in score_table(r)]
+    scores = [
+        row
+        for r in result.refs.values()
+        if r.stage == "evaluate"
+        for row in score_table(Path(r.folder), r.key)
+    ]
     if scores:
         page.show_table("scores", scores, "Validation scores")
     for ref in result.refs.values():
         if ref.stage in TRAINING:
-            epochs, files = training_report(ref)
+            epochs, files = training_report(Path(ref.folder))
             page.show_table(f"epochs-{ref.key}", epochs, f"{ref.key}, by epoch")
-            text = files + _picture(ref, newest_samples(ref))
+            text = files + _picture(ref, newest_samples(Path(ref.folder)))
             page.show_text(f"training-{ref.key}", text, f"{ref.key}")
         elif ref.stage == "colorize" and result.sheet:
             text = f"Contact sheet: `{visible(result.sheet)}`" + _picture(ref, Path(result.sheet))

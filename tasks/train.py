@@ -8,21 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
-from typing import Any
 
 from storage.records.fingerprint import hash_value
 from storage.records.item_record import ItemRecord
 from storage.records.ledger import read_json
 from storage.records.names import (
-    CARD_NAME,
     CHECKPOINTS_NAME,
-    CURVES_NAME,
-    METRICS_NAME,
     PROGRESS_NAME,
-    SAMPLES_FOLDER,
     WEIGHTS_NAME,
 )
-from storage.records.tables import read_table
 from tasks.config.model import TrainConfig
 from tasks.control import task
 from tasks.engine.execute import Published, Run, Work, execute
@@ -33,8 +27,6 @@ from tasks.jobs.items import ItemResult
 from tasks.jobs.stage_items import TrainItem
 
 _POLL_SECONDS = 1.0
-_SHOWN = ("epoch", "loss", "delta_e", "gray_delta_e", "ab_rmse", "psnr", "colourfulness")
-_LAST_EPOCHS = 50
 
 
 @task("pretrain")
@@ -92,23 +84,6 @@ def _joint_categories(step: Step, config: TrainConfig) -> tuple[str, ...]:
     if step.key != SHARED or not config.build_recipe().has_palettes:
         return ()
     return tuple(key for stage, key in step.upstream if stage == "preprocess")
-
-
-def newest_samples(ref: StageRef) -> Path | None:
-    """The sample sheet of the last epoch that drew one."""
-    return max((Path(ref.folder) / SAMPLES_FOLDER).glob("*.png"), default=None)
-
-
-def training_report(ref: StageRef) -> tuple[list[dict[str, Any]], str]:
-    """The last epochs of a category as rows, and where its curves, sheets and card are."""
-    folder = Path(ref.folder)
-    table = read_table(folder / METRICS_NAME)
-    shown = [name for name in _SHOWN if name in table]
-    rows = table[shown].tail(_LAST_EPOCHS).round(4).to_dict("records")
-    files = (folder / CARD_NAME, folder / CURVES_NAME, newest_samples(ref))
-    return [{str(k): v for k, v in row.items()} for row in rows], "\n".join(
-        f"- `{path}`" for path in files if path is not None and path.exists()
-    )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from flows.cli.terminal import (
 if TYPE_CHECKING:
     from storage.records.workspace import Workspace
     from tasks.config.model import Workflow
+    from tasks.report.changes import Changes
 
 app = typer.Typer()
 
@@ -93,7 +94,7 @@ def plan(
 
 @app.command()
 def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
-    """Say how a workspace stands: steps, what `run` would do, the last run, quarantined photos."""
+    """Say how a workspace stands: steps, what `run` would do, the last run, photos that failed."""
     _check_config(output, config)
     from tasks.engine.events import counts_in_words, run_summary
     from tasks.queries.orphans import kept_now
@@ -167,7 +168,14 @@ def log(
 def report(
     output: Output = None,
     against: Annotated[
-        str | None, typer.Option(metavar="OUT", help="Another OUT of the same photos to compare.")
+        str | None,
+        typer.Option(
+            metavar="OUT|RUN", help="Another OUT of the same photos to compare, or an earlier run."
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="With --against RUN: this run, not the newest."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--output", help="Folder to write; else in the workspace.")
@@ -177,13 +185,10 @@ def report(
 ) -> None:
     """Write the run report of an archive: a page that opens without a network, and its tables."""
     from storage.sources.locations import resolve_location
-    from tasks.archive.workflow import output_workspace
-    from tasks.report.changes import compare_archives
     from tasks.report.writer import write_report
 
     workspace = _workspace(output, config)
-    other = output_workspace(against) if against else None
-    changes = compare_archives(workspace, other, against) if other and against else None
+    changes = _changes(workspace, run, against)
     name = resolve_location(output) if output else None
     written = write_report(workspace, output=name, folder=folder, changes=changes)
     if as_json:
@@ -193,6 +198,50 @@ def report(
     if written.changes:
         say_nested(written.changes)
     say(f"Report: {written.page} ({written.bytes / 1e6:.1f} MB)")
+
+
+def _changes(workspace: Workspace, run: str | None, against: str | None) -> Changes | None:
+    from storage.errors import UsageError
+    from tasks.archive.workflow import output_workspace
+    from tasks.engine.events import find_run, run_ids
+
+    if against is None:
+        if run is not None:
+            raise UsageError(
+                "Expected --against with --run, got --run alone. Name the run to compare it with; "
+                "`chromaflow history` lists them."
+            )
+        return None
+    is_run = against in run_ids(workspace) or run is not None
+    if is_run:
+        find_run(workspace, against)
+    else:
+        other = output_workspace(against)
+    from tasks.report.changes import compare_archives, compare_runs
+
+    if is_run:
+        return compare_runs(workspace, run, against)
+    return compare_archives(workspace, other, against)
+
+
+@app.command()
+def history(
+    output: Output = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Runs to list.")] = 20,
+    config: Config = DEFAULT_CONFIG,
+    as_json: Json = False,
+) -> None:
+    """List the runs of a folder, the newest first: when, how it ended, photos, why each step ran."""
+    from tasks.queries.runs import history as read_history
+    from tasks.queries.runs import in_words
+
+    runs = read_history(_workspace(output, config), most)
+    if as_json:
+        print_json(runs)
+        return
+    for one in runs:
+        for line in in_words(one):
+            say(line)
 
 
 @app.command()

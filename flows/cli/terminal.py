@@ -64,7 +64,7 @@ def say_nested(value: dict[str, Any], indent: int = 0) -> None:
 def say_quarantined(rows: list[dict[str, Any]]) -> None:
     """A line a photo that failed, and what helps."""
     for row in rows:
-        say(f"quarantined {row['path']}: {row['code']} ({row['stage']}): {row['detail']}")
+        say(f"failed {row['path']}: {row['code']} ({row['stage']}): {row['detail']}")
     if rows:
         say("`chromaflow explain CODE` says what helps; `--exclude NAME` leaves a file out")
 
@@ -79,6 +79,6 @@ def say_skipped(rows: list[dict[str, Any]]) -> None:
 
 def say_photos(counts: dict[str, int]) -> None:
     """How many photos an archive has, and what became of them: the numbers of its report."""
-    if counts:
+    if any(counts.values()):
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())
-        say(f"{sum(counts.values())} photos: {listed}")
+        say(f"{sum(counts.values())} photos of the archive: {listed}")

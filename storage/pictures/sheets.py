@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from storage.pictures.grid import (
+    CELL,
     Picture,
     cell_left,
     fit_picture,
@@ -15,7 +16,7 @@ from storage.pictures.grid import (
     png_bytes,
     row_height,
 )
-from storage.visible import visible
+from storage.pictures.lettering import draw_text
 
 _GAP, _HEADING, _CAPTION = 8, 30, 22
 _PAPER, _INK, _BOX = (250, 250, 248), (40, 40, 40), (255, 60, 0)
@@ -35,15 +36,14 @@ def contact_sheet(
     height = _HEADING + sum(h + _CAPTION + _GAP for h in heights)
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    heading_font, caption_font = ImageFont.load_default(16), ImageFont.load_default(13)
     for column, heading in enumerate(headings):
         x = cell_left(column, left=_GAP, gap=_GAP)
-        draw.text((x, 6), heading, fill=_INK, font=heading_font)
+        draw_text(draw, (x, 6), heading, 16, _INK, most=CELL)
     top = _HEADING
     for (caption, pictures), height_of_row in zip(fitted, heights, strict=True):
         paste_row(sheet, pictures, left=_GAP, top=top, gap=_GAP)
         text_top = top + height_of_row + 3
-        draw.text((_GAP, text_top), visible(caption)[: width // 8], fill=_INK, font=caption_font)
+        draw_text(draw, (_GAP, text_top), caption, 13, _INK, most=width - 2 * _GAP)
         top += height_of_row + _CAPTION + _GAP
     return png_bytes(sheet)
 

@@ -185,12 +185,17 @@ def counts_in_words(label: str, counts: Mapping[str, Any]) -> str:
     label: of the step.
     """
     done = _DONE.get(label.partition("/")[0], "done")
+    return " ".join(f"{name} {count}" for name, count in named_counts(counts, done).items())
+
+
+def named_counts(counts: Mapping[str, Any], done: str = "done") -> dict[str, Any]:
+    """A step's counts by the names that people read. done: of the photos that are of use."""
     names = {"done": done, "filtered": "skipped", "quarantined": "failed"}
-    return " ".join(f"{names.get(name, name)} {count}" for name, count in counts.items())
+    return {names.get(name, name): count for name, count in counts.items()}
 
 
 def _of_item(event: Mapping[str, Any]) -> str:
-    refused = f", {event['quarantined']} quarantined" if event["quarantined"] else ""
+    refused = f", {event['quarantined']} failed" if event["quarantined"] else ""
     photos = f"{event['photos']} photos{refused}, {event['seconds']:.1f} s"
     return f"{event['step']} item {event['item']}: {photos}"
 
@@ -206,9 +211,7 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "step_decided": lambda e: f"{e['step']} {e['action']}: {_reasons(e)}",
     "step_begun": lambda e: f"{e['step']} begun: {e['items']} items, {e['photos']} photos",
     "item_done": _of_item,
-    "photo_quarantined": lambda e: (
-        f"{e['step']} quarantined {e['path']}: {e['code']}: {e['detail']}"
-    ),
+    "photo_quarantined": lambda e: f"{e['step']} failed {e['path']}: {e['code']}: {e['detail']}",
     "step_published": lambda e: (
         f"{e['step']} published: {e['computed']} computed in {e['seconds']:.1f} s, "
         f"{counts_in_words(e['step'], e['counts'])}"
@@ -218,6 +221,9 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "outputs_deleted": lambda e: _of_outputs(e, "outputs without an original deleted"),
     "outputs_changed": lambda e: _of_outputs(
         e, "files that somebody wrote to, kept under this name and made anew"
+    ),
+    "names_escaped": lambda e: (
+        f"{e['step']} contact sheet: no font for {', '.join(e['characters'])}, drawn as that"
     ),
     "outputs_theirs": lambda e: _of_outputs(e, "outputs kept, as somebody wrote to them"),
     "step_failed": lambda e: f"{e['step']} FAILED: {e['error']}",

@@ -19,7 +19,7 @@ from storage.records.tables import REAL, TEXT, WHOLE, write_table
 from storage.shards.reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.networks import load_colorizer
-from tasks.jobs.stage_items import EXPERT, METHODS, EvaluateItem
+from tasks.jobs.stage_items import EXPERT, STARTER, EvaluateItem
 from tasks.jobs.training.loading import open_split
 
 _BATCH = 16
@@ -30,24 +30,29 @@ def evaluate_category(item: EvaluateItem) -> ItemResult:
     if item.num_threads:
         torch.set_num_threads(item.num_threads)
     folder, shards = Path(item.folder), Path(item.shards)
-    network, _ = load_colorizer(Path(item.trained) / WEIGHTS_NAME)
-    network, precision = place(network), resolve_precision("auto")
+    files = {STARTER: Path(item.starter)} if item.starter else {}
+    files[EXPERT] = Path(item.trained) / WEIGHTS_NAME
+    networks = {name: place(load_colorizer(path)[0]) for name, path in files.items()}
+    precision = resolve_precision("auto")
     constant = _mean_ab(open_split(shards, "train").reader)
     val = open_split(shards, "val").reader
     rows: list[dict[str, Any]] = []
+    num_seen = 0
     for stored in val.batches(_BATCH):
         L, ab_truth = decode_lab(stored)
         predicted = baseline_colours(ab_truth, constant)
-        predicted[EXPERT] = np.asarray(predict_ab(network, stored, precision))
+        for name, network in networks.items():
+            predicted[name] = np.asarray(predict_ab(network, stored, precision))
         for i in range(len(stored)):
-            row = int(val.rows[len(rows) // len(METHODS)])
-            for method in METHODS:
-                scores = photo_scores(L[i], predicted[method][i], ab_truth[i])
+            row = int(val.rows[num_seen + i])
+            for method, colours in predicted.items():
+                scores = photo_scores(L[i], colours[i], ab_truth[i])
                 rows.append({"row": row, "method": method, **scores})
+        num_seen += len(stored)
     columns = {"row": WHOLE, "method": TEXT, **dict.fromkeys(SCORE_NAMES, REAL)}
     write_table(folder / RESULTS_NAME, rows, columns)
-    files = [record_file(folder, folder / RESULTS_NAME)]
-    return commit_item(item, files=files, num_photos=len(val), quarantined=[])
+    written = [record_file(folder, folder / RESULTS_NAME)]
+    return commit_item(item, files=written, num_photos=len(val), quarantined=[])
 
 
 def _mean_ab(reader: ShardReader | JoinedReader) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,20 @@ from torch import Tensor
 from colorization.categories import category_colours
 from colorization.colour.full_size import full_size_strips, reduced_L
 from colorization.colour.lab import Float, lab_to_rgb
+from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.sizes import network_size
 from colorization.networks.palette_choice import PaletteChoice
 from storage.errors import PhotoError
 from storage.photos.decoder import shared_decoder
 from storage.photos.reduced import decode_rgb
+from storage.pictures.lettering import undrawn
 from storage.pictures.sheets import contact_sheet
+from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
 from tasks.jobs.colouring.archive_photos import look_at, reading, unwanted
+from tasks.jobs.colouring.coloured_pages import hints_of
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem
@@ -33,7 +37,7 @@ _SIDE = 448
 
 
 def draw_sheet(item: SheetItem) -> ItemResult:
-    """Draw the sheet; a photo that cannot be decoded has no row (its chunk quarantined it)."""
+    """Draw the sheet; a photo that cannot be decoded or is skipped has no row (its chunk quarantined it)."""
     colorizer = load_merged(item.models)
     rows = []
     for photo in item.photos:
@@ -46,36 +50,52 @@ def draw_sheet(item: SheetItem) -> ItemResult:
                 for page in chain([first], pages)
                 if not unwanted(item, photo, page, look_at(page))
             )
-            page = next(wanted, first)
+            page = next(wanted, None)
+            if page is None:
+                continue
             height, width = page.pixels.shape[:2]
             L = reduced_L(page.pixels, page.alpha, network_size(height, width, _SIDE // 2))
         except PhotoError:
             continue
         palette = item.models.palette_of_photo(photo)
-        pictures, caption = _row(colorizer, L, palette)
-        truth = _truth(item, photo["path"])
-        rows.append((f"{photo['path']}   {caption}", [*pictures, truth]))
+        hints = hints_of(photo, (height, width)) if page is first else ()
+        pictures, caption = _row(colorizer, L, hints, palette, _as_it_stays(photo, min(L.shape)))
+        pictures += [_truth(item, photo["path"])] if item.truth else []
+        rows.append((f"{photo['path']}   {caption}", pictures))
     variants = [f"v{number}" for number in range(1, item.models.variants + 1)]
     headings = ["gray", "mask", "single expert", "merged", *variants]
-    headings.append("truth" if item.truth else "")
+    headings += ["truth"] if item.truth else []
     folder = Path(item.folder)
     write_bytes(folder / SHEET_NAME, contact_sheet(headings, rows))
     sheet = record_file(folder, folder / SHEET_NAME)
-    return commit_item(item, files=[], extras=[sheet], num_photos=len(item.photos), quarantined=[])
+    escaped = sorted({one for caption, _ in rows for one in undrawn(caption)})
+    return commit_item(
+        item,
+        files=[],
+        extras=[sheet],
+        num_photos=len(item.photos),
+        quarantined=[],
+        **({"undrawn": escaped} if escaped else {}),
+    )
 
 
 def _row(
-    colorizer: MergedColorizer, L: Float, palette: PaletteChoice | None
+    colorizer: MergedColorizer,
+    L: Float,
+    hints: Sequence[Hint],
+    palette: PaletteChoice | None,
+    stays: NDArray[Any] | None,
 ) -> tuple[list[NDArray[Any] | None], str]:
-    prediction = colorizer.predict(L, palette=palette)
+    """stays: what is merged instead of what the networks would make now; None for nothing."""
+    prediction = colorizer.predict(L, hints, palette)
     gray = _colours(L, prediction.ab * 0)
     mask = weight_colours(prediction.weight[0].cpu().numpy(), prediction.shares)
     present = sorted(prediction.shares.items(), key=lambda pair: -pair[1])
     caption = " · ".join(f"{name} {share:.0%}" for name, share in present if share >= 0.01)
     others = [_colours(L, variant.ab) for variant in prediction.variants]
     missing: list[NDArray[Any] | None] = [None] * (colorizer.num_variants - len(others))
-    coloured = [_colours(L, prediction.single), _colours(L, prediction.ab)]
-    return [gray, mask, *coloured, *others, *missing], caption
+    merged = _colours(L, prediction.ab) if stays is None else stays
+    return [gray, mask, _colours(L, prediction.single), merged, *others, *missing], caption
 
 
 def weight_colours(weight_KHW: Float, names: Iterable[str]) -> NDArray[np.uint8]:
@@ -92,6 +112,20 @@ def _colours(L: Float, ab: Tensor) -> NDArray[Any]:
     for rows, strip in full_size_strips(ab, L.shape):
         rgb[rows] = lab_to_rgb(L[rows], strip, fit=True)
     return rgb
+
+
+def _as_it_stays(photo: Mapping[str, Any], short_side: int) -> NDArray[Any] | None:
+    """What lies in the file of a photo that an earlier run coloured by other settings; None for others, and
+    where it is no longer what its record says."""
+    if "stays" not in photo:
+        return None
+    try:
+        content = Path(photo["stays"]["path"]).read_bytes()
+        if hash_bytes(content) != photo["stays"]["sha256"]:
+            return None
+        return decode_rgb(content, short_side=short_side, max_megapixels=float("inf"))
+    except (OSError, PhotoError):
+        return None
 
 
 def _truth(item: SheetItem, path: str) -> NDArray[Any] | None:

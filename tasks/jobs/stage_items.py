@@ -19,8 +19,10 @@ from storage.records.ledger import FileRecord
 from tasks.jobs.items import PhotoItem, WorkItem
 
 EXPERT = "expert"
-METHODS = (*BASELINES, EXPERT)
-"""Of an evaluation of one expert; the constant is the training split's mean ab."""
+STARTER = "starter"
+METHODS = (*BASELINES, STARTER, EXPERT)
+"""Of an evaluation of one expert; the constant is the training split's mean ab, starter the network that
+comes with the package."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class EvaluateItem(WorkItem):
     shards: str
     trained: str
     """The train step's folder."""
+    starter: str
+    """Weights that come with the package for this category; empty for one that it does not know."""
     num_threads: int
 
 
@@ -145,7 +149,8 @@ class SeriesItem(PhotoItem):
 
 @dataclass(frozen=True, kw_only=True)
 class SheetItem(ColorizeItem):
-    """The photos of the sheet."""
+    """The photos of the sheet. Each: as of a chunk; `stays`, path and SHA-256 of the coloured file of one that
+    was approved, where the settings of now would make another one of it."""
 
     job: ClassVar[str] = "tasks.jobs.sheet:draw_sheet"
     truth: str | None

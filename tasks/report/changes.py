@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from colorization.colour.lab import rgb_to_lab
 from colorization.metrics.distances import colourfulness, delta_e_2000
 from storage.errors import PhotoError, UsageError
 from storage.photos.reduced import decode_rgb
-from storage.pictures.thumbnails import reduce_to, small_jpeg
+from storage.pictures.thumbnails import read_pack, reduce_to, small_jpeg
 from storage.records.names import CHANGES_NAME, CHANGES_TABLE
 from storage.records.page_data import write_page_data
 from storage.records.safe_csv import write_csv
 from storage.records.workspace import Workspace
 from tasks.jobs.machine import available_cores
-from tasks.report.rows import COLOURED, KEPT, Archive, Row, read_archive
+from tasks.report.rows import COLOURED, KEPT, Archive, Row, read_archive, read_past
 
 CHANGE_COLUMNS = (
     "path",
@@ -68,7 +69,30 @@ def compare_archives(workspace: Workspace, other: Workspace, name: str) -> Chang
     name: of the other, for the page. Raises UsageError where one of them holds no coloured archive,
     or where they have no photo in common.
     """
-    now, before = read_archive(workspace), read_archive(other)
+    return _compare(read_archive(workspace), read_archive(other), name)
+
+
+def compare_runs(workspace: Workspace, run_id: str | None, other: str) -> Changes:
+    """What changed in a run against another one of the same folder, by records and small pictures.
+
+    run_id: None for what the folder holds now. Raises UsageError as `read_past`, and where a run wrote
+    over the records of the other one.
+    """
+    before = read_past(workspace, other)
+    assert before.colorized is not None, "read_past found it"
+    now = read_past(workspace, run_id) if run_id else replace(read_archive(workspace), is_past=True)
+    if now.colorized is not None and now.colorized.folder == before.colorized.folder:
+        raise UsageError(
+            f"Expected two runs that coloured by other settings or photos, but {run_id or 'the newest'} "
+            f"and {other} wrote the same records, the later over the earlier. `chromaflow log {other}` "
+            "says what it did."
+        )
+    found = _compare(now, before, f"run {other}")
+    found.summary["run"] = run_id
+    return found
+
+
+def _compare(now: Archive, before: Archive, name: str) -> Changes:
     for archive in (now, before):
         if archive.colorized is None:
             raise UsageError(
@@ -80,7 +104,7 @@ def compare_archives(workspace: Workspace, other: Workspace, name: str) -> Chang
     if not common:
         raise UsageError(
             f"Expected two outputs of the same photos, but {name} has no path in common with "
-            f"{workspace.root}. Name an OUT made from the same IN."
+            f"{now.workspace.root}. Name an OUT made from the same IN."
         )
     rows = [_only(own[path], "added") for path in own.keys() - common]
     rows += [_only(others[path], "removed") for path in others.keys() - common]
@@ -91,6 +115,8 @@ def compare_archives(workspace: Workspace, other: Workspace, name: str) -> Chang
     rows += [_row("original", a, b) for a, b in replaced]
     same = [(a, b) for a, b in coloured if a["sha256"] == b["sha256"]]
     differing = [(a, b) for a, b in same if a["output_sha256"] != b["output_sha256"]]
+    if now.is_past or before.is_past:  # both by the same pictures
+        now, before = replace(now, is_past=True), replace(before, is_past=True)
     measured = _measure_all(before, now, sorted(differing, key=lambda pair: pair[1]["path"]))
     rows += measured
     rows.sort(key=lambda row: (-(row.get("mean_dE00") or 0.0), row["path"]))
@@ -166,9 +192,25 @@ def _measure(before: Archive, now: Archive, row_before: Row, row_now: Row) -> Ro
 
 
 def _decode(archive: Archive, row: Row) -> NDArray[np.uint8]:
+    if archive.is_past:
+        return _small(archive, row)
     assert archive.root is not None
     content = (archive.root / row["output"]).read_bytes()
     return decode_rgb(content, short_side=_SHORT_SIDE, max_megapixels=float("inf"))
+
+
+def _small(archive: Archive, row: Row) -> NDArray[np.uint8]:
+    """A photo as its small picture shows it. Raises PhotoError where there is none."""
+    path = archive.packs.get(row.get("pack") or "")
+    if path is None or not path.exists():
+        raise PhotoError("DAMAGED", "its small picture is not kept")
+    content = _pack(path)[row["picture"]]["after"]
+    return decode_rgb(content, short_side=_SHORT_SIDE, max_megapixels=float("inf"))
+
+
+@lru_cache(maxsize=8)
+def _pack(path: Path) -> list[dict[str, bytes]]:
+    return read_pack(path)
 
 
 def _sizes(found: Sequence[Row]) -> dict[str, float | None]:

@@ -52,3 +52,8 @@ def retry_command(output: str | None, code: str | None = None) -> str:
 def review_command(output: str | None) -> str:
     """The command that serves the review page."""
     return shlex.join(["chromaflow", "review", *([output] if output else [])])
+
+
+def compare_command(output: str | None) -> str:
+    """The beginning of the command that compares two runs: `--run` and `--against` follow with their ids."""
+    return shlex.join(["chromaflow", "report", *([output] if output else [])])

@@ -17,17 +17,19 @@ from typing import Any
 import numpy as np
 
 from colorization.categories import PAPER, Categories
-from storage.errors import is_policy
+from storage.errors import UsageError, is_policy
 from storage.records.decisions import APPROVED, Decisions, read_decisions
 from storage.records.item_record import ItemRecord, OutputFacts, read_item
 from storage.records.ledger import FileRecord, record_path
 from storage.records.names import MANIFEST_NAME, MAP_SUFFIX, QUARANTINE_NAME
 from storage.records.tables import REAL, TEXT, WHOLE, each_row
 from storage.records.workspace import Workspace
+from tasks.engine.events import find_run
 from tasks.engine.kept import recorded_kept
 from tasks.engine.published import PublishedStep, read_step
 from tasks.engine.verification import root_of
 from tasks.graph import ARCHIVE
+from tasks.queries.runs import read_run
 
 COLOURED, FAILED, SKIPPED, WAITING, KEPT = STATUSES = (
     "coloured",
@@ -91,6 +93,8 @@ class Archive:
     """Files of small pictures by name: of the rows that were given so far."""
     decisions: Decisions = field(default_factory=Decisions)
     """Of a review."""
+    is_past: bool = False
+    """Whether it is of an earlier run: its files may be replaced, its small pictures lie beside its records."""
 
     @cached_property
     def categories(self) -> Categories:
@@ -196,6 +200,28 @@ def read_archive(workspace: Workspace) -> Archive:
     root = root_of(workspace, colorized.folder, colorized.success) if colorized else None
     decisions = read_decisions(output_of(colorized)) if colorized else Decisions()
     return Archive(workspace, ingested, colorized, root, decisions=decisions)
+
+
+def read_past(workspace: Workspace, run_id: str) -> Archive:
+    """What a run of a workspace left of its archive, from the records that it published.
+
+    Raises UsageError for a run that is not known, that coloured none, or whose records are gone.
+    """
+    run = read_run(workspace, find_run(workspace, run_id).name)
+    folders = {one["step"]: one.get("folder") for one in run["steps"]}
+    found = {
+        stage: read_step(workspace.stages / stage / ARCHIVE / Path(folder).name)
+        for stage in ("ingest", "colorize")
+        if (folder := folders.get(f"{stage}/{ARCHIVE}"))
+    }
+    step = found.get("colorize")
+    if step is None:
+        raise UsageError(
+            f"Expected a run that coloured photos and whose records are kept, got {run_id}. "
+            "`chromaflow history` lists what each run did."
+        )
+    root = root_of(workspace, step.folder, step.success)
+    return Archive(workspace, found.get("ingest"), step, root, is_past=True)
 
 
 def _decided(decisions: Decisions, facts: OutputFacts, content: str) -> Row:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from heapq import heappush, heappushpop
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -52,11 +51,13 @@ from tasks.engine.kept import store_files
 from tasks.engine.published import read_step
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
+from tasks.queries.trainings import trainings
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command, review_command
+from tasks.report.first import FirstPhotos
+from tasks.report.looking_back import write_history, write_trainings
 from tasks.report.pages import PhotoPages
 from tasks.report.rows import (
-    COLOURED,
     COLUMNS,
     FAILED,
     KEPT,
@@ -65,13 +66,11 @@ from tasks.report.rows import (
     Row,
     output_of,
     read_archive,
-    shares_of,
 )
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")
-_FIRST = 6
-"""Photos that the first screen shows."""
+_OF_TRAINING = ("pretrain", "train", "evaluate")
 _EXAMPLES = 8
 """Photos of a reason that the page names before it is asked for all."""
 
@@ -113,13 +112,13 @@ def write_report(
 
     output: the OUT as its user names it, None for a workspace of a config. folder: where to write,
     by default report/ in the workspace. changes: against another output. Raises UsageError where no
-    archive was ingested and for a folder that holds something else, OutputError.
+    archive was ingested nor a network trained, and for a folder that holds something else, OutputError.
     """
     archive = read_archive(workspace)
-    if archive.ingested is None:
+    if archive.ingested is None and not trainings(workspace):
         raise UsageError(
-            f"Expected an archive that was read at least once, found none in {workspace.root}. "
-            "Run `chromaflow colorize IN OUT` first."
+            f"Expected an archive that was read at least once, or a training, found none in "
+            f"{workspace.root}. Run `chromaflow colorize IN OUT` or `chromaflow train` first."
         )
     is_given, folder = folder is not None, (folder or workspace.report).resolve()
     with _written(folder):
@@ -179,6 +178,8 @@ def _write(
     summary = _summary(archive, output, folder, tally)
     _write_packs(archive, folder)
     _write_twins(archive, folder, summary)
+    write_history(archive.workspace, folder, output)
+    summary["trainings"] = write_trainings(archive.workspace, folder)
     if changes is not None:
         changes.write(folder)
         summary["changes"] = changes.summary
@@ -200,6 +201,7 @@ def renew_report(workspace: Workspace, output: str | None, exit_code: int) -> Pa
     before = read_json(folder / RESULT_NAME) or {}
     ended = (before.get("run") or {}).get("exit_code")
     if before.get("state") == _state(workspace) and ended == exit_code:
+        write_history(workspace, folder, output)
         return folder / PAGE_NAME
     return write_report(workspace, output=output).page
 
@@ -216,6 +218,8 @@ def _state(workspace: Workspace) -> dict[str, str]:
         for stage in ("ingest", "colorize")
     }
     known = {name: hash_file(path) for name, path in published.items() if path.exists()}
+    trained = (link for link in workspace.all_current() if link.parent.name in _OF_TRAINING)
+    known |= {f"{p.parent.name}/{p.name}": hash_file(p / SUCCESS_NAME) for p in trained}
     kept = [hash_file(path) for path in sorted(store_files(workspace)) if path.suffix == ".json"]
     known |= {"kept": hash_value(kept)} if kept else {}
     step = read_step(workspace.current("colorize", ARCHIVE).resolve())
@@ -261,7 +265,6 @@ class _Tally:
 
 def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) -> dict[str, Any]:
     """run.json: what the page says of the run as a whole."""
-    assert archive.ingested is not None
     workspace, step = archive.workspace, archive.colorized
     statuses = tally.statuses
     request = newest_request(workspace)
@@ -272,7 +275,7 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
         "state": _state(workspace),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": run_summary(workspace),
-        "source": archive.ingested.source,
+        "source": archive.ingested.source if archive.ingested else str(workspace.root),
         "output": output or (str(archive.root) if archive.root else ""),
         "outputs_at": _relative_url(archive.root, folder) if archive.root else "",
         "photos_at": _relative_url(source, folder) if (source := _folder(archive)) else "",
@@ -305,62 +308,10 @@ def _colours(categories: Categories) -> dict[str, str]:
     return {name: "#" + bytes(rgb).hex() for name, rgb in found.items()}
 
 
-class FirstPhotos:
-    """The photos to look at first: half of them the least certain, the others the largest change.
-
-    Of runs that recorded no uncertainty those whose categories are mixed most evenly count as the least
-    certain; change is from gray: colourfulness. Only the best so far are held.
-    """
-
-    def __init__(self) -> None:
-        self._best: dict[str, list[tuple[float, int, str, Row]]] = {why: [] for why in _MEASURES}
-        self._num_rows = 0
-
-    def add(self, row: Row) -> None:
-        """The next row."""
-        if row["status"] != COLOURED or not row.get("pack"):
-            return
-        self._num_rows += 1
-        for why, measure in _MEASURES.items():
-            if (measured := measure(row)) is not None:
-                entry = (measured[0], -self._num_rows, measured[1], row)
-                if len(self._best[why]) < _FIRST:
-                    heappush(self._best[why], entry)
-                else:
-                    heappushpop(self._best[why], entry)
-
-    def found(self) -> list[dict[str, Any]]:
-        """As the page takes them; a photo comes once."""
-        found: dict[str, dict[str, Any]] = {}
-        for why, best in self._best.items():
-            left = [one for one in sorted(best, reverse=True) if one[3]["path"] not in found]
-            for _, _, words, row in left[: _FIRST // 2]:
-                keep = ("path", "output", "format", "width", "height", "pack", "picture")
-                own = {name: row.get(name) for name in keep}
-                found[row["path"]] = own | {"why": why, "said": words}
-        return list(found.values())
-
-
-def _doubt(row: Row) -> tuple[float, str] | None:
-    if row.get("uncertainty") is not None:
-        return row["uncertainty"], f"uncertainty {row['uncertainty']:.1f} Lab units"
-    shares = shares_of(row)
-    return (-max(shares), f"its largest category has {100 * max(shares):.0f} %") if shares else None
-
-
-def _change(row: Row) -> tuple[float, str] | None:
-    found = row.get("colourfulness")
-    return None if found is None else (found, f"colourfulness {found:.1f}")
-
-
-_MEASURES = {"Least certain": _doubt, "Largest change": _change}
-
-
 def _folder(archive: Archive) -> Path | None:
     """The folder that holds the originals; None where they are in an archive, a list or a URL."""
-    assert archive.ingested is not None
-    path = Path(archive.ingested.source)
-    return path if path.is_dir() else None
+    path = Path(archive.ingested.source) if archive.ingested else None
+    return path if path is not None and path.is_dir() else None
 
 
 def _reasons(tally: _Tally, output: str | None) -> list[dict[str, Any]]:

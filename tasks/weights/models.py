@@ -40,6 +40,11 @@ def starter_file(name: str) -> ModelFile:
     return ModelFile(f"starter:{name}", _STARTER / f"{name}.safetensors")
 
 
+def starter_beside(category: str) -> Path | None:
+    """The starter's weights that an expert is read against; None for a category that it does not know."""
+    return require(starter_file(category)) if category in PAPER.names else None
+
+
 def expert_files(
     datasets: Iterable[str], experts: Mapping[str, Path], categories: Categories = PAPER
 ) -> dict[str, ModelFile]:

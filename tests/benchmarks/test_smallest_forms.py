@@ -39,7 +39,7 @@ OF_THE_POOL = {
 SLOW = {
     *("overhead.py", "parallel.py", "quality.py", "recipes.py", "start.py"),
     *("archive_speed.py", "inference.py", "merge.py", "million.py", "preprocess.py"),
-    *("review.py", "shards.py", "sheets.py", "starter_segmenter.py"),
+    *("review.py", "screenshots.py", "shards.py", "sheets.py", "starter_segmenter.py"),
     *("colorize.py", "hints.py", "lightness.py", "own_colour.py", "series.py", "training.py"),
 }
 """Several commands or Dask clusters each, or half a minute and more of networks on two busy cores."""
@@ -133,7 +133,7 @@ def test_every_program_runs_in_its_smallest_form(
 ) -> None:
     if name in RESEARCH and not WEIGHTS.is_dir():
         pytest.skip(f"needs the weights of {WEIGHTS}")
-    if name in ("report.py", "review.py"):
+    if name in ("report.py", "review.py", "screenshots.py"):
         pytest.importorskip("playwright")
         if not Path("/usr/bin/chromium").exists():
             pytest.skip("needs Debian's chromium")

@@ -110,7 +110,10 @@ def test_counts_exit_code_and_failures_with_remedies_come_first(page: Page) -> N
     assert counts["coloured"] == str(NUM_COLOURED) and counts["failed"] == str(NUM_FAILED)
     assert "exit 6" in page.locator("#outcome").inner_text()
     sections = [s.get_attribute("id") for s in page.locator("main > section").all()]
-    assert sections == ["first", "failures", "changes", "photos", "review", "run"]
+    assert sections == [
+        *("first", "failures", "changes", "photos", "review"),
+        *("training", "history", "run"),
+    ]
     group = page.locator(".reason", has_text="NOT_A_PHOTO")
     assert "leave it out with --exclude NAME" in group.inner_text()
     assert "--reason NOT_A_PHOTO" in group.locator("code").last.inner_text()
@@ -320,7 +323,7 @@ def test_no_text_from_outside_becomes_markup(page: Page) -> None:
     assert "hacked=1" in page.locator("#detail").inner_text()
     assert page.evaluate("typeof hacked") == "undefined"
     own = page.evaluate("[...document.scripts].map(s => s.src)")
-    assert len(own) == 11 and all(source.startswith("file:") for source in own)
+    assert len(own) == 13 and all(source.startswith("file:") for source in own)
     links = page.evaluate("[...document.links].map(a => a.protocol)")
     assert set(links) == {"file:"}
     assert "\u202e" not in page.locator("body").inner_text()

@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from colorizing import colorize_here
 from command import chromaflow
@@ -15,6 +16,7 @@ from PIL import Image
 from review_log import decide, outputs_by_photo
 
 from storage.records.decisions import read_decisions
+from storage.records.names import SHEET_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
 from storage.sources.bags import check_bag
@@ -113,6 +115,33 @@ def test_approved_photos_stay_whatever_changes_until_a_run_is_forced(
     decide(out, names(0, 1), verdict="")
     colorize_here(cluster, archive, out, settings=other | {"palette": "11"})
     assert changed(third, hashes(out)) == set(names(0, 1)), "it is no longer approved"
+
+
+def merged_on_sheet(out: Path, row: int) -> np.ndarray:
+    """The cell of the merged colours of a photo of 96 × 80 pixels."""
+    with Image.open(out / ".chromaflow/current/colorize/archive" / SHEET_NAME) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    top, left = 30 + row * (80 + 30), 8 + 3 * 232 + (224 - 96) // 2
+    return pixels[top : top + 80, left : left + 96].astype(int)
+
+
+def test_the_sheet_shows_what_is_in_the_files_of_approved_photos(
+    cluster: str, archive: Path, tmp_path: Path
+) -> None:
+    out, settings = tmp_path / "out", SMALL | {"sheet": 3}
+    colorize_here(cluster, archive, out, settings=settings)
+    before = [merged_on_sheet(out, row) for row in range(2)]
+    decide(out, names(0, 1), verdict="approved")
+    for palette in ("9", "11"):  # the second run knows the photo from the first's records
+        colorize_here(cluster, archive, out, settings=settings | {"palette": palette})
+        with Image.open(out / outputs_by_photo(out)[names(0, 1)[0]].name) as photo:
+            written = np.asarray(photo.convert("RGB")).astype(int)
+        shown = merged_on_sheet(out, 0)
+        assert np.abs(shown - written).max() == 0
+        assert np.abs(merged_on_sheet(out, 1) - before[1]).max() > 8, "by the settings"
+    decide(out, names(0, 1), verdict="")
+    colorize_here(cluster, archive, out, settings=settings | {"palette": "11"})
+    assert np.abs(merged_on_sheet(out, 0) - shown).max() > 8, "it is no longer approved"
 
 
 @pytest.mark.timeout(900)

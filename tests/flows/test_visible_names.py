@@ -22,7 +22,7 @@ HOSTILE = (
     "title\x1b]0;owned\x07.png",
     "bell\x07.png",
     "return\rdone.png",
-    "line\nquarantined nothing: all is well.png",
+    "line\nfailed nothing: all is well.png",
     "tab\t.png",
     "del\x7f.png",
     "c1\u009b31m.png",
@@ -78,7 +78,7 @@ def test_no_command_obeys_a_name(tmp_path: Path, make_photo: Any, no_server: Non
         said[f"{command} --json"] = chromaflow(command, output, "--json")
     for command, (code, out, err) in said.items():
         assert not _ACTING.search(out + err), (command, err)
-        assert "\nquarantined nothing" not in err, command
+        assert "\nfailed nothing" not in err, command
         assert code in (0, 2, 6), (command, err)
     assert "bell\\x07.png" in said["colorize"][2] and "bell\\x07.png" in said["log"][2]
     damaged = [visible(name) for number, name in enumerate(HOSTILE) if number % 3]

@@ -14,6 +14,8 @@ from conftest import draw_photo
 from PIL import Image
 from wheel_install import install_wheel
 
+from storage.pictures.lettering import FONTS
+
 CUT_OFF = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 """In a network namespace that has loopback only."""
 ASK = """
@@ -36,6 +38,9 @@ def test_the_wheel_colours_with_the_network_unreachable(tmp_path: Path) -> None:
         weights = {
             i.filename: i.file_size for i in archive.infolist() if "safetensors" in i.filename
         }
+    with zipfile.ZipFile(wheel) as archive:
+        fonts = [name for name in archive.namelist() if name.endswith(".ttf")]
+    assert len(fonts) == len(FONTS) and wheel.stat().st_size < 95e6
     print(
         f"\nwheel {wheel.stat().st_size / 1e6:.1f} MB, starter weights {sum(weights.values()) / 1e6:.1f} MB"
     )

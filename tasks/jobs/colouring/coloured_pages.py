@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,7 +95,7 @@ def ask(
     if error := unwanted(item, opened.row, photo, look):
         return error
     shape = (photo.header.height, photo.header.width)
-    hints = _hints(opened.row, shape) if first else ()
+    hints = hints_of(opened.row, shape) if first else ()
     palette = item.models.palette_of_photo(opened.row)
     return AskedPage(photo, look, colorizer.asked(photo.pixels, photo.alpha, hints, palette))
 
@@ -237,7 +237,7 @@ def _noted(photo: Photo, found: Prediction, own: OwnColour | None) -> Iterator[s
         )
 
 
-def _hints(row: dict[str, Any], shape: tuple[int, int]) -> tuple[Hint, ...]:
+def hints_of(row: Mapping[str, Any], shape: tuple[int, int]) -> tuple[Hint, ...]:
     """The photo's hints as the networks see them. shape: its height and width."""
     height, width = shape
     hints = []

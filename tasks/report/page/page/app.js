@@ -20,6 +20,9 @@ requestAnimationFrame(() =>
     new ResizeObserver(() => {
       if (view === "table") drawTable(true);
     }).observe($("scroller"));
+    if (!photos.count && run.trainings) hidePhotos();
+    await loadScript("history.js").then(drawHistory);
+    if (run.trainings) await loadScript("training.js").then(drawTrainings);
     if (run.changes) await loadScript("changes.js").then(drawChanges);
     document.body.dataset.ready = "yes";
   }),

@@ -16,6 +16,14 @@ function h(tag, properties, ...children) {
   return element;
 }
 
+/** The same of a drawing: attributes as they are. */
+function svg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes ?? {})) element.setAttribute(name, value);
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
 /** Control, bidirectional and other invisible characters as escapes, so that no name misleads. */
 const visible = (text) =>
   String(text ?? "").replace(
@@ -45,6 +53,13 @@ function size(bytes) {
 function duration(seconds) {
   if (seconds >= 5400) return `${number(seconds / 3600, 1)} h`;
   return seconds >= 90 ? `${number(seconds / 60, 1)} min` : `${number(seconds, 1)} s`;
+}
+/** When something was, in the reader's own time. */
+function moment(text) {
+  const when = new Date(text ?? NaN);
+  if (Number.isNaN(when.getTime())) return visible(text);
+  const shown = when.toLocaleString("en-GB", {dateStyle: "medium", timeStyle: "short"});
+  return h("time", {dateTime: text, title: text}, shown);
 }
 const pill = (word) => h("span", {className: `pill ${word}`}, word);
 const badge = () => h("strong", {className: "badge"}, "AI colorized");

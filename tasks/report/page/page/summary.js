@@ -4,7 +4,8 @@
 function drawTop() {
   document.title = `Chromaflow run report: ${visible(run.source)}`;
   const when = run.run ? `run ${run.run.run_id}` : "no run";
-  $("source").textContent = `${visible(run.source)} → ${visible(run.output)} · ${when}`;
+  const place = [run.source, run.output].filter(Boolean).map(visible).join(" → ");
+  $("source").textContent = `${place} · ${when}`;
   const state = run.run?.state ?? "unknown";
   const code = run.run?.exit_code;
   const words = state === "done" && code === 6 ? "finished with failures" : state;
@@ -16,6 +17,7 @@ function drawTop() {
     ),
   );
   const total = Object.values(run.counts).reduce((a, b) => a + b, 0);
+  if (!total && run.trainings) return;
   const tiles = [
     ["photos", number(total)],
     ...Object.entries(run.counts)
