@@ -259,6 +259,8 @@ def remove_partials(folder: Path, *, deep: bool = True, but: Path | None = None)
     """Delete what a killed writer of ours left in a folder, and below it if `deep`, but in one folder."""
     for where, folders, names in os.walk(folder):  # a pattern of pathlib takes ten times as long
         links = [name for name in folders if os.path.islink(os.path.join(where, name))]
-        for name in filter(_PARTIAL_NAME.fullmatch, names + links):  # a link to a folder counts as one
+        for name in filter(
+            _PARTIAL_NAME.fullmatch, names + links
+        ):  # a link to a folder counts as one
             Path(where, name).unlink(missing_ok=True)
         folders[:] = [name for name in folders if deep and Path(where, name) != but]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chromaflow.library.looking import look_at
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.full_size import full_size_strips, reduced_L
 from colorization.colour.lab import Float, lab_to_rgb
@@ -22,7 +23,7 @@ from storage.photos.reduced import decode_rgb
 from storage.pictures.sheets import contact_sheet
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
-from tasks.jobs.colouring.archive_photos import look_at, reading, unwanted
+from tasks.jobs.colouring.archive_photos import reading, unwanted
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged
 from tasks.jobs.stage_items import SheetItem

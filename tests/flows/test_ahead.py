@@ -82,7 +82,9 @@ def start(archive: Path, out: Path, chunk: int = 2) -> subprocess.Popen[str]:
 
 def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = process.communicate(timeout=280)
-    assert process.returncode == 6, f"{err[-3000:]}\n{out[-3000:]}"  # for the photo that is cut short
+    assert process.returncode == 6, (
+        f"{err[-3000:]}\n{out[-3000:]}"
+    )  # for the photo that is cut short
     result: dict[str, Any] = json.loads(out)
     return result
 

@@ -57,7 +57,9 @@ def test_the_next_run_removes_what_a_killed_one_left_half_made_beside_its_steps(
     for folder in left:
         (workspace.root / folder).mkdir(parents=True, exist_ok=True)
         (workspace.root / folder / half_made).write_bytes(b"x")
-    link = workspace.root / "current" / "ingest" / half_made  # it died between the link and its name
+    link = (
+        workspace.root / "current" / "ingest" / half_made
+    )  # it died between the link and its name
     link.parent.mkdir()
     link.symlink_to("../../stages/train/people/1")
     with workspace.lock():
