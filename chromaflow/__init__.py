@@ -1,10 +1,11 @@
 """Colorize black-and-white photos: `colorize` for one, `Colorizer` for more.
 
->>> import chromaflow, numpy
->>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint8) * 4, (48, 1))
->>> colour = chromaflow.colorize(gray)
->>> colour.shape, colour.dtype
-((48, 64, 3), dtype('uint8'))
+Examples:
+    >>> import chromaflow, numpy
+    >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint8) * 4, (48, 1))
+    >>> colour = chromaflow.colorize(gray)
+    >>> colour.shape, colour.dtype
+    ((48, 64, 3), dtype('uint8'))
 
 What is named in `__all__` is loaded when it is first asked for: importing this package takes no torch
 along, and none of it ever takes Prefect or Dask. `chromaflow.errors` is what all rooms stand on and

@@ -42,11 +42,12 @@ _AHEAD = 16
 class Colorizer:
     """Colours photos with experts that are loaded once.
 
-    >>> import chromaflow, numpy
-    >>> colorizer = chromaflow.Colorizer(palette="likely")
-    >>> gray = numpy.tile(numpy.arange(96, dtype=numpy.uint8) * 2, (64, 1))
-    >>> colorizer.colorize(gray).shape
-    (64, 96, 3)
+    Examples:
+        >>> import chromaflow, numpy
+        >>> colorizer = chromaflow.Colorizer(palette="likely")
+        >>> gray = numpy.tile(numpy.arange(96, dtype=numpy.uint8) * 2, (64, 1))
+        >>> colorizer.colorize(gray).shape
+        (64, 96, 3)
 
     One may be shared by threads.
     """
@@ -120,11 +121,12 @@ class Colorizer:
         whose path is returned. palette: instead of the colorizer's. hints: (x, y, colour), colour as in
         HTML or (R, G, B). output: of a path, the file or folder to write to; overwrite: whether it may be there already.
 
-        >>> import chromaflow, numpy
-        >>> gray = numpy.full((64, 64), 120, numpy.uint8); gray[16:48, 16:48] = 180
-        >>> red = chromaflow.Colorizer().colorize(gray, hints=[(32, 32, "#c03020")])
-        >>> int(red[32, 32, 0]) - int(red[32, 32, 2]) > 40
-        True
+        Examples:
+            >>> import chromaflow, numpy
+            >>> gray = numpy.full((64, 64), 120, numpy.uint8); gray[16:48, 16:48] = 180
+            >>> red = chromaflow.Colorizer().colorize(gray, hints=[(32, 32, "#c03020")])
+            >>> int(red[32, 32, 0]) - int(red[32, 32, 2]) > 40
+            True
 
         Raises PhotoError, whose `code` is a reason as `chromaflow explain` knows them, UsageError for a
         wrong argument, OutputError for a disk that refuses.
@@ -148,10 +150,11 @@ class Colorizer:
 
         images: read as they are needed, sixteen at a time.
 
-        >>> import chromaflow, numpy
-        >>> ramps = [numpy.tile(numpy.arange(48, dtype=numpy.uint8) * n, (40, 1)) for n in (2, 3, 4)]
-        >>> [image.shape for image in chromaflow.Colorizer().colorize_many(ramps)]
-        [(40, 48, 3), (40, 48, 3), (40, 48, 3)]
+        Examples:
+            >>> import chromaflow, numpy
+            >>> ramps = [numpy.tile(numpy.arange(48, dtype=numpy.uint8) * n, (40, 1)) for n in (2, 3, 4)]
+            >>> [image.shape for image in chromaflow.Colorizer().colorize_many(ramps)]
+            [(40, 48, 3), (40, 48, 3), (40, 48, 3)]
         """
         choice, waiting = self._choice(palette), iter(images)
         while some := list(islice(waiting, _AHEAD)):
@@ -166,10 +169,11 @@ class Colorizer:
         Of a path: read, not written; its images are arrays. Fewer than `count`, or none, where the experts
         follow no palettes.
 
-        >>> import chromaflow, numpy
-        >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint8) * 3, (64, 1))
-        >>> [len(one.palette) for one in chromaflow.Colorizer().variants(gray, 2)]
-        [16, 16]
+        Examples:
+            >>> import chromaflow, numpy
+            >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint8) * 3, (64, 1))
+            >>> [len(one.palette) for one in chromaflow.Colorizer().variants(gray, 2)]
+            [16, 16]
         """
         if not 1 <= count <= MOST_VARIANTS:
             raise UsageError(f"Expected 1..{MOST_VARIANTS} variants, got {count}.")
@@ -182,10 +186,11 @@ class Colorizer:
 
         About 2 is just seen; over 15 or so the colour is a guess.
 
-        >>> import chromaflow, numpy
-        >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint8) * 3, (64, 1))
-        >>> chromaflow.Colorizer().uncertainty(gray).shape
-        (64, 64)
+        Examples:
+            >>> import chromaflow, numpy
+            >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint8) * 3, (64, 1))
+            >>> chromaflow.Colorizer().uncertainty(gray).shape
+            (64, 64)
         """
         _, page = self._looked_at(image)
         (found,) = self._asking(uncertainty=True).predict_many([page.asked])
@@ -286,9 +291,10 @@ def colorize(
 def colorize(image: AnyImage, *, palette: str = MEAN, **options: Any) -> Any:
     """A photo in colour by the starter experts; see `Colorizer.colorize`. They are loaded by the first call.
 
-    >>> import chromaflow, numpy
-    >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint16) * 900, (48, 1))
-    >>> chromaflow.colorize(gray, palette="likely").dtype
-    dtype('uint16')
+    Examples:
+        >>> import chromaflow, numpy
+        >>> gray = numpy.tile(numpy.arange(64, dtype=numpy.uint16) * 900, (48, 1))
+        >>> chromaflow.colorize(gray, palette="likely").dtype
+        dtype('uint16')
     """
     return _shared().colorize(image, palette=palette, **options)
