@@ -1,9 +1,10 @@
 # make run: the demo. make test: the tests. make check: lint, types, import contracts.
+# make docs: the documentation as a site, build/site/index.html.
 # make lock: renew constraints.txt. Each makes .venv first where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check lock clean
+.PHONY: run test check docs lock clean
 
 run: .venv/.run
 	$(BIN)/chromaflow demo
@@ -16,6 +17,10 @@ check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/.dev
+	$(BIN)/python -m flows.cli.reference > docs/commands.md
+	$(BIN)/mkdocs build
 
 lock: .venv/.dev
 	$(BIN)/pip freeze --exclude-editable > constraints.txt

@@ -26,6 +26,7 @@ from ddcolor import DDColorShape
 from quality import expert_files
 from skimage import data
 
+from chromaflow.library.networks import load_colorizer, load_weights
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import L_MAX, Float, normalize_L, rgb_to_L
 from colorization.compute import autocast, place, resolve_precision
@@ -33,7 +34,6 @@ from colorization.merging.inference import MergedColorizer
 from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import build_segmenter
 from colorization.networks import build_network
-from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file
 
 SIDE = 256

@@ -28,6 +28,7 @@ from PIL import Image
 from quality import expert_files
 from scipy.ndimage import maximum_filter
 
+from chromaflow.library.networks import load_colorizer, load_weights
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import Float, rgb_to_lab
 from colorization.merging.inference import MergedColorizer
@@ -37,7 +38,6 @@ from colorization.merging.segmentation import build_segmenter
 from colorization.merging.sizes import network_size
 from colorization.metrics.scores import photo_scores
 from colorization.networks.palette_choice import PaletteChoice
-from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file
 
 SIDE = 256

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from chromaflow.library.networks import load_colorizer
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import decode_lab
 from colorization.compute import resolve_precision
@@ -34,7 +35,6 @@ from colorization.training.prediction import predict_ab
 from storage.records.ledger import read_json, write_json
 from storage.records.names import WEIGHTS_NAME
 from storage.records.workspace import Workspace
-from tasks.jobs.networks import load_colorizer
 from tasks.jobs.training.loading import open_split
 
 _COMMAND = (sys.executable, "-c", "from flows.cli.app import main; main()")

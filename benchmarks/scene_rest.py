@@ -24,6 +24,7 @@ from photo_pool import by_category, random_lab, read_pool, source_weights
 from scene_weights import load_scene, save_scene
 from torch import Tensor
 
+from chromaflow.library.networks import load_weights
 from colorization.categories import CATEGORY_NAMES, REST
 from colorization.colour.lab import L_MAX, normalize_L
 from colorization.compute import autocast, place, resolve_precision
@@ -31,7 +32,6 @@ from colorization.merging.segmentation import build_segmenter
 from colorization.networks.palettes import code_of
 from colorization.training.feeding import to_tensors
 from colorization.training.recipe_fields import Objective
-from tasks.jobs.networks import load_weights
 from tasks.weights.models import require, segmenter_file
 
 BATCH = {"people": 3, "birds": 2, "animals": 3, "places": 8}

@@ -33,6 +33,7 @@ from photo_pool import PoolPhoto, by_category, centre_lab, read_pool
 from quality import expert_files
 from torch import Tensor, nn
 
+from chromaflow.library.networks import load_colorizer, load_weights
 from colorization.categories import CATEGORY_NAMES
 from colorization.colour.lab import decode_lab, lab_to_rgb
 from colorization.compute import autocast, place, resolve_precision
@@ -45,7 +46,6 @@ from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.feeding import to_tensors
 from tasks.evaluation.metric_weights import inception_file
 from tasks.jobs.evaluation.networks import load_inception
-from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.weights.models import require, segmenter_file
 
 COLUMNS = ("ab_rmse", "delta_e", "colourfulness")

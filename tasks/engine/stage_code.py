@@ -1,6 +1,6 @@
 """Which code decides the output of a stage: what its modules import, read from the imports.
 
-Followed are `colorization`, `storage` and `tasks.jobs`, where the work is done; the engine that orders
+Followed are `chromaflow.library`, `colorization`, `storage` and `tasks.jobs`, where the work is done; the engine that orders
 it decides no byte. What decides nothing either is named, with the reason, beside the stage.
 """
 
@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 
 _ROOT = Path(__file__).parents[2]
-_FOLLOWED = ("colorization.", "storage.", "tasks.jobs.")
-_NAMED = r"(?:colorization|storage|tasks)(?:\.\w+)*"
+_FOLLOWED = ("chromaflow.library.", "colorization.", "storage.", "tasks.jobs.")
+_NAMED = r"(?:chromaflow|colorization|storage|tasks)(?:\.\w+)*"
 _IMPORT = re.compile(
     rf"^[ \t]*(?:from[ \t]+({_NAMED})[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)|import[ \t]+({_NAMED}))",
     re.MULTILINE,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from chromaflow.library.networks import load_colorizer
 from colorization.colour.lab import AB_OFFSET, decode_lab
 from colorization.compute import place, resolve_precision
 from colorization.metrics.baselines import baseline_colours
@@ -18,7 +19,6 @@ from storage.records.names import RESULTS_NAME, WEIGHTS_NAME
 from storage.records.tables import REAL, TEXT, WHOLE, write_table
 from storage.shards.reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
-from tasks.jobs.networks import load_colorizer
 from tasks.jobs.stage_items import EXPERT, STARTER, EvaluateItem
 from tasks.jobs.training.loading import open_split
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from chromaflow.library.networks import load_colorizer, load_weights
 from colorization.compute import resolve_device
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.segmentation import Segmenter, build_segmenter, import_segmenter
 from colorization.merging.segmenter_names import is_import_path
 from storage.photos.reduced import decode_rgb
-from tasks.jobs.networks import load_colorizer, load_weights
 from tasks.jobs.stage_items import ModelSpec
 
 

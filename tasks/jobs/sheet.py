@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chromaflow.library.looking import look_at
 from colorization.categories import category_colours
 from colorization.colour.full_size import full_size_strips, reduced_L
 from colorization.colour.lab import Float, lab_to_rgb
@@ -26,7 +27,7 @@ from storage.pictures.sheets import contact_sheet
 from storage.records.fingerprint import hash_bytes
 from storage.records.ledger import record_file, write_bytes
 from storage.records.names import SHEET_NAME
-from tasks.jobs.colouring.archive_photos import look_at, reading, unwanted
+from tasks.jobs.colouring.archive_photos import reading, unwanted
 from tasks.jobs.colouring.coloured_pages import hints_of
 from tasks.jobs.items import ItemResult, commit_item, read_photo
 from tasks.jobs.models import load_merged

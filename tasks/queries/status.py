@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import (
+    PackageNotFoundError,
+    metadata,
+    packages_distributions,
+    requires,
+    version,
+)
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +37,9 @@ from tasks.graph import build_steps, plan
 from tasks.stage_table import STAGE_NAMES
 from tasks.weights.models import ModelFile, imagenet_encoder, segmenter_file, starter_file
 
+_US, _TOP_LEVEL = "chromaflow", ("chromaflow", "colorization", "flows", "storage", "tasks")
+_LEAST_FREE = 5.0
+"""GB."""
 _GPU_SECONDS = 10
 _DYING_SECONDS = 1.0
 _PACKAGES = ("prefect", "dask", "torch", "torchvision", "zarr", "numpy", "pillow", "tifffile")
@@ -80,20 +90,68 @@ def reviewed(workspace: Workspace, load: Callable[[], Workflow]) -> dict[str, in
 
 
 def doctor(workspace: Workspace) -> list[tuple[str, str, bool]]:
-    """(what, finding, whether it is fine) of everything that a run needs."""
+    """(what, finding, whether it is fine) of everything that a run needs; what is not says what mends it."""
     existing = next(p for p in [workspace.root, *workspace.root.resolve().parents] if p.exists())
     free = shutil.disk_usage(existing).free / 1e9
+    room = (
+        "" if free > _LEAST_FREE else "; delete something there, or name another disk as workspace"
+    )
     checks = [
-        ("Python", platform.python_version(), sys.version_info >= (3, 11)),
+        ("Chromaflow", *_ourselves()),
+        ("Python", *_python()),
+        ("names", *_names()),
         ("cores", str(os.cpu_count()), True),
         ("bf16", "native" if _cpu_has("avx512_bf16", "amx_bf16") else "no: fp32 is used", True),
         ("GPU", *_gpu()),
-        ("disk", f"{free:.0f} GB free at {existing}", free > 5),
+        ("disk", f"{free:.0f} GB free at {existing}{room}", free > _LEAST_FREE),
     ]
     checks += [_package(name) for name in _PACKAGES]
+    checks += [_extra(name) for name in _extras()]
     checks += [_codec(name, problem) for name, problem in codec_problems().items()]
     checks += [_model(model) for model in known_models()]
     return checks
+
+
+def _ourselves() -> tuple[str, bool]:
+    """Version and where it lies."""
+    where = Path(__file__).parents[2]
+    try:
+        return f"{version(_US)} at {where}", True
+    except PackageNotFoundError:
+        return f"not installed, only found at {where}; `pip install {where}`", False
+
+
+def _python() -> tuple[str, bool]:
+    found, fine = platform.python_version(), sys.version_info >= (3, 11)
+    return found + ("" if fine else "; `uv venv --python 3.12`, or a newer Python's venv"), fine
+
+
+def _names() -> tuple[str, bool]:
+    """Whether another package has brought a folder of the same name as one of ours."""
+    homes = packages_distributions()
+    others = {name: {h for h in homes.get(name, ()) if h.lower() != _US} for name in _TOP_LEVEL}
+    found = [f"{', '.join(sorted(of))} has {name} too" for name, of in others.items() if of]
+    if not found:
+        return f"{', '.join(_TOP_LEVEL)} are ours alone", True
+    return f"{'; '.join(found)}; `python -m venv NEW && NEW/bin/pip install {_US}`", False
+
+
+def _extras() -> list[str]:
+    """Those for users."""
+    try:
+        named = metadata(_US).get_all("Provides-Extra") or []
+    except PackageNotFoundError:
+        return []
+    return [name for name in named if name not in ("dev", "docs", "test")]
+
+
+def _extra(name: str) -> tuple[str, str, bool]:
+    """Whether its packages are here; none is needed unless it is wanted."""
+    wanted = [line for line in requires(_US) or [] if re.search(rf"extra == .{name}\W", line)]
+    packages = [re.split(r"[^\w.-]", line)[0] for line in wanted]
+    missing = [package for package in packages if not _package(package)[2]]
+    finding = f"not here; `pip install '{_US}[{name}]'`" if missing else "here"
+    return f"extra {name}", finding, True
 
 
 def known_models() -> list[ModelFile]:
@@ -113,7 +171,8 @@ def _model(model: ModelFile) -> tuple[str, str, bool]:
     if model.present:
         finding = f"{model.path.stat().st_size / 1e6:.1f} MB"
     else:
-        finding = f"not here; `chromaflow models fetch {model.name}`" if optional else "missing"
+        again = f"missing; `pip install --force-reinstall --no-deps {_US}`"
+        finding = f"not here; `chromaflow models fetch {model.name}`" if optional else again
     return model.name, finding, model.present or optional
 
 
@@ -121,7 +180,7 @@ def _package(name: str) -> tuple[str, str, bool]:
     try:
         return name, version(name), True
     except PackageNotFoundError:
-        return name, "missing", False
+        return name, f"missing; `pip install {name}`", False
 
 
 def _cpu_has(*flags: str) -> bool:

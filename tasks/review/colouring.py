@@ -102,23 +102,19 @@ class Colouring:
         return self._models
 
     def _look(self, output: Output) -> Seen:
+        from chromaflow.library.looking import kept_of, look_at
         from storage.pictures.thumbnails import reduce_to
-        from tasks.jobs.colouring.archive_photos import look_at
 
         key = output.facts.sha256
         seen = self._seen.get(key)
         if seen is None:
-            from colorization.colour.full_size import Kept
-
             photo = first_page(self._pictures.original_bytes(output))
             toning = self._workflow.colorize.toning
-            look = look_at(photo)
-            own = look.own_colour() if look and toning != "replace" else None
             seen = Seen(
                 scene=self._colorizer().scene_of(photo.pixels, photo.alpha),
                 pixels=reduce_to(photo.pixels, LONGEST),
                 size=(photo.header.width, photo.header.height),
-                kept=Kept(toning=toning == "keep", own=own),
+                kept=kept_of(look_at(photo), toning),
             )
             self._seen[key] = seen
             while len(self._seen) > _SCENES:
@@ -182,15 +178,10 @@ class Colouring:
 
 
 def _hint(hint: Sequence[float], size: tuple[int, int]) -> Hint:
-    """As `tasks.jobs.colorize` gives it to the networks."""
-    import numpy as np
-
-    from colorization.colour.lab import rgb_to_lab
-    from colorization.merging.hinting import Hint
+    from chromaflow.library.looking import hint_at
 
     x, y, *rgb = hint
-    a, b = rgb_to_lab(np.array([[rgb]], np.uint8))[1:, 0, 0].tolist()
-    return Hint(across=(x + 0.5) / size[0], down=(y + 0.5) / size[1], ab=(a, b))
+    return hint_at(x, y, tuple(rgb), size)
 
 
 def _threads() -> int:

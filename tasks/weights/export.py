@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chromaflow.library.networks import load_colorizer
 from colorization.errors import ConfigError, ModelMissingError
 from colorization.networks.contract import Colorizer
 from storage.errors import DamagedError
 from storage.records.ledger import atomic_path
-from tasks.jobs.networks import load_colorizer
 
 FORMATS = {"onnx": ".onnx", "torchscript": ".pt", "torch-export": ".pt2"}
 """Format → the suffix of its file."""

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import colorization
+from chromaflow.library.starter import starter_path
 from colorization.categories import CATEGORY_NAMES, PAPER, Categories
 from colorization.errors import ConfigError, ModelMissingError
 from colorization.merging.segmenter_names import SEGMENTER_NAMES, is_import_path
@@ -19,7 +19,6 @@ from storage.records.workspace import Workspace
 from tasks.weights.releases import RELEASES, check_release, download
 
 IMAGENET_ENCODER = "torchvision:resnet18"
-_STARTER = Path(colorization.__file__).parent / "starter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ class ModelFile:
 
 def starter_file(name: str) -> ModelFile:
     """Weights that come with the package. name: a category of the paper, or 'segmenter'."""
-    return ModelFile(f"starter:{name}", _STARTER / f"{name}.safetensors")
+    return ModelFile(f"starter:{name}", starter_path(name))
 
 
 def starter_beside(category: str) -> Path | None:
@@ -207,8 +206,8 @@ def find_model(
 
 def describe_model(path: Path) -> ModelInfo:
     """Load a colorizer and measure it. Raises DamagedError and WeightsMismatchError."""
+    from chromaflow.library.networks import load_colorizer
     from colorization.networks.cost import network_cost
-    from tasks.jobs.networks import load_colorizer
 
     network, metadata = load_colorizer(path, joint=True)
     cost = network_cost(network)

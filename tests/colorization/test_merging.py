@@ -12,6 +12,7 @@ import torch
 from starter import starter_models
 from torchvision.models import segmentation
 
+from chromaflow.library.networks import load_colorizer
 from colorization.categories import CATEGORY_NAMES, PAPER, VOC_CLASSES
 from colorization.colour.full_size import colour_strips
 from colorization.colour.lab import gray_to_L, rgb_to_L
@@ -29,7 +30,6 @@ from colorization.merging.segmentation import (
 from colorization.networks import build_network
 from colorization.networks.palette_choice import PaletteChoice
 from tasks.jobs.models import load_segmenter
-from tasks.jobs.networks import load_colorizer
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchvision.models import segmentation
 
+from chromaflow.library.networks import joint_state
 from colorization.categories import (
     COLOURS,
     PAPER,
@@ -22,7 +23,6 @@ from colorization.merging.options import MergeOptions
 from colorization.merging.segmentation import build_segmenter
 from colorization.networks import build_network
 from colorization.networks.unet_scene import SceneColorizer
-from tasks.jobs.networks import joint_state
 
 FIVE = Categories(
     (

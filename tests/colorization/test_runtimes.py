@@ -9,13 +9,13 @@ import pytest
 import torch
 from starter import starter_models
 
+from chromaflow.library.networks import load_colorizer
 from colorization.compute import has_native_bf16
 from colorization.errors import ConfigError
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.prediction import Asked
 from colorization.merging.runtimes import choose_runtime
 from tasks.jobs.models import load_segmenter
-from tasks.jobs.networks import load_colorizer
 
 _MEAN, _P99 = 0.3, 2.0
 """Issue 23, line 2: of |Δab| against fp32, Lab units."""

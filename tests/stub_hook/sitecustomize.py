@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 _STUBS = {
-    "networks": {"tasks.jobs.networks": "load_colorizer"},
+    "networks": {"chromaflow.library.networks": "load_colorizer"},
     "jobs": {"tasks.jobs.ingest": "ingest_chunk", "tasks.jobs.colorize": "colorize_chunk"},
 }
 """Module → the name in it that is replaced by that of `stub_jobs`."""

@@ -11,13 +11,13 @@ import pytest
 import torch
 from training_items import sha256, train_and_die, training_item, write_split
 
+from chromaflow.library.networks import load_colorizer, tensors
 from colorization.categories import CATEGORY_NAMES
 from colorization.errors import WeightsMismatchError
 from colorization.networks.unet_scene import SceneColorizer
 from colorization.training.loop import Trainer
 from storage.errors import UsageError
 from storage.records.checkpoints import Checkpoint, load_checkpoint, save_checkpoints
-from tasks.jobs.networks import load_colorizer, tensors
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.train import train_network
 from tasks.weights.models import describe_model

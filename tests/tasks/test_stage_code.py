@@ -11,8 +11,9 @@ from colorization.networks import NETWORK_NAMES, network_module
 from tasks.engine.stage_code import file_of, imported_by
 from tasks.stage_table import STAGES
 
+FOLLOWED = ("chromaflow.library.", "colorization.", "storage.", "tasks.jobs.")
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("colorization", "storage", "tasks")
+PACKAGES = ("chromaflow", "colorization", "storage", "tasks")
 MODULES = sorted(
     path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
     for package in PACKAGES
@@ -50,7 +51,7 @@ def test_every_helper_is_in_the_fingerprint_or_has_a_reason(stage: str) -> None:
         name
         for module in hashed
         for name in parsed_imports(module)
-        if name not in hashed and name.startswith(("colorization.", "storage.", "tasks.jobs."))
+        if name not in hashed and name.startswith(FOLLOWED)
     }
     unexplained = {
         name

@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from training_items import sha256, train_and_die, training_item, write_split
 
+from chromaflow.library.networks import load_colorizer
 from colorization.errors import DivergedError, WeightsMismatchError
 from colorization.networks import build_network
 from colorization.training.loop import Trainer
 from storage.errors import DamagedError, LockedError, UsageError
 from storage.records.checkpoints import load_checkpoint
 from storage.records.ledger import exclusive
-from tasks.jobs.networks import load_colorizer
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.state import TrainingState
 from tasks.jobs.training.train import train_network

@@ -8,23 +8,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
-from colorization.colour.lab import rgb_to_lab
-from colorization.colour.own_colour import LOOK_SIDE, OwnColour, own_colour
-from colorization.colour.toning import COLOUR, tone_of
+from chromaflow.library.looking import Look, against, look_at
 from storage.errors import PhotoError
 from storage.photos.decoder import Decoder, shared_decoder
 from storage.photos.photo import Photo
-from storage.photos.reduced import thumbnail
 from tasks.jobs.items import PhotoItem, read_unchanged
 from tasks.jobs.machine import memory_limit
 
-_LEAST_CHROMA = 3.0
-"""Lab units: what JPEG leaves of neutral has less, at the next side."""
-_OPAQUE = 127
-_LOOK_SIDE = 128
-"""Short side at which toning is judged, pixels."""
 _ALONE_MEGAPIXELS = 30.0
 """Larger photos, and those of several pages, are coloured without another one in memory."""
 
@@ -71,40 +61,6 @@ def open_ahead(
                 upcoming = [reader.submit(_open, item, next_row, decoder) for next_row in following]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What is seen of a photo whose pixels have three channels."""
-
-    small: Any
-    """Reduced, (h, w, 3) of its dtype; white where it is transparent."""
-    tone: str
-    """Of `colorization.colour.toning`, by what is not transparent."""
-    chroma: float
-    """The largest of a still smaller picture."""
-
-    def own_colour(self) -> OwnColour | None:
-        """What of its colours is no toning; None for a colour photo, which is to be coloured anew."""
-        if self.tone == COLOUR or self.chroma < _LEAST_CHROMA:
-            return None
-        return own_colour(rgb_to_lab(self.small))
-
-
-def look_at(photo: Photo) -> Look | None:
-    """None for one channel, which has no colour."""
-    if photo.pixels.ndim == 2:
-        return None
-    small: Any = thumbnail(photo.pixels, LOOK_SIDE)
-    opaque = None
-    if photo.alpha is not None:
-        opacity: Any = thumbnail(photo.alpha, LOOK_SIDE)
-        opaque = opacity >= np.iinfo(opacity.dtype).max // 2
-        small = np.where(opaque[..., None], small, np.iinfo(small.dtype).max).astype(small.dtype)
-        opaque = thumbnail(opaque.astype(np.uint8) * 255, _LOOK_SIDE) > _OPAQUE
-    lab = rgb_to_lab(thumbnail(small, _LOOK_SIDE))
-    seen = lab if opaque is None or not opaque.any() else lab[:, None, opaque]
-    return Look(small, tone_of(seen), float(np.hypot(lab[1], lab[2]).max()))
-
-
 def unwanted(
     item: PhotoItem, row: dict[str, Any], photo: Photo, look: Look | None
 ) -> PhotoError | None:
@@ -114,20 +70,7 @@ def unwanted(
         return PhotoError("NOT_CHOSEN", f"expected a page that --pages names, got page {number}")
     if row.get("accepted"):
         return None
-    found = (why for why in _unusual(photo, look) if why.code not in item.config["accept"])
-    return next(found, None)
-
-
-def _unusual(photo: Photo, look: Look | None) -> Iterator[PhotoError]:
-    """What people accept or not."""
-    if photo.header.animated:
-        yield PhotoError("ANIMATED", "expected one frame, got several")
-    if photo.header.mask:
-        yield PhotoError("MASK", "expected a picture, got a mask or an infrared scan")
-    if photo.header.bits == 1:
-        yield PhotoError("BILEVEL", "expected grays, got black and white only")
-    if look is not None and look.tone == COLOUR:
-        yield PhotoError("ALREADY_COLOR", "expected gray or an even toning, got colours")
+    return against(photo, look, item.config["accept"])
 
 
 def reading(item: PhotoItem) -> dict[str, Any]:

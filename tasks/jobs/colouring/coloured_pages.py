@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chromaflow.library.looking import Look, hint_at, kept_of, look_at
 from colorization.colour.full_size import Kept, colour_strips
-from colorization.colour.lab import Float, rgb_to_lab
+from colorization.colour.lab import Float
 from colorization.colour.own_colour import OwnColour
 from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer
@@ -30,7 +31,7 @@ from storage.photos.encoding import ColoredPage, check_encodable, output_dtype, 
 from storage.photos.photo import Photo
 from storage.pictures.labels import labelled_shape, with_label
 from storage.pictures.thumbnails import reduce_to
-from tasks.jobs.colouring.archive_photos import Look, Opened, look_at, pages_again, unwanted
+from tasks.jobs.colouring.archive_photos import Opened, pages_again, unwanted
 from tasks.jobs.stage_items import ColorizeItem
 
 
@@ -134,8 +135,7 @@ def coloured_page(
     config, photo, look = item.config, page.photo, page.look
     if config["uncertainty"] and found.uncertainty is not None:
         seen.maps.append(found.uncertainty[0, 0].cpu().numpy())
-    own = look.own_colour() if look and config["toning"] != "replace" else None
-    kept = Kept(toning=config["toning"] == "keep", own=own)
+    kept = kept_of(look, config["toning"])
     if seen.appearance is None and config["thumbnails"]:
         small = reduce_to(photo.pixels, config["thumbnails"])
         seen.appearance = appearance_of(small, found, kept)
@@ -145,7 +145,7 @@ def coloured_page(
     seen.variants.append(PageVariants(kept, found.variants))
     derived = derived_metadata(item, opened, photo, found.palette, found.runtime)
     place = f"page {number + 1}: " if photo.header.num_pages > 1 else ""
-    seen.notes += [place + note for note in _noted(photo, found, own)]
+    seen.notes += [place + note for note in _noted(photo, found, kept.own)]
     seen.notes += [place + note for note in _no_palette(item, found, page.asked.palette)]
     name = output_format(photo.header, config["format"])
     seen.lost += [*photo.metadata.lost, *derived.lost, *cut_to_fit(name, derived)]
@@ -240,11 +240,7 @@ def _noted(photo: Photo, found: Prediction, own: OwnColour | None) -> Iterator[s
 def hints_of(row: Mapping[str, Any], shape: tuple[int, int]) -> tuple[Hint, ...]:
     """The photo's hints as the networks see them. shape: its height and width."""
     height, width = shape
-    hints = []
-    for x, y, *rgb in row.get("hints", ()):
-        a, b = rgb_to_lab(np.array([[rgb]], np.uint8))[1:, 0, 0].tolist()
-        hints.append(Hint(across=(x + 0.5) / width, down=(y + 0.5) / height, ab=(a, b)))
-    return tuple(hints)
+    return tuple(hint_at(x, y, tuple(rgb), (width, height)) for x, y, *rgb in row.get("hints", ()))
 
 
 def _uncoloured(page: int, output: int, why: PhotoError) -> dict[str, Any]:

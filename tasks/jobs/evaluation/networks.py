@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from chromaflow.library.networks import load_colorizer, load_weights
 from colorization.categories import REST
 from colorization.merging.experts import share_encoders
 from colorization.merging.inference import MergedColorizer, single_expert_segmenter
@@ -22,7 +23,6 @@ from colorization.networks.contract import EncodedColorizer
 from storage.errors import DamagedError
 from tasks.jobs.evaluation.items import SystemSpec
 from tasks.jobs.models import load_segmenter
-from tasks.jobs.networks import load_colorizer, load_weights
 
 _ALONE = MergeOptions(feather=0)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from chromaflow.library.networks import category_state, joint_state, load_state, load_weights
 from colorization.networks import LABELS, build_network, networks_that
 from colorization.networks.contract import Colorizer, PaletteColorizer
 from colorization.training.loop import Trainer
@@ -15,7 +16,6 @@ from colorization.training.perceptual import PerceptualDistance
 from colorization.training.recipe_fields import Recipe
 from colorization.training.statistics import ColourStatistics, colour_statistics
 from storage.errors import UsageError
-from tasks.jobs.networks import category_state, joint_state, load_state, load_weights
 from tasks.jobs.stage_items import TrainItem
 from tasks.jobs.training.loading import Split
 
