@@ -160,6 +160,7 @@ def _category_steps(
         inputs=_hashes(training_files(config, category), hashes),
         hashes=hashes,
     )
+    own = starter_file(category)
     evaluate = Step(
         stage="evaluate",
         code=STAGES["evaluate"].with_roots(network),
@@ -167,6 +168,7 @@ def _category_steps(
         workspace=workspace,
         config={},
         upstream=(preprocess.name, train.name),
+        inputs=_hashes({"starter": own.path} if own.present else {}, hashes),
         hashes=hashes,
     )
     return [ingest, preprocess, train, evaluate]

@@ -17,13 +17,14 @@ from colorization.networks.palette_choice import (
 )
 from storage.allowed import ALGORITHMS
 from storage.errors import REASONS
-from storage.formats import OUTPUT_FORMATS
+from storage.formats import OUTPUT_FORMATS, SPELLINGS
 from storage.metadata.signing import Signing
 from tasks.config.problems import Rule
 from tasks.config.types import (
     PAGES,
     PATTERNS,
     Accepts,
+    SpeltAs,
     TriedBy,
     canonical,
     check_rules,
@@ -120,8 +121,8 @@ class ColorizeConfig:
     those that all lie under 1/8 of it and of which it says nothing."""
     salvage: bool = False
     """Whether of a TIFF that is cut the pages that can be read are coloured; else it is TRUNCATED."""
-    format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True)] = ""
-    """Format of all outputs: jpeg, png, tiff or webp; empty for each photo's own."""
+    format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True), SpeltAs(SPELLINGS)] = ""
+    """Format of all outputs: jpeg (or jpg), png, tiff (or tif) or webp; empty for each photo's own."""
     label: Annotated[str, one_of(*LABELS, empty=True)] = ""
     """A visible "AI colorized": corner or border; empty for none."""
     sidecar: bool = False

@@ -10,7 +10,7 @@ import torch
 
 from colorization.colour.lab import AB_OFFSET, decode_lab
 from colorization.compute import place, resolve_precision
-from colorization.metrics.baselines import baseline_colours
+from colorization.metrics.baselines import BASELINES, baseline_colours
 from colorization.metrics.scores import SCORE_NAMES, photo_scores
 from colorization.training.prediction import predict_ab
 from storage.records.ledger import record_file
@@ -19,7 +19,7 @@ from storage.records.tables import REAL, TEXT, WHOLE, write_table
 from storage.shards.reader import JoinedReader, ShardReader
 from tasks.jobs.items import ItemResult, commit_item
 from tasks.jobs.networks import load_colorizer
-from tasks.jobs.stage_items import EXPERT, METHODS, EvaluateItem
+from tasks.jobs.stage_items import EXPERT, STARTER, EvaluateItem
 from tasks.jobs.training.loading import open_split
 
 _BATCH = 16
@@ -30,18 +30,21 @@ def evaluate_category(item: EvaluateItem) -> ItemResult:
     if item.num_threads:
         torch.set_num_threads(item.num_threads)
     folder, shards = Path(item.folder), Path(item.shards)
-    network, _ = load_colorizer(Path(item.trained) / WEIGHTS_NAME)
-    network, precision = place(network), resolve_precision("auto")
+    weights = {EXPERT: Path(item.trained) / WEIGHTS_NAME}
+    weights |= {STARTER: Path(item.starter)} if item.starter else {}
+    networks = {method: place(load_colorizer(path)[0]) for method, path in weights.items()}
+    precision, methods = resolve_precision("auto"), (*BASELINES, *networks)
     constant = _mean_ab(open_split(shards, "train").reader)
     val = open_split(shards, "val").reader
     rows: list[dict[str, Any]] = []
     for stored in val.batches(_BATCH):
         L, ab_truth = decode_lab(stored)
         predicted = baseline_colours(ab_truth, constant)
-        predicted[EXPERT] = np.asarray(predict_ab(network, stored, precision))
+        for method, network in networks.items():
+            predicted[method] = np.asarray(predict_ab(network, stored, precision))
         for i in range(len(stored)):
-            row = int(val.rows[len(rows) // len(METHODS)])
-            for method in METHODS:
+            row = int(val.rows[len(rows) // len(methods)])
+            for method in methods:
                 scores = photo_scores(L[i], predicted[method][i], ab_truth[i])
                 rows.append({"row": row, "method": method, **scores})
     columns = {"row": WHOLE, "method": TEXT, **dict.fromkeys(SCORE_NAMES, REAL)}

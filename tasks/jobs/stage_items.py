@@ -17,9 +17,10 @@ from storage.records.item_record import OutputFacts
 from storage.records.ledger import FileRecord
 from tasks.jobs.items import PhotoItem, WorkItem
 
-EXPERT = "expert"
+EXPERT, STARTER = "expert", "starter"
 METHODS = (*BASELINES, EXPERT)
-"""Of an evaluation of one expert; the constant is the training split's mean ab."""
+"""Of an evaluation of one expert; the constant is the training split's mean ab. Where the package has a
+starter of the category, that is scored too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,8 @@ class EvaluateItem(WorkItem):
     shards: str
     trained: str
     """The train step's folder."""
+    starter: str
+    """The weights of the package's expert; empty where it has none."""
     num_threads: int
 
 
