@@ -123,6 +123,10 @@ def colorize(
         float | None,
         typer.Option(help="Leave gray what is less certain than this, in Lab units."),
     ] = None,
+    saturation: Annotated[
+        float | None, typer.Option(help="Factor on the colours, 0 to 4; 1 as they are found.")
+    ] = None,
+    vivid: Annotated[bool, typer.Option("--vivid", help="--saturation 1.3.")] = False,
     sign: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="CERT KEY", help="PEM files: sign a C2PA manifest into each."),
@@ -142,6 +146,7 @@ def colorize(
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
     run_on = {"cluster": cluster, **resources(workers, threads, memory, nice)}
+    from tasks.config.colorize import dial
     from tasks.config.request import ColorizeRequest
 
     archive = sources[0]
@@ -175,6 +180,7 @@ def colorize(
                 "hints": str(hints.resolve()) if hints else None,
                 "uncertainty": uncertainty,
                 "abstain": abstain,
+                "saturation": dial(saturation, vivid),
                 "certificates": str(sign[0].resolve()) if sign else None,
                 "key": str(sign[1].resolve()) if sign else None,
             },

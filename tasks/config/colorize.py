@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from colorization.categories import CATEGORY_NAMES, VOC_CLASSES
-from colorization.merging.options import MERGE_MODES, MergeOptions
+from colorization.merging.options import MERGE_MODES, MOST_SATURATION, VIVID, MergeOptions
 from colorization.merging.segmenter_names import check_segmenter
 from colorization.networks.palette_choice import (
     MEAN,
@@ -16,7 +16,7 @@ from colorization.networks.palette_choice import (
     parse_palette,
 )
 from storage.allowed import ALGORITHMS
-from storage.errors import REASONS
+from storage.errors import REASONS, UsageError
 from storage.formats import OUTPUT_FORMATS, SPELLINGS
 from storage.metadata.signing import Signing
 from tasks.config.problems import Rule
@@ -87,6 +87,8 @@ class ColorizeConfig:
     feather: Annotated[float, number(0, 0.5)] = _MERGE.feather
     threshold: Annotated[float, number(0, 1)] = _MERGE.threshold
     abstain: Annotated[float, number(0)] = _MERGE.abstain
+    saturation: Annotated[float, number(0, MOST_SATURATION)] = _MERGE.saturation
+    """Factor on the colours: 1 as they are found, 1.3 vivid, 0 none; lightness and hints stay."""
     palette: Annotated[str, TriedBy(parse_palette)] = MEAN
     """Which of its plausible colourings a photo gets, where the experts follow palettes: mean, that of none
     and of all; likely, the likeliest; 1 to 48, an entry of the codebook; or a code of 16 hexadecimal digits
@@ -219,6 +221,7 @@ class ColorizeConfig:
             feather=self.feather,
             threshold=self.threshold,
             abstain=self.abstain,
+            saturation=self.saturation,
         )
 
     @property
@@ -232,3 +235,12 @@ class ColorizeConfig:
             algorithm=self.signature,
             time_authority=self.time_authority,
         )
+
+
+def dial(saturation: float | None, vivid: bool) -> float | None:
+    """The saturation of the options --saturation and --vivid. Raises UsageError for both."""
+    if vivid and saturation is not None:
+        raise UsageError(
+            f"Expected --saturation or --vivid, which is {VIVID:g}, got both. Leave one out."
+        )
+    return VIVID if vivid else saturation
