@@ -38,7 +38,7 @@ def say_result(
         say(f"{result.deleted} outputs without an original deleted")
     for line in score_lines(result.scores):
         say(line)
-    for line in score_warnings(result.scores):
+    for line in score_warnings(result.scores or _scores_of_models(parameters.get("models"))):
         warn(f"WARNING {line}")
     say(f"{result.computed} computed in run {result.run_id}")
     for line in _where(result, workflow):
@@ -69,6 +69,17 @@ def say_problems(result: RunResult) -> None:
         warn(f"FAILED {'/'.join(failure.step)}: {failure.error}")
     for line in quarantined_lines(result.quarantined):
         warn(line)
+
+
+def _scores_of_models(models: str | None) -> list[dict[str, Any]]:
+    """What the experts scored that a chromaflow.toml trains."""
+    if models is None:
+        return []
+    from storage.records.workspace import Workspace
+    from tasks.archive.mirrors import load_fetched
+    from tasks.queries.scores import workspace_scores
+
+    return workspace_scores(Workspace(load_fetched(Path(models)).workspace))
 
 
 def _where(result: RunResult, workflow: Workflow) -> Iterator[str]:
@@ -116,7 +127,10 @@ def _next(result: RunResult, workflow: Workflow, parameters: Mapping[str, Any]) 
         return f"{review_command(output)}{tail}" if not is_far else _status(output) + tail
     if workflow.archive is not None:
         return f"chromaflow run{tail}"
-    if any(stage in ("train", "evaluate") for stage, _ in result.refs):
+    stages = {stage for stage, _ in result.refs}
+    if "train" in stages and "evaluate" not in stages:
+        return f"chromaflow evaluate{tail}"
+    if "evaluate" in stages:
         return f"chromaflow colorize IN OUT --models {shlex.quote(config)}"
     return f"chromaflow run{tail}"
 

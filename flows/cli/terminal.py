@@ -146,4 +146,5 @@ def photos_lines(counts: Mapping[str, int]) -> Iterator[str]:
     """How many photos an archive has, and what became of them: the numbers of its report."""
     if counts:
         listed = ", ".join(f"{count} {name}" for name, count in counts.items())
-        yield f"{sum(counts.values())} photos: {listed}"
+        total = sum(counts.values())
+        yield f"{total} {'photo' if total == 1 else 'photos'}: {listed}"

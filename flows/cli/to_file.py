@@ -3,7 +3,6 @@ command's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,6 +74,6 @@ def _refuse_more_than_a_file(
         raise UsageError(f"Expected a folder as OUT with {given[0]}, got {where}. Name a folder.")
 
 
-def _nowhere(path: Path | None) -> Mapping[str, Any]:
+def _nowhere(path: Path | None) -> dict[str, Any]:
     """Of the result what lay in the folder that is gone."""
     return {"sheet": None, "report": None, "output": str(path) if path else None}

@@ -36,7 +36,7 @@ def test_a_photo_goes_to_a_folder_a_file_and_stdout_with_the_same_pixels(
     code, _, err = chromaflow("colorize", "in/a.png", "out/", cwd=tmp_path)
     assert code == 0, err
     lines = [line.strip() for line in err.splitlines()]
-    assert str(tmp_path / "out") in lines and "1 photos: 1 coloured, 0 failed" in err
+    assert str(tmp_path / "out") in lines and "1 photo: 1 coloured, 0 failed" in err
     assert lines[-1] == f"Next: chromaflow review {tmp_path / 'out'}"
     in_folder = (tmp_path / "out/a.png.color.png").read_bytes()
 
@@ -90,9 +90,10 @@ def test_what_is_there_is_refused_at_once(tmp_path: Path, make_photo: Any) -> No
 
 
 def test_a_photo_that_is_not_coloured_says_why_and_writes_nothing(
-    tmp_path: Path, make_photo: Any
+    tmp_path: Path,
 ) -> None:
-    make_photo(tmp_path / "colour.png", seed=4)
+    blots = np.random.default_rng(4).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    Image.fromarray(blots).resize((96, 80)).save(tmp_path / "colour.png")
     code, _, err = chromaflow("colorize", "colour.png", "out.png", cwd=tmp_path)
     assert code == 4 and "ALREADY_COLOR" in err and not (tmp_path / "out.png").exists()
 
