@@ -86,7 +86,7 @@ def colour_and_verify(source: Path, out: Path, allowed: tuple[int, ...]) -> int:
     report = json.loads(_run(["verify", out, "--originals", source, "--json"], (0,)))
     print(
         f"{source.name}: {report['num_compared']} outputs compared, lossless within "
-        f"{report['max_codes']} code values, mean |ΔL*| {report['mean_L']:.3f} where lossy"
+        f"{report['max_codes']} code values, mean |ΔL*| {report['mean_L'] or 0:.3f} where lossy"
     )
     return int(report["max_codes"])
 

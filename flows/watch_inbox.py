@@ -15,7 +15,7 @@ from tasks.config.request import ColorizeRequest
 from tasks.control import flow
 from tasks.graph import build_steps, with_compute
 from tasks.inbox.arrivals import InboxReport, is_published, look, report
-from tasks.inbox.copies import inbox_output, kept_copies
+from tasks.inbox.copies import inbox_output, kept_copies, own_output
 from tasks.prefect_server.known_errors import say_known_errors_in_one_line
 from tasks.results import RunFailedError
 
@@ -23,7 +23,7 @@ from tasks.results import RunFailedError
 @flow("watch-inbox")
 def watch_inbox_flow(
     inbox: str,
-    output: str,
+    output: str | None = None,
     models: str | None = None,
     settings: dict[str, Any] | None = None,
     settle_seconds: float = 5.0,
@@ -36,7 +36,8 @@ def watch_inbox_flow(
 
     Args:
         inbox: Folder that photos arrive in.
-        output: Folder that the colour copies go to; its state is kept in output/.chromaflow.
+        output: Folder that the colour copies go to; its state is kept in output/.chromaflow. Without it,
+            INBOX-colour beside the inbox: a folder that no other flow writes to.
         models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
             starter's.
         settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
@@ -46,7 +47,7 @@ def watch_inbox_flow(
     """
     say_known_errors_in_one_line()
     check_parameters(watch_inbox_flow.fn, locals())
-    folder = inbox_output(output)
+    folder = inbox_output(output or own_output(inbox))
     refuse_others(folder)
     arrival = look(Path(inbox), folder, settle_seconds)
     workspace = Workspace(folder / STATE_NAME)

@@ -80,7 +80,8 @@ REASONS = {
         Reason(
             "EMPTY",
             "The file has no bytes.",
-            "Copy it again from where it came, or leave it out with `--exclude NAME`; then run again.",
+            "Copy it again from where it came, or leave it out with `--exclude NAME`; then run "
+            "again.",
         ),
         Reason(
             "NOT_A_PHOTO",
@@ -90,16 +91,21 @@ REASONS = {
         Reason(
             "TRUNCATED",
             "The file ends before its picture does.",
-            "Copy it again from where it came; scan it again if that copy is short too. `--salvage` "
+            "Copy it again from where it came; scan it again if that copy is short too. "
+            "`--salvage` "
             "colours the pages of a TIFF that can be read.",
         ),
         Reason(
-            "DAMAGED", "The decoder refused the content.", "Open and save it again in an editor."
+            "DAMAGED",
+            "The decoder refused the content.",
+            "Copy it again from where it came, or open and save it again in an editor; or leave "
+            "it out with `--exclude NAME`.",
         ),
         Reason(
             "UNSUPPORTED_FORMAT",
             "The content is a picture, but in a format that is not read here.",
-            "Convert it to TIFF or PNG (`chromaflow formats` lists what is read), or leave it out with "
+            "Convert it to TIFF or PNG (`chromaflow formats` lists what is read), or leave it out "
+            "with "
             "`--exclude NAME`.",
         ),
         Reason(
@@ -149,12 +155,14 @@ REASONS = {
         Reason(
             "UNSAFE_NAME",
             "A member's name leaves the archive, or holds characters that mislead.",
-            "Do not use it unless you made it; then rename the member, or say `--encoding NAME` where "
+            "Do not use it unless you made it; then rename the member, or say `--encoding NAME` "
+            "where "
             "its name is garbled.",
         ),
         Reason(
             "NOT_REGULAR",
-            "It is a link to nothing, a pipe, socket, device or sparse file, or a link in an archive.",
+            "It is a link to nothing, a pipe, socket, device or sparse file, or a link in an "
+            "archive.",
             "Get what the link leads to (`git annex get`); name or pack the photo itself.",
         ),
         Reason(
@@ -166,39 +174,48 @@ REASONS = {
         Reason(
             "DUPLICATE_NAME",
             "The archive holds two members of this name; the first is used.",
-            "Rename one of them.",
+            "Rename one of them, or leave both out with `--exclude NAME`.",
         ),
-        Reason("ENCRYPTED", "The member needs a password.", "Unpack it yourself into a folder."),
+        Reason(
+            "ENCRYPTED",
+            "The member needs a password.",
+            "Unpack it yourself into a folder, or leave it out with `--exclude NAME`.",
+        ),
         Reason(
             "TOO_SLOW",
             "The photo is built to keep a decoder busy.",
-            "Save it again in an editor if it is trusted.",
+            "Save it again in an editor if it is trusted; or leave it out with `--exclude NAME`.",
         ),
         Reason(
             "TOO_SMALL",
             "The short side is under the least that the config allows.",
-            "Lower [ingest] min_side, or leave the photo out.",
+            "Lower [ingest] min_side, or leave it out with `--exclude NAME`.",
         ),
         Reason(
             "TOO_LARGE",
             "The photo has more pixels, or pages, than the limit.",
-            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows; give each worker "
-            "more memory with fewer `--workers`, then `chromaflow retry`; split what has too many pages.",
+            "Raise [ingest] max_megapixels (or max_training_megapixels) if memory allows; give "
+            "each worker "
+            "more memory with fewer `--workers`, then `chromaflow retry`; split what has too many "
+            "pages.",
         ),
         Reason(
             "MULTI_PAGE",
             "The file holds several pages, and all but one would be lost.",
-            "Split it into one file a page, e.g. with `tiffsplit`; or keep TIFF as output format.",
+            "Leave `--format` away, or say `--format tif`; or split it into one file a page, e.g. "
+            "with `tiffsplit`.",
         ),
         Reason(
             "UNSUPPORTED_MODE",
             "The pixel layout has no defined lightness here, or the output format cannot hold it.",
-            "Convert it to gray or RGB with 8 or 16 bits; or keep the original's output format.",
+            "Convert it to gray or RGB with 8 or 16 bits, or leave `--format` away; or leave it "
+            "out with `--exclude NAME`.",
         ),
         Reason(
             "RANGE",
             "Float or 32-bit samples do not say which values are black and white.",
-            "Set the tags SMinSampleValue and SMaxSampleValue, or convert it to 16 bits.",
+            "Set the tags SMinSampleValue and SMaxSampleValue, or convert it to 16 bits; or leave "
+            "it out with `--exclude NAME`.",
         ),
         Reason(
             "CODEC_MISSING",
@@ -208,14 +225,16 @@ REASONS = {
         Reason(
             "ALREADY_COLOR",
             "The photo has colours beyond an even toning.",
-            "Nothing to do; or `--accept ALREADY_COLOR` to colour it anew from its lightness.",
+            "Nothing to do; or `--accept-photo NAME` (all of them: `--accept ALREADY_COLOR`) to "
+            "colour it anew from its lightness.",
             policy=True,
             acceptable=True,
         ),
         Reason(
             "BILEVEL",
             "The picture has one bit a pixel: black and white without grays.",
-            "Nothing to do; or `--accept BILEVEL` to colour it all the same.",
+            "Nothing to do; or `--accept-photo NAME` (all of them: `--accept BILEVEL`) to colour "
+            "it all the same.",
             policy=True,
             acceptable=True,
         ),
@@ -241,14 +260,16 @@ REASONS = {
         Reason(
             "ANIMATED",
             "The file holds several frames, and one would be kept.",
-            "Nothing to do; or `--accept ANIMATED` to colour its first frame.",
+            "Nothing to do; or `--accept-photo NAME` (all of them: `--accept ANIMATED`) to colour "
+            "its first frame.",
             policy=True,
             acceptable=True,
         ),
         Reason(
             "CRASHED",
             "The process that worked on this photo died, alone with it.",
-            "`chromaflow retry` once; if it dies again, report it as a bug and leave the photo out.",
+            "`chromaflow retry` once; if it dies again, leave it out with `--exclude NAME` and "
+            "report it as a bug.",
         ),
         Reason(
             "BAD_NAME",

@@ -222,6 +222,15 @@ _FORMATS = (
 FORMATS = {format.name: format for format in _FORMATS}
 OUTPUT_FORMATS = ("jpeg", "png", "tiff", "webp")
 """What `--format` allows beside the original's own."""
+SPELLINGS = {"jpg": "jpeg", "tif": "tiff"}
+"""Other names of these."""
+
+
+def spelt(name: str) -> str:
+    """The name in OUTPUT_FORMATS of a format that may be spelt another way."""
+    return SPELLINGS.get(name, name)
+
+
 _JPEG_KINDS = {0xC3: "LJPEG", 0xF7: "JPEGLS"}
 """By the marker of the frame (ITU-T T.81, table B.1; T.87); the rest is plain or of 12 bit."""
 _STRANGE_JPEGS = {

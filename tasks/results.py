@@ -28,7 +28,8 @@ from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.page import RunPage, keep_ending
 from tasks.queries.orphans import Orphans, kept_now
-from tasks.queries.trainings import newest_samples, score_table, training_report
+from tasks.queries.scores import score_rows, score_warnings
+from tasks.queries.trainings import newest_samples, training_report
 from tasks.report.writer import renew_report
 
 EXIT_OK, EXIT_FAILURES = 0, 6
@@ -61,6 +62,12 @@ class RunResult:
     """Photos that a filter of the config dropped; they fail no run."""
     kept: Orphans = field(default_factory=lambda: Orphans(()))
     """Outputs that this run did not make and left where they are."""
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Mean validation scores of each category and method that was evaluated."""
+        done = [ref for ref in self.refs.values() if ref.stage == "evaluate"]
+        return [row for ref in done for row in score_rows(Path(ref.folder), ref.key)]
 
     @property
     def computed(self) -> int:
@@ -118,6 +125,8 @@ class RunResult:
                 }
                 for failure in self.failures
             ],
+            "scores": self.scores,
+            "warnings": score_warnings(self.scores),
             "quarantined": self.quarantined,
             "filtered": self.filtered,
             "outputs": self.kept.to_dict() | {"deleted": self.deleted},
@@ -255,14 +264,8 @@ def _publish_artifacts(result: RunResult, page: RunPage) -> None:
         for name, ref in result.refs.items()
     ]
     page.show_table("stages", rows, "Every step of the run")
-    scores = [
-        row
-        for r in result.refs.values()
-        if r.stage == "evaluate"
-        for row in score_table(Path(r.folder), r.key)
-    ]
-    if scores:
-        page.show_table("scores", scores, "Validation scores")
+    if result.scores:
+        page.show_table("scores", result.scores, "Validation scores")
     for ref in result.refs.values():
         if ref.stage in TRAINING:
             epochs, files = training_report(Path(ref.folder))

@@ -66,7 +66,9 @@ def planned(*words: object) -> dict[str, tuple[str, str]]:
     """What `plan` says, asked with these words: action and reasons by step."""
     code, out, err = chromaflow("plan", *words, "--json")
     assert code == 0, err
-    return {row["step"]: (row["action"], "; ".join(row["reasons"])) for row in json.loads(out)}
+    return {
+        row["step"]: (row["action"], "; ".join(row["reasons"])) for row in json.loads(out)["steps"]
+    }
 
 
 def shard_hashes(workspace: Path) -> dict[str, str]:

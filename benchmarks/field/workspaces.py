@@ -77,7 +77,7 @@ def _draw_project(root: Path) -> None:
 
 def _planned(place: Place, config: Path) -> tuple[dict[str, str], str]:
     """What plan says: step → action; and all its reasons."""
-    rows = place.asked("plan", "--config", config)
+    rows = place.asked("plan", "--config", config)["steps"]
     reasons = "\n".join(reason for row in rows for reason in row["reasons"])
     return {row["step"]: row["action"] for row in rows}, reasons
 

@@ -162,6 +162,7 @@ class MergedColorizer:
                     done[number] = done[number] * certain[number, None]
                 if share is not None:
                     done[number] = done[number] * share
+                done[number] = self._saturated(done[number])
             return list(map(spread_hints, done, every, hints))
 
         likely = [self._likely(one, self.num_variants) for one in scenes.likelihood]
@@ -372,8 +373,13 @@ class MergedColorizer:
             self._merged(scene, [hints], [chosen]), scene.stride, scene.size, "bicubic"
         )
         share = colour_share(scene.L)
-        ab = spread_hints(ab if share is None else ab * share, scene.L, hints, field)
+        ab = self._saturated(ab if share is None else ab * share)
+        ab = spread_hints(ab, scene.L, hints, field)
         return Variant(ab, chosen.code if chosen else "")
+
+    def _saturated(self, ab: Tensor) -> Tensor:
+        factor = self.merge.saturation
+        return ab if factor == 1 else ab * factor
 
     def likeliest(self, scene: Scenes, count: int) -> list[str]:
         """Codes of its likeliest palettes, best first; none where no expert follows palettes."""

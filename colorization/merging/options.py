@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from colorization.errors import ConfigError
 
 MERGE_MODES = ("soft", "hard")
+MOST_SATURATION = 4
+VIVID = 1.3
+"""A saturation that makes up for what a mean of several plausible colours loses."""
 TORCH, ONNX_RUNTIME = "torch", "onnxruntime"
 RUNTIMES = ("auto", TORCH, ONNX_RUNTIME)
 """What may run convolutions: `colorization.merging.runtimes`."""
@@ -30,6 +33,10 @@ class MergeOptions:
     abstain: float = 0.0
     """What is less certain than this stays gray: Lab units of uncertainty; 0 colours everything."""
 
+    saturation: float = 1.0
+    """Factor on the colours that are found, before they are fitted into sRGB; those of hints stay as they were
+    given."""
+
     def __post_init__(self) -> None:
         if self.mode not in MERGE_MODES:
             raise ConfigError(f"Expected merge of {', '.join(MERGE_MODES)}; got {self.mode!r}.")
@@ -41,6 +48,7 @@ class MergeOptions:
             ("floor", self.floor, 1.0),
             ("feather", self.feather, 0.5),
             ("threshold", self.threshold, 1.0),
+            ("saturation", self.saturation, MOST_SATURATION),
         ):
             if not 0 <= value <= most:
                 raise ConfigError(f"Expected {name} of 0..{most:g}, got {value}.")

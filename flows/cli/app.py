@@ -8,7 +8,6 @@ deployments in `flows.cli.deploying`; what runs a flow is in `flows.cli.running`
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +17,7 @@ import typer
 from chromaflow.errors import ChromaflowError
 from flows.cli.citing import app as citing_app
 from flows.cli.colorizing import app as colorizing_app
+from flows.cli.commands import Commands
 from flows.cli.deploying import app as deployment_app
 from flows.cli.evaluating import app as evaluating_app
 from flows.cli.history import app as looking_back_app
@@ -34,15 +34,17 @@ from flows.cli.terminal import (
     Force,
     Json,
     Only,
+    Quiet,
+    Verbose,
+    answer,
+    end_with_error,
     say,
-    say_lines,
 )
 from storage.children import shut_out_working_folder
 
 app = typer.Typer(
-    help="Colorize black-and-white photo archives with models that you train.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
     pretty_exceptions_enable=False,
 )
 
@@ -65,8 +67,24 @@ def main() -> None:
     try:
         app()
     except ChromaflowError as error:
-        say_lines(f"Error: {error}")
-        sys.exit(error.exit_code)
+        end_with_error(error)
+
+
+def _say_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        answer(f"chromaflow {version('chromaflow')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Colorize black-and-white photo archives with models that you train."""
 
 
 @app.command()
@@ -101,6 +119,8 @@ def run(
     memory: Memory = None,
     nice: Nice = None,
     cluster: Cluster = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Bring every stage up to date; what is done already is skipped."""
@@ -127,6 +147,8 @@ def _stage_command(stage: str, summary: str) -> Callable[..., None]:
         threads: Threads = None,
         memory: Memory = None,
         nice: Nice = None,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
         as_json: Json = False,
     ) -> None:
         asked = resources(workers, threads, memory, nice)

@@ -19,22 +19,31 @@ from flows.cli.terminal import (
     Json,
     Only,
     Output,
+    Quiet,
     Reason,
+    Verbose,
 )
+from flows.cli.to_file import colorize_to_file
 
 app = typer.Typer()
 
 
 @app.command()
 def colorize(
-    archive: Annotated[
-        str,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="IN",
-            help="Folder, BagIt bag, .zip, .tar, pattern or URL of gray photos; - for a list on stdin.",
+            metavar="IN...",
+            help="A photo, or several; or a folder, BagIt bag, .zip, .tar, pattern or URL of gray photos; - "
+            "for a list on stdin.",
         ),
     ],
-    output: Annotated[str, typer.Argument(metavar="OUT", help="Folder or URL; where colour goes.")],
+    output: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT", help="Folder or URL; of one photo also a file, or - for stdout."
+        ),
+    ],
     models: Annotated[
         Path | None, typer.Option(help="A chromaflow.toml with trained experts.")
     ] = None,
@@ -91,7 +100,7 @@ def colorize(
         typer.Option("--salvage/--no-salvage", help="Colour what pages a cut TIFF still has."),
     ] = None,
     format_name: Annotated[
-        str | None, typer.Option("--format", help="jpeg, png, tiff or webp; else as the original.")
+        str | None, typer.Option("--format", help="jpg, png, tif or webp; else as the original.")
     ] = None,
     label: Annotated[
         str | None, typer.Option(help='Draw "AI colorized": corner or border.')
@@ -114,6 +123,10 @@ def colorize(
         float | None,
         typer.Option(help="Leave gray what is less certain than this, in Lab units."),
     ] = None,
+    saturation: Annotated[
+        float | None, typer.Option(help="Factor on the colours, 0 to 4; 1 as they are found.")
+    ] = None,
+    vivid: Annotated[bool, typer.Option("--vivid", help="--saturation 1.3.")] = False,
     sign: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="CERT KEY", help="PEM files: sign a C2PA manifest into each."),
@@ -127,12 +140,16 @@ def colorize(
     memory: Memory = None,
     nice: Nice = None,
     cluster: Cluster = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Colour every photo of an archive; originals are never touched."""
     run_on = {"cluster": cluster, **resources(workers, threads, memory, nice)}
-    from storage.sources.locations import check_there
+    from tasks.config.colorize import dial
     from tasks.config.request import ColorizeRequest
+
+    archive = sources[0]
 
     request = (
         ColorizeRequest(  # and with it a wrong option is said, before anything slow is imported
@@ -163,27 +180,40 @@ def colorize(
                 "hints": str(hints.resolve()) if hints else None,
                 "uncertainty": uncertainty,
                 "abstain": abstain,
+                "saturation": dial(saturation, vivid),
                 "certificates": str(sign[0].resolve()) if sign else None,
                 "key": str(sign[1].resolve()) if sign else None,
             },
         )
     )
-    check_there(archive)
+    from storage.formats import spelt
+    from storage.sources.locations import check_there
+
+    for source in sources:
+        check_there(source)
+    from tasks.archive.by_name import listed, photos_of, target_of
+
+    photos = photos_of(sources)
+    target = target_of(output, photos, spelt(format_name or ""), force)
+    asked = {"delete": delete, "force": force, **run_on}
+    if target is not None:
+        colorize_to_file(request, target, asked, add=add, as_json=as_json)
+        return
     from tasks.archive.ownership import claimed
-    from tasks.archive.workflow import archive_location, archive_workflow
+    from tasks.archive.workflow import archive_location, archive_workflow, list_location
     from tasks.graph import build_steps, with_compute
 
-    request = replace(request, archive=archive_location(archive, output))
+    location = (
+        list_location(*listed(photos), output) if photos else archive_location(archive, output)
+    )
+    request = replace(request, archive=location)
     workflow = archive_workflow(request, output)
-    build_steps(with_compute(claimed(workflow, add=add), **run_on))
-    parameters = {
+    asked |= {
         "output": output,
-        "delete": delete,
-        "add": add,
-        "force": force,
-        **run_on,
-    }
-    call_flow("colorize", workflow, request.to_dict() | parameters, as_json)
+        "add": add or bool(photos),
+    }  # who names a photo means it beside others
+    build_steps(with_compute(claimed(workflow, add=asked["add"]), **run_on))
+    call_flow("colorize", workflow, request.to_dict() | asked, as_json, by_name=bool(photos))
 
 
 @app.command()
@@ -198,6 +228,8 @@ def retry(
     memory: Memory = None,
     nice: Nice = None,
     cluster: Cluster = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Run what failed, and try quarantined photos again; the rest is kept."""

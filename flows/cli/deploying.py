@@ -36,7 +36,7 @@ def deploy(
 
     changes = deploy_them(chosen, gpu_runs)
     if as_json:
-        print_json([change.to_dict() for change in changes])
+        print_json({"changes": [change.to_dict() for change in changes]})
         return
     for change in changes:
         say(f"{change.action:<8} {change.what:<42} {change.detail}".rstrip())

@@ -16,10 +16,13 @@ from flows.cli.terminal import (
     Force,
     Json,
     Only,
+    Quiet,
+    Verbose,
     print_json,
+    quarantined_lines,
     say,
-    say_quarantined,
-    say_skipped,
+    skipped_lines,
+    warn,
 )
 from storage.visible import visible
 
@@ -70,6 +73,8 @@ def evaluate(
     threads: Threads = None,
     memory: Memory = None,
     nice: Nice = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
     """Score the experts beside baselines; with IN, compare systems on any colour photos."""
@@ -131,7 +136,9 @@ def _evaluate_photos(
     else:
         for line in found.table.splitlines():
             typer.echo(visible(line))
-    say_quarantined([row for row in found.quarantined if not is_policy(row["code"])])
-    say_skipped([row for row in found.quarantined if is_policy(row["code"])])
+    for line in quarantined_lines(r for r in found.quarantined if not is_policy(r["code"])):
+        warn(line)
+    for line in skipped_lines(r for r in found.quarantined if is_policy(r["code"])):
+        say(line)
     say(f"{found.num_photos} photos; results, tables and figures in {found.output}")
     raise typer.Exit(found.exit_code)

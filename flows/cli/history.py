@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,12 @@ from flows.cli.terminal import (
     Json,
     Output,
     Reason,
+    answer,
+    nested_lines,
+    photos_lines,
     print_json,
-    say,
-    say_nested,
-    say_photos,
-    say_quarantined,
-    say_skipped,
+    quarantined_lines,
+    skipped_lines,
 )
 
 if TYPE_CHECKING:
@@ -77,19 +78,19 @@ def plan(
             plan_row(d) | known.get(n, {}) | shared.get(n, {}) | kept.get(n, {})
             for n, d in decisions.items()
         ]
-        print_json(rows)
+        print_json({"steps": rows})
         return
     for name, decision in decisions.items():
         reasons = "; ".join(decision.reasons)
         estimate = f" ({estimates[name]})" if name in estimates else ""
-        say(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
+        answer(f"{decision.action:<8} {decision.step.label:<22} {reasons}{estimate}")
     for line in orphans.lines(delete=delete):
-        say(line)
+        answer(line)
     for stage, of_stage in slots.items():
-        say(f"{stage}: {of_stage}")
+        answer(f"{stage}: {of_stage}")
     for line in (str(cost or ""), on_battery):
         if line:
-            say(line)
+            answer(line)
 
 
 @app.command()
@@ -98,6 +99,7 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
     _check_config(output, config)
     from tasks.engine.events import counts_in_words, run_summary
     from tasks.queries.orphans import kept_now
+    from tasks.queries.scores import score_lines, score_warnings, workspace_scores
     from tasks.queries.status import planned, quarantine_rows, reviewed, stage_status
     from tasks.report.writer import counts_of
 
@@ -108,6 +110,7 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
     run_record = run_summary(workspace)
     kept = kept_now(workspace)
     photos = counts_of(workspace.report)
+    scores = workspace_scores(workspace)
     if as_json:
         print_json(
             {
@@ -118,6 +121,8 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
                 "skipped": skipped,
                 "outputs": kept.to_dict(),
                 "photos": photos,
+                "scores": scores,
+                "warnings": score_warnings(scores),
                 "review": review,
                 "last_run": run_record,
             }
@@ -125,22 +130,27 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
         return
     for row in steps:
         counts = counts_in_words(row["step"], row["counts"])
-        say(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
+        answer(f"{row['step']:<22} {row['seconds']:>7.1f} s {row['peak_mb']:>6.0f} MB  {counts}")
     for row in plan:
-        say(f"`run`: {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+        answer(f"`run`: {row['action']:<8} {row['step']:<22} {'; '.join(row['reasons'])}")
+    for line in chain(score_lines(scores), score_warnings(scores)):
+        answer(line)
     if problem:
-        say(f"What `run` would do is not known: {problem}")
-    say_quarantined(quarantined)
-    say_skipped(skipped)
-    for line in kept.lines():
-        say(line)
-    say_photos(photos)
+        answer(f"What `run` would do is not known: {problem}")
+    found = (
+        quarantined_lines(quarantined),
+        skipped_lines(skipped),
+        kept.lines(),
+        photos_lines(photos),
+    )
+    for line in chain(*found):
+        answer(line)
     if review:
-        say("review: " + ", ".join(f"{count} {name}" for name, count in review.items()))
+        answer("review: " + ", ".join(f"{count} {name}" for name, count in review.items()))
     if run_record:
         code = run_record["exit_code"]
         ending = f", exit {code}" if code is not None else ""
-        say(f"last run {run_record['run_id']}: {run_record['state']}{ending}")
+        answer(f"last run {run_record['run_id']}: {run_record['state']}{ending}")
 
 
 @app.command()
@@ -161,7 +171,7 @@ def log(
             typer.echo(line)
         return
     for event in read_events(folder):
-        say(describe(event))
+        answer(describe(event))
 
 
 @app.command()
@@ -194,10 +204,11 @@ def report(
     if as_json:
         print_json(written.to_dict())
         return
-    say(", ".join(f"{count} {status}" for status, count in written.counts.items()))
-    if written.changes:
-        say_nested(written.changes)
-    say(f"Report: {written.page} ({written.bytes / 1e6:.1f} MB)")
+    answer(", ".join(f"{count} {status}" for status, count in written.counts.items()))
+    for line in nested_lines(written.changes or {}):
+        answer(line)
+    answer(f"Report of {written.bytes / 1e6:.1f} MB in")
+    answer(f"  {written.page}")
 
 
 def _changes(workspace: Workspace, run: str | None, against: str | None) -> Changes | None:
@@ -237,11 +248,11 @@ def history(
 
     runs = read_history(_workspace(output, config), most)
     if as_json:
-        print_json(runs)
+        print_json({"runs": runs})
         return
     for one in runs:
         for line in in_words(one):
-            say(line)
+            answer(line)
 
 
 @app.command()
@@ -266,8 +277,8 @@ def lineage(
     if as_json:
         print_json({"what": what, "found": found})
         return
-    for answer in found:
-        say_nested(answer)
+    for line in chain.from_iterable(nested_lines(one) for one in found):
+        answer(line)
 
 
 def _check_config(output: str | None, config: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.cli.terminal import DEFAULT_CONFIG, Config, Json, print_json, say, say_lines
+from flows.cli.commands import Commands
+from flows.cli.terminal import DEFAULT_CONFIG, Config, Json, answer, print_json, say
 
 app = typer.Typer()
-show_app = typer.Typer(help="Look at what was made.", no_args_is_help=True)
+show_app = typer.Typer(help="Look at what was made.", no_args_is_help=True, cls=Commands)
 app.add_typer(show_app, name="show")
 
 
@@ -34,9 +37,11 @@ def verify(
     if as_json:
         print_json(report)
     else:
+        for line in _compared_lines(report) if output else ():
+            answer(line)
         for row in report["damaged"]:
-            say(f"damaged {row['step']} {row['item']}: {row['problem']}")
-        say(f"{len(report['damaged'])} damaged in {len(report['steps'])} steps")
+            answer(f"damaged {row['step']} {row['item']}: {row['problem']}")
+        answer(f"{len(report['damaged'])} damaged in {len(report['steps'])} steps")
     if report["damaged"]:
         say("Run the same command that made them again: it makes what is damaged anew.")
         raise typer.Exit(DamagedError.exit_code)
@@ -54,14 +59,18 @@ def _verify_config(config: Path) -> dict[str, Any]:
 def _verify_output(output: str, originals: str | None) -> dict[str, Any]:
     from tasks.queries.outputs_check import verify_outputs
 
-    report = verify_outputs(output, originals)
-    say(f"{report.num_outputs} outputs decoded")
-    if report.num_compared:
-        say(
-            f"{report.num_compared} compared: gray within {report.max_codes} code values where "
-            f"lossless, mean |ΔL*| {report.mean_L:.3f} where lossy"
-        )
-    return report.to_dict()
+    return verify_outputs(output, originals).to_dict()
+
+
+def _compared_lines(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{report['num_outputs']} outputs decoded"
+    found = []
+    if report["max_codes"] is not None:
+        found.append(f"gray within {report['max_codes']} code values where lossless")
+    if report["mean_L"] is not None:
+        found.append(f"mean |ΔL*| {report['mean_L']:.3f} where lossy")
+    if found:
+        yield f"{report['num_compared']} compared: {', '.join(found)}"
 
 
 @show_app.command("shards")
@@ -82,14 +91,14 @@ def show_shards(
         print_json(preview.to_dict())
         return
     for row in preview.dropped:
-        say(f"{row['num_photos']:>8} {row['code']:<20} {row['meaning']}")
-        say(f"{'':>8} e.g. {row['example']}: {row['detail']}")
-    say(f"{preview.num_photos} photos in {split}, {preview.num_dropped} dropped")
-    say(f"Sheet: {preview.sheet}")
+        answer(f"{row['num_photos']:>8} {row['code']:<20} {row['meaning']}")
+        answer(f"{'':>8} e.g. {row['example']}: {row['detail']}")
+    answer(f"{preview.num_photos} photos in {split}, {preview.num_dropped} dropped")
+    answer(f"Sheet: {preview.sheet}")
 
 
 @app.command()
-def doctor(config: Config = DEFAULT_CONFIG) -> None:
+def doctor(config: Config = DEFAULT_CONFIG, as_json: Json = False) -> None:
     """Check Python, packages, processor, GPU, disk, codecs and weights."""
     from storage.records.workspace import Workspace
     from tasks.config.file import load_workflow
@@ -97,18 +106,30 @@ def doctor(config: Config = DEFAULT_CONFIG) -> None:
 
     root = load_workflow(config).workspace if config.exists() else Path("workspace")
     checks = check(Workspace(root))
-    for what, finding, fine in checks:
-        say(f"{'ok ' if fine else 'BAD'} {what:<40} {finding}")
-    raise typer.Exit(0 if all(fine for _, _, fine in checks) else 3)
+    is_fine = all(fine for _, _, fine in checks)
+    if as_json:
+        found = [{"what": what, "finding": said, "fine": fine} for what, said, fine in checks]
+        print_json({"fine": is_fine, "checks": found})
+    else:
+        for what, finding, fine in checks:
+            answer(f"{'ok ' if fine else 'BAD'} {what:<40} {finding}")
+    raise typer.Exit(0 if is_fine else 3)
 
 
 @app.command()
-def explain(code: Annotated[str, typer.Argument(help="e.g. TRUNCATED")]) -> None:
+def explain(
+    code: Annotated[str, typer.Argument(help="e.g. TRUNCATED, in any case")],
+    as_json: Json = False,
+) -> None:
     """Say what a reason code means and what to do."""
     from storage.errors import explain_reason
 
-    reason = explain_reason(code)
-    say_lines(f"{reason.code}: {reason.meaning}\n{reason.remedy}")
+    reason = explain_reason(code.upper().replace("-", "_"))
+    if as_json:
+        print_json(asdict(reason))
+        return
+    answer(f"{reason.code}: {reason.meaning}")
+    answer(reason.remedy)
 
 
 @app.command()
@@ -116,6 +137,7 @@ def formats(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="docs/formats.md, on stdout.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """List the picture formats: what is read of each, and how its colour is written."""
     from storage.formats import FORMATS, formats_page
@@ -123,5 +145,10 @@ def formats(
     if markdown:
         typer.echo(formats_page(), nl=False)
         return
+    if as_json:
+        found = [{"name": f.name, "read": f.reads, "written": f.writes} for f in FORMATS.values()]
+        print_json({"formats": found})
+        return
     for format_ in FORMATS.values():
-        say_lines(f"{format_.name:<9} read: {format_.reads}\n{'':<9} written: {format_.writes}")
+        answer(f"{format_.name:<9} read: {format_.reads}")
+        answer(f"{'':<9} written: {format_.writes}")

@@ -7,18 +7,24 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.terminal import DEFAULT_CONFIG, Config, Json, print_json, say
+from flows.cli.commands import Commands
+from flows.cli.terminal import DEFAULT_CONFIG, Config, Json, answer, print_json
 
-models_app = typer.Typer(help="Models on this machine.", no_args_is_help=True)
+models_app = typer.Typer(help="Models on this machine.", no_args_is_help=True, cls=Commands)
 
 
 @models_app.command("list")
-def models_list() -> None:
+def models_list(as_json: Json = False) -> None:
     """List the models known by name and whether they are here."""
     from tasks.queries.status import known_models
 
-    for model in known_models():
-        say(f"{'here   ' if model.present else 'missing'} {model.name:<42} {model.path}")
+    models = known_models()
+    if as_json:
+        rows = [{"name": m.name, "present": m.present, "path": str(m.path)} for m in models]
+        print_json({"models": rows})
+        return
+    for model in models:
+        answer(f"{'here   ' if model.present else 'missing'} {model.name:<42} {model.path}")
 
 
 Model = Annotated[str, typer.Argument(help="A file, a trained category, or starter:CATEGORY.")]
@@ -33,14 +39,14 @@ def models_show(model: Model, config: Config = DEFAULT_CONFIG, as_json: Json = F
     if as_json:
         print_json(info.to_dict())
         return
-    say(
+    answer(
         f"{info.network}: {info.parameters / 1e6:.2f} M parameters, {info.gflops:.1f} GFLOPs at 256²"
     )
-    say(f"{info.path}: {info.num_bytes / 1e6:.1f} MB, SHA-256 {info.sha256}")
+    answer(f"{info.path}: {info.num_bytes / 1e6:.1f} MB, SHA-256 {info.sha256}")
     for key, value in info.provenance.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
         for name, leaf in inner:
-            say(f"  {key + (f'.{name}' if name else ''):<32} {leaf}")
+            answer(f"  {key + (f'.{name}' if name else ''):<32} {leaf}")
 
 
 @models_app.command("export")
@@ -60,8 +66,8 @@ def models_export(
     if as_json:
         print_json(exported.to_dict())
         return
-    say(f"Wrote {exported.network} as {exported.format} to {exported.path}.")
-    say(f"Largest difference in ab: {exported.max_difference:.2g} Lab units.")
+    answer(f"Wrote {exported.network} as {exported.format} to {exported.path}.")
+    answer(f"Largest difference in ab: {exported.max_difference:.2g} Lab units.")
 
 
 @models_app.command("fetch")
@@ -71,7 +77,7 @@ def models_fetch(
     """Download official weights of a torchvision segmenter, or of its ResNet-18."""
     from tasks.weights.models import fetch
 
-    say(f"{name} is at {fetch(name)}")
+    answer(f"{name} is at {fetch(name)}")
 
 
 def _find_model(model: str, config: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,21 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from chromaflow.errors import ChromaflowError
+from flows.cli.ending import say_result
 from flows.cli.signals import ended_by_term
-from flows.cli.terminal import (
-    print_json,
-    say,
-    say_lines,
-    say_photos,
-    say_quarantined,
-    say_skipped,
-)
+from flows.cli.terminal import print_json, say
 
 if TYPE_CHECKING:
     from storage.records.workspace import Workspace
     from tasks.config.model import Workflow
     from tasks.prefect_server.ephemeral import EphemeralServer
+    from tasks.results import RunResult
 
 
 def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool) -> None:
@@ -47,8 +40,25 @@ def run_flow(name: str, config: Path, parameters: dict[str, Any], as_json: bool)
     call_flow(name, workflow, parameters, as_json)
 
 
-def call_flow(name: str, workflow: Workflow, parameters: dict[str, Any], as_json: bool) -> None:
-    """Run the flow of flows/NAME.py on a free workspace and end the command with its exit code."""
+def call_flow(
+    name: str,
+    workflow: Workflow,
+    parameters: dict[str, Any],
+    as_json: bool,
+    *,
+    by_name: bool = False,
+) -> None:
+    """Run the flow of flows/NAME.py and end the command with its exit code. by_name: see `say_result`."""
+    result = result_of(name, workflow, parameters)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        say_result(result, workflow, parameters, by_name=by_name)
+    raise typer.Exit(result.exit_code)
+
+
+def result_of(name: str, workflow: Workflow, parameters: dict[str, Any]) -> RunResult:
+    """Run the flow of flows/NAME.py on a free workspace."""
     from storage.records.workspace import Workspace
     from tasks.compute.forks import begin_forks
     from tasks.control import go_without_prefect
@@ -70,15 +80,10 @@ def call_flow(name: str, workflow: Workflow, parameters: dict[str, Any], as_json
         from tasks.results import flow_result
 
         with _used(server):
-            result = flow_result(flow, parameters)
+            return flow_result(flow, parameters)
     except KeyboardInterrupt:
         say("Interrupted. What is done is kept; run the same command to go on.")
         raise typer.Exit(130) from None
-    if as_json:
-        print_json(result.to_dict())
-    else:
-        _say_result(result)
-    raise typer.Exit(result.exit_code)
 
 
 def _is_first(name: str, workspace: Workspace) -> bool:
@@ -120,29 +125,3 @@ def _used(server: EphemeralServer | None) -> Iterator[None]:
     server.use()
     with server.without_heartbeats():
         yield
-
-
-def _say_result(result: Any) -> None:
-    from tasks.engine.events import counts_in_words
-    from tasks.report.writer import counts_of
-
-    for (stage, key), ref in result.refs.items():
-        counts = counts_in_words(f"{stage}/{key}", ref.counts)
-        state = f"{ref.computed} computed" if ref.computed else "up to date"
-        say(f"{stage + '/' + key:<22} {state:<14} {counts}")
-    for failure in result.failures:
-        if not isinstance(failure.error, ChromaflowError):  # a bug of ours: say where
-            say_lines("".join(traceback.format_exception(failure.error)))
-        say(f"FAILED {'/'.join(failure.step)}: {failure.error}")
-    say_quarantined(result.quarantined)
-    say_skipped(result.filtered)
-    for line in result.kept.lines():
-        say(line)
-    if result.deleted:
-        say(f"{result.deleted} outputs without an original deleted")
-    say(f"{result.computed} computed in run {result.run_id}")
-    if result.sheet:
-        say(f"Contact sheet: {result.sheet}")
-    if result.report:
-        say_photos(counts_of(Path(result.report).parent))
-        say(f"Report: {result.report}")

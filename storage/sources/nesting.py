@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from storage.errors import UsageError
-from storage.sources.locations import is_url, resolve_location
+from storage.sources.locations import LIST_PREFIX, is_url, resolve_location
 from storage.sources.source import open_source
 
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -29,14 +29,16 @@ def refuse_nesting(location: str, *outputs: Path | str) -> None:
     """Raise UsageError where photos and what is written would lie in one another.
 
     location: of a source, as `storage.sources.source.open_source` takes it. outputs: folders or URLs that are
-    written to. An archive file may lie in an output: nothing is ever added to it.
+    written to. An archive file may lie in an output: nothing is ever added to it. An output may lie beside
+    the files of a list: what is not listed is not coloured.
     """
+    is_list = location.startswith(LIST_PREFIX)
     mounts = _read_mounts()
     targets = [(output, _spot(output, mounts)) for output in outputs]
     for source in _places_of(location):
         spot = _spot(source, mounts)
         for output, target in targets:
-            if _lies_in(target, spot):
+            if not is_list and _lies_in(target, spot):
                 raise UsageError(
                     f"Expected an output outside the archive {source}, got {output}, which lies "
                     "inside: colour would lie among the originals and be coloured again. Choose a "

@@ -30,14 +30,19 @@ def archive_location(archive: str, output: Path | str) -> str:
     """Where the photos are, absolute; `-` takes a list of paths from stdin and keeps it in `output`."""
     if archive != STDIN:
         return resolve_location(archive)
+    refuse_others(output_folder(output))
+    return list_location(sys.stdin.buffer.read(), Path.cwd(), output)
+
+
+def list_location(lines: bytes, root: Path, output: Path | str) -> str:
+    """A list of photos, kept in `output`. lines, root: as `storage.sources.files.write_list` takes them."""
     output = output_folder(output)
     refuse_others(output)
-    lines = sys.stdin.buffer.read()
     with TemporaryDirectory() as folder:  # nothing is written before OUT is known to lie elsewhere
-        refuse_nesting(write_list(lines, Path.cwd(), Path(folder, _LIST_NAME)), output)
+        refuse_nesting(write_list(lines, root, Path(folder, _LIST_NAME)), output)
     workspace = Workspace(output / STATE_NAME)
     workspace.create()
-    return write_list(lines, Path.cwd(), workspace.root / _LIST_NAME)
+    return write_list(lines, root, workspace.root / _LIST_NAME)
 
 
 def archive_workflow(request: ColorizeRequest, output: Path | str) -> Workflow:

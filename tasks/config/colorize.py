@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from colorization.categories import VOC_CLASSES
-from colorization.merging.options import MERGE_MODES, MergeOptions
+from colorization.merging.options import MERGE_MODES, MOST_SATURATION, VIVID, MergeOptions
 from colorization.merging.segmenter_names import check_segmenter
 from colorization.networks.palette_choice import (
     MEAN,
@@ -16,14 +16,15 @@ from colorization.networks.palette_choice import (
     parse_palette,
 )
 from storage.allowed import ALGORITHMS
-from storage.errors import REASONS
-from storage.formats import OUTPUT_FORMATS
+from storage.errors import REASONS, UsageError
+from storage.formats import OUTPUT_FORMATS, SPELLINGS
 from storage.metadata.signing import Signing
 from tasks.config.problems import Rule
 from tasks.config.types import (
     PAGES,
     PATTERNS,
     Accepts,
+    SpeltAs,
     TriedBy,
     canonical,
     check_rules,
@@ -85,6 +86,8 @@ class ColorizeConfig:
     feather: Annotated[float, number(0, 0.5)] = _MERGE.feather
     threshold: Annotated[float, number(0, 1)] = _MERGE.threshold
     abstain: Annotated[float, number(0)] = _MERGE.abstain
+    saturation: Annotated[float, number(0, MOST_SATURATION)] = _MERGE.saturation
+    """Factor on the colours: 1 as they are found, 1.3 vivid, 0 none; lightness and hints stay."""
     palette: Annotated[str, TriedBy(parse_palette)] = MEAN
     """Which of its plausible colourings a photo gets, where the experts follow palettes: mean, that of none
     and of all; likely, the likeliest; 1 to 48, an entry of the codebook; or a code of 16 hexadecimal digits
@@ -119,8 +122,8 @@ class ColorizeConfig:
     those that all lie under 1/8 of it and of which it says nothing."""
     salvage: bool = False
     """Whether of a TIFF that is cut the pages that can be read are coloured; else it is TRUNCATED."""
-    format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True)] = ""
-    """Format of all outputs: jpeg, png, tiff or webp; empty for each photo's own."""
+    format: Annotated[str, one_of(*OUTPUT_FORMATS, empty=True), SpeltAs(SPELLINGS)] = ""
+    """Format of all outputs: jpeg (or jpg), png, tiff (or tif) or webp; empty for each photo's own."""
     label: Annotated[str, one_of(*LABELS, empty=True)] = ""
     """A visible "AI colorized": corner or border; empty for none."""
     sidecar: bool = False
@@ -217,6 +220,7 @@ class ColorizeConfig:
             feather=self.feather,
             threshold=self.threshold,
             abstain=self.abstain,
+            saturation=self.saturation,
         )
 
     @property
@@ -230,3 +234,12 @@ class ColorizeConfig:
             algorithm=self.signature,
             time_authority=self.time_authority,
         )
+
+
+def dial(saturation: float | None, vivid: bool) -> float | None:
+    """The saturation of the options --saturation and --vivid. Raises UsageError for both."""
+    if vivid and saturation is not None:
+        raise UsageError(
+            f"Expected --saturation or --vivid, which is {VIVID:g}, got both. Leave one out."
+        )
+    return VIVID if vivid else saturation

@@ -28,12 +28,12 @@ horizontal_flip = 0.5
 vertical_flip = 0.5
 
 [train]
-recipe = "default"          # default, paper, authors, scene, starter
-init = "scratch"            # scratch, imagenet, starter; encoder or file with a weights file
+recipe = "starter"          # fine-tunes the starter; of one's own: default, paper, authors, scene
+init = "starter"            # starter; scratch, imagenet; encoder or file with a weights file
 license = "as the training photos allow; not stated"   # for the card of the weights
 
 [train.overrides]
-epochs = 10
+epochs = 4
 
 [colorize]
 segmenter = "starter"       # or torchvision:deeplabv3_resnet101, ..., MODULE:CLASS

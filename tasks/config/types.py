@@ -74,6 +74,23 @@ class Each:
         return core_schema.no_info_before_validator_function(widen, handler(source))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeltAs:
+    """Other spellings of some values, which are taken for them."""
+
+    others: Mapping[str, str]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Called by pydantic."""
+
+        def spell(value: Any) -> Any:
+            return self.others.get(value, value) if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(spell, handler(source))
+
+
 @dataclass(frozen=True, slots=True)
 class TriedBy:
     """A check that another module owns: it is called with the value and raises ConfigError."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from storage.records.manifest import Quarantined
 from storage.records.names import EVENTS_NAME, PLAN_NAME, RESULT_NAME
 from storage.records.workspace import Workspace
 from storage.visible import ascii_json, visible
+from tasks.loudness import is_verbose
 
 EVENTS_VERSION = 1
 """In the first line; a field may come without a new one, none changes its meaning."""
@@ -57,7 +59,10 @@ class EventLog:
         if self._path is None:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = _line({"time": now, "event": event, **facts})
+        said = {"time": now, "event": event, **facts}
+        line = _line(said)
+        if is_verbose():
+            print(describe(said), file=sys.stderr, flush=True)
         with self._lock:
             try:
                 self._append(line)

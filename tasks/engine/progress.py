@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from storage.visible import visible
+from tasks.loudness import is_quiet, is_verbose
 
 _LINE_SECONDS = 10.0
 _ARTIFACT_SECONDS = 5.0
@@ -50,6 +51,16 @@ class PlainTerminal:
         print(visible(text), file=sys.stderr, flush=True)
 
 
+class SilentTerminal:
+    """Nothing."""
+
+    def update(self, label: str, done: int, total: int, note: str) -> None:
+        """Show nothing."""
+
+    def message(self, text: str) -> None:
+        """Show nothing."""
+
+
 class RichTerminal:
     """Bars with rate and time left."""
 
@@ -87,8 +98,11 @@ class RichTerminal:
 
 @contextmanager
 def open_terminal() -> Iterator[Terminal]:
-    """Bars where stderr is a terminal, lines elsewhere."""
-    if not sys.stderr.isatty():
+    """Bars where stderr is a terminal, lines elsewhere and beside the events of `-v`; with `--quiet` nothing."""
+    if is_quiet():
+        yield SilentTerminal()
+        return
+    if not sys.stderr.isatty() or is_verbose():
         yield PlainTerminal()
         return
     terminal = RichTerminal()

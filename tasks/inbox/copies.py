@@ -27,6 +27,11 @@ _KEPT, _COLOR = "kept", ".color"
 _MARK_LENGTH = 8
 
 
+def own_output(inbox: str) -> str:
+    """The folder beside an inbox that is its own."""
+    return f"{Path(inbox).absolute()}-colour"
+
+
 def inbox_output(output: str) -> Path:
     """The folder that an inbox is coloured into; what a run that died set aside is back in it.
 

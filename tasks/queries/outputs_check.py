@@ -48,10 +48,11 @@ class OutputsReport:
     """step, item and problem of each."""
     num_outputs: int
     num_compared: int
-    max_codes: int
-    """Largest difference of gray among lossless derivatives, code values at their depth."""
-    mean_L: float
-    """Mean |ΔL*| over the lossy ones."""
+    max_codes: int | None
+    """Largest difference of gray among lossless derivatives, code values at their depth; None where none
+    was compared."""
+    mean_L: float | None
+    """Mean |ΔL*| over the lossy ones; None where none was compared."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -63,8 +64,8 @@ class _Finding:
     output: str
     lossless: bool
     problems: list[str] = field(default_factory=list)
-    max_codes: int = 0
-    mean_L: float = 0.0
+    max_codes: int | None = None
+    mean_L: float | None = None
 
 
 def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsReport:
@@ -93,14 +94,15 @@ def verify_outputs(output: Path | str, originals: str | None = None) -> OutputsR
         for finding in findings
         for problem in finding.problems
     ]
-    lossy = [finding.mean_L for finding in findings if not finding.lossless]
+    codes = [finding.max_codes for finding in findings if finding.max_codes is not None]
+    lossy = [finding.mean_L for finding in findings if finding.mean_L is not None]
     return OutputsReport(
         steps=steps,
         damaged=damaged,
         num_outputs=len(facts) + len(kept),
         num_compared=len(facts) if source else 0,
-        max_codes=max((finding.max_codes for finding in findings), default=0),
-        mean_L=sum(lossy) / len(lossy) if lossy else 0.0,
+        max_codes=max(codes, default=None),
+        mean_L=sum(lossy) / len(lossy) if lossy else None,
     )
 
 
@@ -202,13 +204,13 @@ def _compare_page(
         ignored=label_box(before.pixels.shape[:2], label),
     )
     if facts.lossless:
-        finding.max_codes = max(finding.max_codes, change.max_codes)
+        finding.max_codes = max(finding.max_codes or 0, change.max_codes)
         if change.max_codes > _MOST_CODES:
             finding.problems.append(
                 f"expected gray within {_MOST_CODES} code value, got {change.max_codes}"
             )
         return
-    finding.mean_L = max(finding.mean_L, change.mean_L)
+    finding.mean_L = max(finding.mean_L or 0.0, change.mean_L)
     if change.mean_L > _MOST_MEAN_L:
         finding.problems.append(
             f"expected L within {_MOST_MEAN_L:g} on average, got {change.mean_L:.2f}"

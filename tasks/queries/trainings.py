@@ -6,19 +6,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from colorization.metrics.scores import SCORE_NAMES
 from storage.records.names import (
     CARD_NAME,
     CURVES_NAME,
     METRICS_NAME,
-    RESULTS_NAME,
     SAMPLES_FOLDER,
     SUCCESS_NAME,
 )
 from storage.records.tables import read_table
 from storage.records.workspace import Workspace
 from tasks.engine.published import PublishedStep, published_steps
-from tasks.jobs.stage_items import EXPERT, METHODS
+from tasks.jobs.stage_items import EXPERT
+from tasks.queries.scores import score_rows
 
 STAGES = ("pretrain", "train")
 _CURVES = (
@@ -58,22 +57,6 @@ def training_report(folder: Path) -> tuple[list[dict[str, Any]], str]:
     return [{str(k): v for k, v in row.items()} for row in rows], "\n".join(
         f"- `{path}`" for path in files if path is not None and path.exists()
     )
-
-
-def score_table(folder: Path, category: str) -> list[dict[str, Any]]:
-    """Mean scores of each method over a category's validation photos. folder: of an evaluate step."""
-    results = read_table(folder / RESULTS_NAME)
-    if results.empty:
-        return []
-    means: dict[Any, dict[Any, Any]] = (
-        results.groupby("method")[list(SCORE_NAMES)].mean().to_dict("index")
-    )
-    return [
-        {"category": category, "method": method}
-        | {name: round(float(means[method][name]), 2) for name in SCORE_NAMES}
-        for method in METHODS
-        if method in means  # an earlier version knew fewer
-    ]
 
 
 def _training(
@@ -124,7 +107,7 @@ def _scores(step: PublishedStep, evaluated: list[PublishedStep]) -> list[dict[st
     label = "/".join(step.name)
     of_step = (one for one in evaluated if one.upstream.get(label) == step.digest)
     found = next(of_step, None)
-    return score_table(found.folder, step.name[1]) if found is not None else []
+    return score_rows(found.folder, step.name[1]) if found is not None else []
 
 
 def _curves(folder: Path) -> dict[str, list[float | None]]:

@@ -9,7 +9,7 @@ from tasks.config.request import ColorizeRequest
 _FLAGS = ("salvage", "sidecar", "keep_times", "uncertainty")
 _OPTIONS = (
     *("segmenter", "merge", "palette", "palette_from", "series", "variants"),
-    *("toning", "pages", "range", "format", "label", "hints", "abstain"),
+    *("toning", "pages", "range", "format", "label", "hints", "abstain", "saturation"),
 )
 
 

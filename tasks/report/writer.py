@@ -51,6 +51,7 @@ from tasks.engine.kept import store_files
 from tasks.engine.published import read_step
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
+from tasks.queries.scores import score_warnings, workspace_scores
 from tasks.queries.trainings import trainings
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command, review_command
@@ -298,6 +299,7 @@ def _summary(archive: Archive, output: str | None, folder: Path, tally: _Tally) 
             "retry": retry_command(output),
             "review": review_command(output),
         },
+        "warnings": score_warnings(workspace_scores(workspace)),
         "changes": None,
     }
 

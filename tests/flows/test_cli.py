@@ -57,7 +57,7 @@ def test_missing_torchvision_weights_exit_3_with_the_command(
 
 
 def test_explain_knows_a_code_and_lists_them_for_another() -> None:
-    assert "ends before" in chromaflow("explain", "TRUNCATED")[2]
+    assert "ends before" in chromaflow("explain", "truncated")[1]
     code, _, err = chromaflow("explain", "NOPE")
     assert code == 2 and "TRUNCATED" in err
 

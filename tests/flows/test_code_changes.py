@@ -34,7 +34,7 @@ def plan_of(package: Path, config: Path) -> dict[str, tuple[str, list[str]]]:
     """Action and reasons by step, as the copy sees them."""
     code, out, err = chromaflow("plan", "--config", config, "--json", ahead=str(package))
     assert code == 0, err
-    rows: list[dict[str, Any]] = json.loads(out)
+    rows: list[dict[str, Any]] = json.loads(out)["steps"]
     return {row["step"]: (row["action"], row["reasons"]) for row in rows}
 
 

@@ -13,7 +13,7 @@ from command import chromaflow
 def cost_of(config: Path) -> dict[str, float]:
     code, out, err = chromaflow("plan", "--config", config, "--json")
     assert code == 0, err
-    (row,) = (row for row in json.loads(out) if row["step"] == "colorize/archive")
+    (row,) = (row for row in json.loads(out)["steps"] if row["step"] == "colorize/archive")
     found: dict[str, float] = row["cost"]
     return found
 
@@ -29,8 +29,8 @@ def test_plan_says_the_core_hours_of_an_archive_and_of_a_million_photos(
     before = cost_of(config)
     assert (before["photos"], before["measured_photos"], before["cores"]) == (5, 0, 6)
     assert before["core_hours_a_million"] == pytest.approx(0.3 * 1e6 / 3600, abs=0.1)
-    code, _, err = chromaflow("plan", "--config", config)
-    assert code == 0 and "a million such photos: 83 core-hours (not measured yet)" in err, err
+    code, said, err = chromaflow("plan", "--config", config)
+    assert code == 0 and "a million such photos: 83 core-hours (not measured yet)" in said, err
     code, _, err = chromaflow("run", "--config", config, "--workers", "1")
     assert code == 0, err
     after = cost_of(config)
@@ -48,5 +48,5 @@ def test_plan_says_the_core_hours_of_an_archive_and_of_a_million_photos(
 
 def test_a_plan_without_an_archive_names_no_cost(project: Path) -> None:
     project.write_text(project.read_text().replace('[archive]\npath = "gray"\n', ""))
-    code, _, err = chromaflow("plan", "--config", project)
-    assert code == 0 and "core-hours" not in err, err
+    code, said, err = chromaflow("plan", "--config", project)
+    assert code == 0 and "core-hours" not in said, err

@@ -95,8 +95,8 @@ def test_an_output_back_to_its_data_and_a_photo_forward_to_the_outputs(project: 
     words = ("lineage", base / "out/scan1.png.color.png")
     code, out, err = chromaflow(*words, "--json", cwd=base)
     assert code == 0 and json.loads(out)["found"][0]["kind"] == "output", err
-    code, _, err = chromaflow(*words, cwd=base / "out")
-    assert code == 0 and sha256(weights) in err
+    code, said, err = chromaflow(*words, cwd=base / "out")
+    assert code == 0 and sha256(weights) in said, err
     code, _, err = chromaflow("lineage", "nowhere.png", cwd=base)
     assert code == 2 and "photos of ingest/people" in err and str(base / "photos/people") in err
 

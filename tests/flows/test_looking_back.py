@@ -107,12 +107,14 @@ def test_what_plan_says_retry_does_and_only_the_shard_of_the_photo_is_made_again
     assert steps["preprocess/people"]["counts"]["quarantined"] == 1
     exchange(photo, whole)
     assert actions(project)["preprocess/people"] == ("skip", "up to date")
-    rows = {row["step"]: row for row in run_json("plan", "--config", project, "--retry")}
+    rows = {row["step"]: row for row in run_json("plan", "--config", project, "--retry")["steps"]}
     assert rows["ingest/people"]["action"] == "skip"
     assert rows["preprocess/people"]["action"] == "partial"
     assert rows["preprocess/people"]["reasons"] == ["to try again: UNREADABLE 1"]
     assert rows["train/people"]["reasons"] == ["not made yet"]
-    rows = {r["step"]: r for r in run_json("plan", "--config", project, "--reason", "CRASHED")}
+    rows = {
+        r["step"]: r for r in run_json("plan", "--config", project, "--reason", "CRASHED")["steps"]
+    }
     assert rows["preprocess/people"]["action"] == "skip"
     code, _, err = chromaflow("retry", "--config", project, "--reason", "BAD")
     assert code == 2 and "UNREADABLE" in err
@@ -155,8 +157,8 @@ def test_a_killed_run_keeps_its_events_and_is_said_to_be_interrupted(
         ["partial", "run"],
         ["skip", "partial"],
     )
-    code, _, err = chromaflow("log", "--config", config)
-    assert code == 0 and "begun by process" in err and done[0]["item"] in err
+    code, said, err = chromaflow("log", "--config", config)
+    assert code == 0 and "begun by process" in said and done[0]["item"] in said, err
     many_photos.rename(tmp_path / "away")
     try:
         status = run_json("status", "--config", config)

@@ -75,7 +75,7 @@ def test_what_lies_beside_photos_fails_no_run_and_is_brought_back_by_its_name(
         ("broken.png", "NOT_A_PHOTO")
     ]
     assert counts(second)["ignored"] == 4, "known from before, not read again"
-    code, _, said = chromaflow("explain", "NOT_A_PHOTO")
+    code, said, _ = chromaflow("explain", "NOT_A_PHOTO")
     assert code == 0 and "--exclude" in said
     third, _ = colorize(photos, out, "--include", "*.png", "--include", "#recycle/", code=6)
     assert coloured(out) == {"1931/1.png.color.png", "#recycle/1931/gone.png.color.png"}

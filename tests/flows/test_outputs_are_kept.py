@@ -492,13 +492,13 @@ def test_the_command_says_so(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert chromaflow("colorize", photos, out, "--workers", 1)[0] == 0
     shutil.rmtree(photos / "1932")
-    code, _, err = chromaflow("plan", out)
-    assert code == 0 and "10 outputs without an original now, kept; --delete removes them" in err
+    code, said, _ = chromaflow("plan", out)
+    assert code == 0 and "10 outputs without an original now, kept; --delete removes them" in said
     code, _, err = chromaflow("colorize", photos, out, "--workers", 1)
     assert code == 0 and "10 outputs without an original now, kept; --delete removes them" in err
     _, printed, _ = chromaflow("status", out, "--json")
     assert len(json.loads(printed)["outputs"]["without_original"]) == 10
-    assert "10 outputs without an original" in chromaflow("log", "--output", out)[2]
+    assert "10 outputs without an original" in chromaflow("log", "--output", out)[1]
     code, _, err = chromaflow("colorize", tmp_path, out)
     assert code == 2 and err.count("\n") == 1
     draw(tmp_path / "album2/0.png", 9)

@@ -159,7 +159,7 @@ def test_what_the_disk_cannot_hold_is_refused_before_it_is_begun(
         f'[datasets]\nbirds = "{many_photos}"\n[preprocess]\nsize = 16384\nvariants = 256\n'
     )
     code, out, err = chromaflow("plan", "--config", config, "--json")
-    planned = {row["step"]: row for row in json.loads(out)}["preprocess/birds"]
+    planned = {row["step"]: row for row in json.loads(out)["steps"]}["preprocess/birds"]
     assert planned["bytes"] > 1e14 and planned["photos"] == 2000 and planned["seconds"] > 0
     code, _, err = chromaflow("run", "--config", config, *UNTIL)
     assert code == 5

@@ -77,11 +77,11 @@ def test_numbers_and_words_agree_and_runs_are_compared(tmp_path: Path, make_phot
     line = "5 photos of the archive: 3 coloured, 1 failed, 1 skipped, 0 waiting"
     assert line in err.splitlines() and "failed broken.jpg: NOT_A_PHOTO" in err
     assert "skipped: ALREADY_COLOR 1" in err and "quarantined" not in err
-    _, _, status = chromaflow("status", out)
+    _, status, _ = chromaflow("status", out)
     assert line in status.splitlines() and "quarantined" not in status
     assert run_of(out)["counts"] == {"coloured": 3, "failed": 1, "skipped": 1, "waiting": 0}
     _, stdout, _ = chromaflow("history", out, "--json")
-    (first,) = json.loads(stdout)
+    (first,) = json.loads(stdout)["runs"]
     assert first["counts"] == {"coloured": 3, "failed": 1, "skipped": 1}
     assert first["reasons"] == {"NOT_A_PHOTO": 1, "ALREADY_COLOR": 1}
 
@@ -90,12 +90,12 @@ def test_numbers_and_words_agree_and_runs_are_compared(tmp_path: Path, make_phot
     assert code == 0, "what is skipped is no failure"
     assert "4 photos of the archive: 3 coloured, 0 failed, 1 skipped, 0 waiting" in err
     _, stdout, _ = chromaflow("history", out, "--json")
-    runs = json.loads(stdout)
+    runs = json.loads(stdout)["runs"]
     assert [run["exit_code"] for run in runs] == [0, 6] and runs[1] == first
     told = json.loads((out / ".chromaflow/report/history.json").read_text())["runs"]
     assert [run["counts"] for run in told] == [run["counts"] for run in runs]
-    code, _, err = chromaflow("history", out)
-    assert code == 0 and "  3 coloured, 0 failed, 1 skipped (ALREADY_COLOR 1)" in err.splitlines()
+    code, stdout, _ = chromaflow("history", out)
+    assert code == 0 and "  3 coloured, 0 failed, 1 skipped (ALREADY_COLOR 1)" in stdout.splitlines()
 
     words = ("report", out, "--against", first["run_id"])
     code, stdout, err = chromaflow(*words, "--run", runs[0]["run_id"], "--json")

@@ -160,7 +160,7 @@ def test_the_commands_obey_say_and_export(archive: Path, tmp_path: Path) -> None
     assert code == 0, err
     assert json.loads(text)["review"] == {"approved": 2, "to be coloured again": 2}
     code, text, err = chromaflow("plan", out)
-    assert "file changed: decisions" in err
+    assert "file changed: decisions" in text, err
     code, text, err = chromaflow("retry", out, "--workers", "1", "--json")
     assert code == 0, err
     assert changed(first, hashes(out)) == set(names(0, 2)), "retry obeys too"

@@ -198,11 +198,11 @@ def test_the_plan_shows_how_32_cores_are_shared_by_four_categories(
     project.write_text(text + '[compute]\ncores = 32\ndevice = "cpu"\n')
     code, out, err = chromaflow("plan", "--config", project, "--json")
     assert code == 0, err
-    shared = {row["step"]: row["slots"] for row in json.loads(out) if "slots" in row}
+    shared = {row["step"]: row["slots"] for row in json.loads(out)["steps"] if "slots" in row}
     assert len(shared) == 4
     for slots in shared.values():
         assert (slots["processes"], slots["threads"], slots["rounds"]) == (4, 8, 1)
-    assert "train: 4 processes × 8 threads on CPU" in chromaflow("plan", "--config", project)[2]
+    assert "train: 4 processes × 8 threads on CPU" in chromaflow("plan", "--config", project)[1]
 
 
 def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Path) -> None:

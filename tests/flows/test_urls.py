@@ -153,8 +153,8 @@ def test_an_output_url_is_looked_at_repaired_and_superseded(
     assert code == 0 and "broken.png" in out + err, err
     code, out, err = chromaflow("lineage", f"{output}/{photos[0]}", "--output", output)
     assert code == 0 and "sha256" in out + err, err
-    code, _, err = chromaflow("verify", output, "--originals", tmp_path / "in")
-    assert code == 0 and "3 outputs decoded" in err, err
+    code, out, err = chromaflow("verify", output, "--originals", tmp_path / "in")
+    assert code == 0 and "3 outputs decoded" in out, err
 
     fs = fsspec.filesystem("s3", skip_instance_cache=True)
     fs.rm_file(f"{output}/{photos[0]}")

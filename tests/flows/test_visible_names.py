@@ -78,9 +78,9 @@ def test_no_command_obeys_a_name(tmp_path: Path, make_photo: Any, no_server: Non
         said[f"{command} --json"] = chromaflow(command, output, "--json")
     for command, (code, out, err) in said.items():
         assert not _ACTING.search(out + err), (command, err)
-        assert "\nfailed nothing" not in err, command
+        assert "\nfailed nothing" not in out + err, command
         assert code in (0, 2, 6), (command, err)
-    assert "bell\\x07.png" in said["colorize"][2] and "bell\\x07.png" in said["log"][2]
+    assert "bell\\x07.png" in said["colorize"][2] and "bell\\x07.png" in said["log"][1]
     damaged = [visible(name) for number, name in enumerate(HOSTILE) if number % 3]
     told = said["status"][1] + said["status"][2]
     assert [name for name in damaged if name in told], told

@@ -204,6 +204,8 @@ def derived_metadata(
 def provenance(item: ColorizeItem, row: dict[str, Any], palette: str, runtime: str) -> Provenance:
     """What made the colours of a photo."""
     said = [f"palette {palette}"] if palette else []
+    saturation = item.models.merge.saturation
+    said += [f"saturation {saturation:g}"] if saturation != 1 else []
     said += [f"computed by {runtime}"] if runtime else []
     return Provenance(
         system="Chromaflow",

@@ -30,6 +30,7 @@ function drawTop() {
   $("counts").append(
     ...tiles.map(([name, text]) => h("div", null, h("dt", null, name), h("dd", null, text))),
   );
+  $("counts").after(...run.warnings.map((text) => h("p", {className: "panel"}, visible(text))));
 }
 
 /** The photos that matter most, from run.js alone: they are there before the table is. */
