@@ -36,7 +36,7 @@ def test_a_photo_goes_to_a_folder_a_file_and_stdout_with_the_same_pixels(
     code, _, err = chromaflow("colorize", "in/a.png", "out/", cwd=tmp_path)
     assert code == 0, err
     lines = [line.strip() for line in err.splitlines()]
-    assert str(tmp_path / "out") in lines and "1 photo: 1 coloured, 0 failed" in err
+    assert str(tmp_path / "out") in lines and "1 photo of the archive: 1 coloured, 0 failed" in err
     assert lines[-1] == f"Next: chromaflow review {tmp_path / 'out'}"
     in_folder = (tmp_path / "out/a.png.color.png").read_bytes()
 
@@ -105,7 +105,7 @@ def test_quiet_says_what_failed_and_the_next_command_leaves_it_out(
     (tmp_path / "in/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     code, out, err = chromaflow("colorize", "in", "out", "--quiet", cwd=tmp_path)
     assert (code, out) == (6, "")
-    assert [line.split()[0] for line in err.splitlines()] == ["quarantined", "TRUNCATED:"], err
+    assert [line.split()[0] for line in err.splitlines()] == ["failed", "TRUNCATED:"], err
     code, _, err = chromaflow("colorize", "in", "out", "-v", cwd=tmp_path)
     assert code == 6 and "run_begun" not in err and "begun by process" in err
     *_, last = err.splitlines()
