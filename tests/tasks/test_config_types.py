@@ -133,6 +133,7 @@ def test_every_key_of_prefect_yaml_refuses_every_wrong_kind(tmp_path: Path) -> N
             '[colorize] sidecar: expected true or false, got the text "false". Write sidecar = '
             "false.\n[colorize] merg: expected a key of abstain, accept, accept_photos, certificates, chunk, classes, "
             "feather, floor, format, hints, keep_times, key, label, merge, pages, palette, palette_from, range, salvage, "
+            "saturation, "
             "segmenter, segmenter_weights, series, sheet, "
             "short_side, sidecar, signature, temperature, threshold, thumbnails, time_authority, "
             "toning, uncertainty, variants; got merg. Write merge.",
