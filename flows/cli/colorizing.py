@@ -33,7 +33,7 @@ def colorize(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN...",
+            metavar="IN",
             help="A photo, or several; or a folder, BagIt bag, .zip, .tar, pattern or URL of gray photos; - "
             "for a list on stdin.",
         ),

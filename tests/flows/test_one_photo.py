@@ -84,7 +84,8 @@ def test_what_is_there_is_refused_at_once(tmp_path: Path, make_photo: Any) -> No
         (("in/none.png", "out"), "in/none.png"),
     ):
         code, out, err = chromaflow("colorize", *words, cwd=tmp_path)
-        assert code == 2 and named in err and out == "", (words, err)
+        assert code == 2 and named in err, (words, err)
+        assert out == "" or json.loads(out)["error"]["code"] == "USAGE", out
     assert before == {path: path.read_bytes() for path in before}
     assert not (tmp_path / "out").exists()
 
