@@ -32,6 +32,10 @@ class RunPage(Page, Protocol):
         """A link."""
         ...
 
+    def tell_quarantined(self, photos: int, said: str) -> None:
+        """Let those who asked for notices know that photos are in quarantine."""
+        ...
+
     def try_again(self) -> None:
         """Before the tables at the end of a run: they are worth a call, whatever failed before."""
         ...
@@ -54,6 +58,9 @@ class NoPage:
         """Nothing."""
 
     def show_progress(self, label: str, percent: float, artifact: Any) -> Any:
+        """Nothing."""
+
+    def tell_quarantined(self, photos: int, said: str) -> None:
         """Nothing."""
 
     def try_again(self) -> None:

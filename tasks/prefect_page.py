@@ -28,6 +28,7 @@ from prefect.exceptions import Abort
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings, get_current_settings
 from prefect.utilities.context import get_task_and_flow_run_ids
 
+from storage.visible import visible
 from tasks.engine.events import EventLog
 from tasks.page import how_ended, keep_ending
 from tasks.prefect_server.server import ServerMissingError
@@ -92,6 +93,13 @@ class PrefectPage:
     def show_link(self, key: str, link: str, text: str, description: str) -> None:
         """See `tasks.page.RunPage`."""
         self._show(LinkArtifact(link=link, link_text=text, key=key, description=description))
+
+    def tell_quarantined(self, photos: int, said: str) -> None:
+        """See `tasks.page.RunPage`."""
+        from tasks.prefect_server.notices import QUARANTINED
+
+        words = f"{photos} {'photo' if photos == 1 else 'photos'}"
+        _tell(QUARANTINED, {"photos": words, "said": said})
 
     def _show(self, artifact: Artifact) -> None:
         if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
@@ -165,6 +173,27 @@ class PrefectPage:
             return self._client
 
 
+def _tell_failed(error: Exception) -> None:
+    """Let those who asked for notices know."""
+    from tasks.prefect_server.notices import FAILED
+
+    _tell(FAILED, {"said": visible(str(error))})
+
+
+def _tell(event: str, payload: dict[str, str]) -> None:
+    """An event of this flow run, if a deployment began it."""
+    run = getattr(FlowRunContext.get(), "flow_run", None)
+    if run is None or run.deployment_id is None:
+        return
+    from prefect.events import emit_event
+
+    resource = {
+        "prefect.resource.id": f"prefect.flow-run.{run.id}",
+        "prefect.resource.name": run.name,
+    }
+    emit_event(event, resource, payload=payload)
+
+
 @contextmanager
 def open_page() -> Iterator[PrefectPage]:
     """The page of a run. Raises ServerGoneError at its end where the server does not answer then.
@@ -178,6 +207,7 @@ def open_page() -> Iterator[PrefectPage]:
     except Exception as error:
         keep_ending(error)
         page.see_the_end(error)
+        _tell_failed(error)
         raise
     except KeyboardInterrupt as error:  # Ctrl-C and a hang-up reach a server of this command too
         keep_ending(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -279,9 +280,20 @@ def _publish_artifacts(result: RunResult, page: RunPage) -> None:
         # Prefect's page slows with long tables
         shown = visible_value(result.quarantined[:_QUARANTINE_SHOWN])
         page.show_table("quarantine", shown, "Photos not used, and why")
+        if not result.failures:  # which are told of as the run ends
+            page.tell_quarantined(len(result.quarantined), _quarantine_words(result))
     if result.report:
         said = "Run report: failures, photos before and after, review"
         page.show_link("report", Path(result.report).as_uri(), visible(result.report), said)
+
+
+def _quarantine_words(result: RunResult) -> str:
+    """Codes with their numbers, and where to look."""
+    counts = Counter(row["code"] for row in result.quarantined)
+    listed = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+    return f"Photos in quarantine: {listed}." + (
+        f" Report: {visible(result.report)}" if result.report else ""
+    )
 
 
 def _picture(ref: StageRef, sheet: Path | None) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -108,3 +112,47 @@ def server_errors(folder: Path) -> list[str]:
     left = [part for part in errors if not any(words in part for words in _OF_A_LOCK)]
     print(f"{len(errors) - len(left)} errors of a database that was locked, load {os.getloadavg()}")
     return left
+
+
+_BUSY = 503
+"""What Prefect's server answers while its SQLite is written to; its own client asks again too."""
+
+
+def post(address: str, path: str, body: Any, method: str = "POST") -> Any:
+    """What a server's API answers."""
+    request = urllib.request.Request(
+        f"{address}/api/{path}",
+        data=None if method == "GET" else json.dumps(body or {}).encode(),
+        headers={"Content-Type": "application/json"},
+        method=method,
+    )
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                content = response.read()
+            return json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            if error.code != _BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+@contextmanager
+def prefect_worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`prefect worker start` as the guide says it, in this folder; its words go to worker.log."""
+    words = [Path(sys.executable).with_name("prefect"), "worker", "start", "--pool", "chromaflow"]
+    with (folder / "worker.log").open("w") as log:
+        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for member in psutil.wait_procs(family, timeout=5)[1]:
+            member.kill()

@@ -28,13 +28,23 @@ def deploy(
     gpu_runs: Annotated[
         int | None, typer.Option(help="Runs that may use GPUs at a time; at first 1.")
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            envvar="CHROMAFLOW_NOTIFY",
+            show_envvar=False,
+            help="Tell of runs that fail, crash or leave photos in quarantine: https://… or mailtos://…; "
+            'repeatable; "" ends it.',
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Create or update work pool, limits, automation and deployments on PREFECT_API_URL."""
     path, chosen = _chosen(file, names)
     from tasks.prefect_server.deploy import deploy as deploy_them
 
-    changes = deploy_them(chosen, gpu_runs)
+    changes = deploy_them(chosen, gpu_runs, notify)
     if as_json:
         print_json({"changes": [change.to_dict() for change in changes]})
         return

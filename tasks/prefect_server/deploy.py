@@ -33,10 +33,10 @@ from storage.visible import visible
 from tasks.config.parameters import check_parameters
 from tasks.config.problems import Place
 from tasks.prefect_server.deployments import Deployment, Schedule
+from tasks.prefect_server.notices import NOTICES, TAG, checked_addresses, keep_addresses
+from tasks.prefect_server.notices import automation as notices_automation
 from tasks.prefect_server.server import close_home, require_server
 
-TAG = "chromaflow"
-"""On every deployment, hence on its runs: the automation looks at no others."""
 GPU_QUEUE = "gpu"
 ZOMBIES = "chromaflow: runs without heartbeats are Crashed"
 PATIENCE = timedelta(seconds=90)
@@ -51,7 +51,7 @@ class Change:
 
     what: str
     action: str
-    """created, changed, left, or missing: no run can go well without it."""
+    """created, changed, left, deleted, or missing: no run can go well without it."""
     detail: str = ""
 
     def to_dict(self) -> dict[str, str]:
@@ -59,17 +59,23 @@ class Change:
         return asdict(self)
 
 
-def deploy(deployments: Sequence[Deployment], gpu_runs: int | None = None) -> list[Change]:
+def deploy(
+    deployments: Sequence[Deployment],
+    gpu_runs: int | None = None,
+    notify: Sequence[str] | None = None,
+) -> list[Change]:
     """Create on the server what is missing and change what differs.
 
     gpu_runs: how many runs of the work queue `gpu` there may be at a time; None leaves the limit that
-    is there, or sets 1. Raises ServerMissingError; UsageError for a wrong flow, ConfigError
+    is there, or sets 1. notify: addresses that are told of runs that went wrong; None leaves those that
+    are there, empty ones end it. Raises ServerMissingError; UsageError for a wrong flow, ConfigError
     for a wrong parameter, UsageError where the server refuses the credentials.
     """
     if gpu_runs is not None and gpu_runs < 1:
         raise ConfigError(f"Expected --gpu-runs of 1 or more, got {gpu_runs}.")
+    told = None if notify is None else checked_addresses(notify)
     flows = [load_flow(deployment) for deployment in deployments]
-    return asyncio.run(_deploy(deployments, flows, gpu_runs))
+    return asyncio.run(_deploy(deployments, flows, gpu_runs, told))
 
 
 def load_flow(deployment: Deployment) -> Flow[..., Any]:
@@ -96,7 +102,10 @@ def _no_flow(deployment: Deployment, reason: str) -> UsageError:
 
 
 async def _deploy(
-    deployments: Sequence[Deployment], flows: Sequence[Flow[..., Any]], gpu_runs: int | None
+    deployments: Sequence[Deployment],
+    flows: Sequence[Flow[..., Any]],
+    gpu_runs: int | None,
+    told: Sequence[str] | None,
 ) -> list[Change]:
     url = require_server()
     home = close_home()
@@ -108,6 +117,8 @@ async def _deploy(
                 changes.append(await _ensure_pool(client, pool))
                 changes.append(await _ensure_queue(client, pool, gpu_runs))
             changes.append(await ensure_automation(client))
+            if told is not None:
+                changes.append(await _ensure_notices(client, told))
             for deployment, flow in zip(deployments, flows, strict=True):
                 changes.append(await _ensure_deployment(client, deployment, flow))
     except PrefectHTTPStatusError as error:
@@ -209,18 +220,35 @@ def zombie_automation() -> AutomationCore:
 
 
 async def ensure_automation(client: PrefectClient) -> Change:
-    """Create or change the automation; one that was disabled stays so."""
-    wanted = zombie_automation()
-    found = await client.read_automations_by_name(ZOMBIES)
+    """Create or change what notices dead runs; where it was disabled it stays so."""
+    return await _ensure(client, zombie_automation(), "automation")
+
+
+async def _ensure_notices(client: PrefectClient, addresses: Sequence[str]) -> Change:
+    """Have these addresses told of runs that went wrong, or nobody."""
+    if not addresses:
+        found = await client.read_automations_by_name(NOTICES)
+        for automation in found:
+            await client.delete_automation(automation.id)
+        return Change("notices", "deleted" if found else "left", "nobody is told")
+    block_id, has_changed = await keep_addresses(client, addresses)
+    change = await _ensure(client, notices_automation(block_id), "notices")
+    if has_changed and change.action == "left":
+        return Change("notices", "changed", "addresses")
+    return change
+
+
+async def _ensure(client: PrefectClient, wanted: AutomationCore, what: str) -> Change:
+    found = await client.read_automations_by_name(wanted.name)
     if not found:
         await client.create_automation(wanted)
-        return Change("automation", "created", ZOMBIES)
+        return Change(what, "created", wanted.name)
     there = found[0]
     differing = _differing(there.model_dump(mode="json"), wanted.model_dump(mode="json"))
     if not differing:
-        return Change("automation", "left", "" if there.enabled else "disabled")
+        return Change(what, "left", "" if there.enabled else "disabled")
     await client.update_automation(there.id, wanted.model_copy(update={"enabled": there.enabled}))
-    return Change("automation", "changed", ", ".join(differing))
+    return Change(what, "changed", ", ".join(differing))
 
 
 def _differing(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

@@ -6,20 +6,15 @@ import json
 import resource
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command import chromaflow, start
-from prefect_server import free_port, prefect_server
+from prefect_server import free_port, post, prefect_server
 
 from tasks.prefect_server.deployments import PACKAGED
-
-BUSY = 503
-"""What Prefect's server answers while its SQLite is written to; its own client asks again too."""
 
 
 @pytest.fixture
@@ -31,29 +26,14 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def call(server: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    request = urllib.request.Request(
-        f"{server}/api/{path}",
-        data=None if method == "GET" else json.dumps(body or {}).encode(),
-        headers={"Content-Type": "application/json"},
-        method=method,
-    )
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                content = response.read()
-            return json.loads(content) if content else None
-        except urllib.error.HTTPError as error:
-            if error.code != BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(1)
+    return post(server, path, body, method)
 
 
 def deploy(*words: object, cwd: Path) -> dict[str, tuple[str, str]]:
     """What became of each thing: action and detail."""
     code, out, err = chromaflow("deploy", "--json", *words, cwd=cwd)
     assert code == 0, err
-    return {row["what"]: (row["action"], row["detail"]) for row in json.loads(out)}
+    return {row["what"]: (row["action"], row["detail"]) for row in json.loads(out)["changes"]}
 
 
 def test_deploying_again_changes_what_differs_and_leaves_the_rest(

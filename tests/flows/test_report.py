@@ -95,7 +95,9 @@ def test_numbers_and_words_agree_and_runs_are_compared(tmp_path: Path, make_phot
     told = json.loads((out / ".chromaflow/report/history.json").read_text())["runs"]
     assert [run["counts"] for run in told] == [run["counts"] for run in runs]
     code, stdout, _ = chromaflow("history", out)
-    assert code == 0 and "  3 coloured, 0 failed, 1 skipped (ALREADY_COLOR 1)" in stdout.splitlines()
+    assert (
+        code == 0 and "  3 coloured, 0 failed, 1 skipped (ALREADY_COLOR 1)" in stdout.splitlines()
+    )
 
     words = ("report", out, "--against", first["run_id"])
     code, stdout, err = chromaflow(*words, "--run", runs[0]["run_id"], "--json")

@@ -5,57 +5,18 @@ The light form of tests/browser/test_deployments.py: a schedule of seconds on an
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from prefect_server import prefect_server, server_errors
+from prefect_server import post, prefect_server, prefect_worker, server_errors
 from strangers import lay_modules, run_in
 
 PATIENCE = 240.0
 """Seconds; on a quiet machine 20 are enough."""
-
-
-def post(address: str, path: str, body: dict[str, Any], method: str = "POST") -> Any:
-    request = urllib.request.Request(
-        f"{address}/api/{path}",
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-        method=method,
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        content = response.read()
-    return json.loads(content) if content else None
-
-
-@contextmanager
-def prefect_worker(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`prefect worker start` as the guide says it, in this folder; its words go to worker.log."""
-    words = [Path(sys.executable).with_name("prefect"), "worker", "start", "--pool", "chromaflow"]
-    with (folder / "worker.log").open("w") as log:
-        process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for member in psutil.wait_procs(family, timeout=5)[1]:
-            member.kill()
 
 
 def ended_runs(address: str) -> list[dict[str, Any]]:
