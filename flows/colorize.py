@@ -20,6 +20,7 @@ def colorize_flow(
     archive: str,
     output: str,
     models: str | None = None,
+    experts: str = "best",
     include: list[str] | None = None,
     exclude: list[str] | None = None,
     follow: bool = True,
@@ -41,6 +42,8 @@ def colorize_flow(
         output: Folder or URL where the mirrored tree goes; its state is kept in output/.chromaflow.
         models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
             starter's.
+        experts: best takes the starter's where an expert of models scored worse; mine takes it all the
+            same.
         include: Patterns of the only files to read, as in .gitignore.
         exclude: Patterns of files to leave out.
         follow: Whether links to files and folders are followed.

@@ -25,6 +25,7 @@ def watch_inbox_flow(
     inbox: str,
     output: str | None = None,
     models: str | None = None,
+    experts: str = "best",
     settings: dict[str, Any] | None = None,
     settle_seconds: float = 5.0,
     workers: int | None = None,
@@ -40,6 +41,8 @@ def watch_inbox_flow(
             INBOX-colour beside the inbox: a folder that no other flow writes to.
         models: A chromaflow.toml whose trained experts and [compute] to use; without it, the
             starter's.
+        experts: best takes the starter's where an expert of models scored worse; mine takes it all the
+            same.
         settings: Fields of [colorize] to replace; 0, false and "" count, null does not.
         settle_seconds: A new file whose size or time changes within so many seconds is left alone.
         workers: Dask processes, 0 for one a core; without it, the config's number.
@@ -53,7 +56,9 @@ def watch_inbox_flow(
     workspace = Workspace(folder / STATE_NAME)
     if not arrival.location:
         return report(workspace, arrival)
-    request = ColorizeRequest(archive=arrival.location, models=models, settings=settings or {})
+    request = ColorizeRequest(
+        archive=arrival.location, models=models, experts=experts, settings=settings or {}
+    )
     workflow = archive_workflow(request, folder)
     workflow = claimed(with_compute(workflow, workers=workers, compute=compute))
     if is_published(build_steps(workflow)):

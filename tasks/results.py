@@ -29,9 +29,9 @@ from tasks.engine.stages import Decision, StageRef, Step, StepName, plan_row
 from tasks.graph import ARCHIVE, TRAINING
 from tasks.page import RunPage, keep_ending
 from tasks.queries.orphans import Orphans, kept_now
-from tasks.queries.scores import score_rows, score_warnings
 from tasks.queries.trainings import newest_samples, training_report
 from tasks.report.writer import renew_report
+from tasks.scores import score_rows, score_warnings
 
 EXIT_OK, EXIT_FAILURES = 0, 6
 _STAMP = "%Y%m%dT%H%M%S"

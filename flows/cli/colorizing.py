@@ -47,6 +47,12 @@ def colorize(
     models: Annotated[
         Path | None, typer.Option(help="A chromaflow.toml with trained experts.")
     ] = None,
+    experts: Annotated[
+        str,
+        typer.Option(
+            metavar="best|mine", help="Of --models, where one scored worse than the starter's."
+        ),
+    ] = "best",
     include: Annotated[
         list[str] | None, typer.Option(help="Only these, as in .gitignore; repeatable.")
     ] = None,
@@ -155,6 +161,7 @@ def colorize(
         ColorizeRequest(  # and with it a wrong option is said, before anything slow is imported
             archive=archive,
             models=str(models) if models else None,
+            experts=experts,
             include=tuple(include or ()),
             exclude=tuple(exclude or ()),
             follow=follow,

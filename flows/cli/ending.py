@@ -27,7 +27,7 @@ def say_result(
 ) -> None:
     """All of it, on stderr. parameters: of the flow. by_name: whether photos were named one by one, so that
     outputs of others are no news."""
-    from tasks.queries.scores import score_lines, score_warnings
+    from tasks.scores import score_lines, score_warnings
 
     _say_steps(result)
     say_problems(result)
@@ -77,7 +77,7 @@ def _scores_of_models(models: str | None) -> list[dict[str, Any]]:
         return []
     from storage.records.workspace import Workspace
     from tasks.archive.mirrors import load_fetched
-    from tasks.queries.scores import workspace_scores
+    from tasks.scores import workspace_scores
 
     return workspace_scores(Workspace(load_fetched(Path(models)).workspace))
 

@@ -99,9 +99,9 @@ def status(output: Output = None, config: Config = DEFAULT_CONFIG, as_json: Json
     _check_config(output, config)
     from tasks.engine.events import counts_in_words, run_summary
     from tasks.queries.orphans import kept_now
-    from tasks.queries.scores import score_lines, score_warnings, workspace_scores
     from tasks.queries.status import planned, quarantine_rows, reviewed, stage_status
     from tasks.report.writer import counts_of
+    from tasks.scores import score_lines, score_warnings, workspace_scores
 
     workspace = _workspace(output, config)
     review = reviewed(workspace, lambda: _workflow(output, config))

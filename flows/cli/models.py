@@ -37,7 +37,7 @@ def models_show(model: Model, config: Config = DEFAULT_CONFIG, as_json: Json = F
 
     info = describe_model(_find_model(model, config))
     if as_json:
-        print_json(info.to_dict())
+        print_json(info.to_dict() | {"warnings": _warnings(model, config)})
         return
     answer(
         f"{info.network}: {info.parameters / 1e6:.2f} M parameters, {info.gflops:.1f} GFLOPs at 256²"
@@ -47,6 +47,8 @@ def models_show(model: Model, config: Config = DEFAULT_CONFIG, as_json: Json = F
         inner = value.items() if isinstance(value, dict) else [("", value)]
         for name, leaf in inner:
             answer(f"  {key + (f'.{name}' if name else ''):<32} {leaf}")
+    for line in _warnings(model, config):
+        answer(f"WARNING {line}")
 
 
 @models_app.command("export")
@@ -78,6 +80,18 @@ def models_fetch(
     from tasks.weights.models import fetch
 
     answer(f"{name} is at {fetch(name)}")
+
+
+def _warnings(model: str, config: Path) -> list[str]:
+    """Of a trained category: where its expert scored worse than what was there before."""
+    from storage.records.workspace import Workspace
+    from tasks.config.file import load_workflow
+    from tasks.scores import score_warnings, workspace_scores
+
+    if Path(model).exists() or not config.exists():
+        return []
+    rows = workspace_scores(Workspace(load_workflow(config).workspace))
+    return score_warnings(row for row in rows if row["category"] == model)
 
 
 def _find_model(model: str, config: Path) -> Path:

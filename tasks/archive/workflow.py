@@ -19,9 +19,10 @@ from storage.sources.nesting import refuse_nesting
 from tasks.archive.mirrors import fetched, load_fetched, output_folder, with_output_url
 from tasks.archive.ownership import refuse_others
 from tasks.config.model import ArchiveConfig, ColorizeConfig, ComputeConfig, Workflow
-from tasks.config.request import ColorizeRequest
+from tasks.config.request import BEST, ColorizeRequest
 from tasks.config.types import changed
 from tasks.engine.events import find_run, run_ids
+from tasks.scores import worse_than_starter
 
 _LIST_NAME = "inputs.txt"
 
@@ -67,7 +68,7 @@ def archive_workflow(request: ColorizeRequest, output: Path | str) -> Workflow:
         ),
         colorize=changed(config, request.settings),
         compute=trained.compute if trained else ComputeConfig(),
-        experts=_experts_of(trained) if trained else {},
+        experts=_experts_of(trained, request.experts) if trained else {},
         categories=trained.categories if trained else PAPER,
     )
     return with_output_url(workflow, output)
@@ -139,9 +140,14 @@ def _request_of(run_folder: Path) -> ColorizeRequest | None:
     return ColorizeRequest.of(request)
 
 
-def _experts_of(workflow: Workflow) -> dict[str, Path]:
-    """The experts that a config trains or names."""
+def _experts_of(workflow: Workflow, choice: str) -> dict[str, Path]:
+    """The experts that a config trains or names; best: without those that scored worse than the starter's."""
     workspace = Workspace(workflow.workspace)
-    current = {name: workspace.current("train", name) for name in workflow.datasets}
+    names = set(workflow.datasets)
+    if choice == BEST:
+        names -= set(worse_than_starter(workspace))
+    current = {
+        name: workspace.current("train", name) for name in workflow.datasets if name in names
+    }
     trained = {name: folder.resolve() / WEIGHTS_NAME for name, folder in current.items()}
     return workflow.experts | trained

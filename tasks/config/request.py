@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self, get_type_hints
 
 from tasks.config.colorize import ColorizeConfig
 from tasks.config.problems import PYTHON
-from tasks.config.types import ENCODING, TableOf, build
+from tasks.config.types import ENCODING, TableOf, build, one_of
 
 _HINTS = get_type_hints(ColorizeConfig, include_extras=True)
 SETTINGS = TableOf(
@@ -16,7 +16,11 @@ SETTINGS = TableOf(
     {f.name: f.default for f in fields(ColorizeConfig)},
 )
 """Fields of [colorize] to replace; None, which JSON calls null, replaces nothing."""
-_NAMES = TableOf({"encoding": Annotated[str, ENCODING]}, {"encoding": ""})
+BEST, MINE = "best", "mine"
+_NAMES = TableOf(
+    {"encoding": Annotated[str, ENCODING], "experts": Annotated[str, one_of(BEST, MINE)]},
+    {"encoding": "", "experts": BEST},
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +31,8 @@ class ColorizeRequest:
     """A folder, bag, zip or tar, a pattern, a URL, or list:FILE."""
     models: str | None = None
     """A chromaflow.toml whose trained experts and [compute] are used; None for the starter's."""
+    experts: str = BEST
+    """Of models: best takes the starter's where a trained expert scored worse, mine the trained ones."""
     include: tuple[str, ...] = ()
     """Patterns as in .gitignore of the only files to read; empty for all."""
     exclude: tuple[str, ...] = ()
@@ -43,7 +49,8 @@ class ColorizeRequest:
     def __post_init__(self) -> None:
         given = {key: value for key, value in self.settings.items() if value is not None}
         build(Annotated[dict[str, Any], SETTINGS], given, PYTHON)
-        build(Annotated[dict[str, Any], _NAMES], {"encoding": self.encoding}, PYTHON)
+        named = {"encoding": self.encoding, "experts": self.experts}
+        build(Annotated[dict[str, Any], _NAMES], named, PYTHON)
         object.__setattr__(self, "settings", given)
 
     @classmethod

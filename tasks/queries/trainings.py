@@ -17,7 +17,7 @@ from storage.records.tables import read_table
 from storage.records.workspace import Workspace
 from tasks.engine.published import PublishedStep, published_steps
 from tasks.jobs.stage_items import EXPERT
-from tasks.queries.scores import score_rows
+from tasks.scores import score_rows
 
 STAGES = ("pretrain", "train")
 _CURVES = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from tasks.config.request import ColorizeRequest
+from tasks.config.request import BEST, ColorizeRequest
 
 _FLAGS = ("salvage", "sidecar", "keep_times", "uncertainty")
 _OPTIONS = (
@@ -22,6 +22,8 @@ def reproduce_command(request: ColorizeRequest | None, output: str | None) -> st
     settings = request.settings
     if request.models:
         words += ["--models", request.models]
+    if request.experts != BEST:
+        words += ["--experts", request.experts]
     for name, patterns in (("include", request.include), ("exclude", request.exclude)):
         words += [word for value in patterns for word in (f"--{name}", value)]
     for name in _OPTIONS:

@@ -51,7 +51,6 @@ from tasks.engine.kept import store_files
 from tasks.engine.published import read_step
 from tasks.graph import ARCHIVE
 from tasks.queries.experts import known_weights, models_of
-from tasks.queries.scores import score_warnings, workspace_scores
 from tasks.queries.trainings import trainings
 from tasks.report.changes import Changes
 from tasks.report.commands import reproduce_command, retry_command, review_command
@@ -68,6 +67,7 @@ from tasks.report.rows import (
     output_of,
     read_archive,
 )
+from tasks.scores import score_warnings, workspace_scores
 
 _PAGE_FOLDER, _CODE_FOLDER = "page", "page"
 _FAILURE_COLUMNS = ("path", "status", "reason", "detail", "stage", "remedy", "retry")

@@ -1,4 +1,5 @@
-"""What the experts of a workspace score beside gray, one colour and the starter's; which are no gain."""
+"""What the experts of a workspace score beside gray, one colour and the starter's; which are no gain, and
+what takes their place."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 from storage.records.names import RESULTS_NAME
 from storage.records.tables import read_rows
 from storage.records.workspace import Workspace
+from tasks.engine.published import read_step
 from tasks.jobs.stage_items import EXPERT, METHODS, STARTER
 
 _ORDER = (EXPERT, STARTER, *(m for m in METHODS if m not in (EXPERT, STARTER)))
@@ -41,6 +43,24 @@ def workspace_scores(workspace: Workspace) -> list[dict[str, Any]]:
     return [row for link in links for row in score_rows(link, link.name)]
 
 
+def worse_than_starter(workspace: Workspace) -> list[str]:
+    """Categories whose expert, the one that is current, the starter's beats on their validation photos."""
+    found = []
+    for link in workspace.all_current():
+        if link.parent.name != "evaluate":
+            continue
+        evaluated = read_step(link.resolve())
+        trained = read_step(workspace.current("train", link.name).resolve())
+        if evaluated is None or trained is None:
+            continue
+        if evaluated.upstream.get(trained.label) != trained.digest:
+            continue  # of an earlier training
+        methods = _by_category(score_rows(link, link.name)).get(link.name, {})
+        if STARTER in methods and _is_worse(methods, STARTER):
+            found.append(link.name)
+    return sorted(found)
+
+
 def score_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """A table for people: ΔE00 of each category by method."""
     table = _by_category(rows)
@@ -61,12 +81,12 @@ def score_warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     found = []
     for category, methods in _by_category(rows).items():
         own = methods[EXPERT][_SHOWN]
-        worse = [m for m in _RIVALS if m in methods and own > methods[m][_SHOWN] + _MARGIN]
+        worse = [m for m in _RIVALS if m in methods and _is_worse(methods, m)]
         if worse:
             rivals = " and ".join(f"{_WHOSE[m]} {methods[m][_SHOWN]:.2f}" for m in worse)
             found.append(
                 f"The expert of {category} has ΔE00 {own:.2f}, {rivals}: it is worse than what was "
-                f"there before. {_REMEDY}"
+                f"there before. {_INSTEAD if STARTER in worse else ''}{_REMEDY}"
             )
     return found
 
@@ -74,8 +94,15 @@ def score_warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
 _WHOSE = {STARTER: "the starter's", "gray": "gray"}
 _REMEDY = (
     'Start from the starter ([train] recipe = "starter", init = "starter"), or give it more photos '
-    "and epochs; until then colour without --models."
+    "and epochs."
 )
+_INSTEAD = (
+    "`colorize --models` takes the starter's in its place (--experts mine: yours all the same). "
+)
+
+
+def _is_worse(methods: Mapping[str, Mapping[str, Any]], rival: str) -> bool:
+    return bool(methods[EXPERT][_SHOWN] > methods[rival][_SHOWN] + _MARGIN)
 
 
 def _by_category(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
