@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pytest
 from command import chromaflow, computed, on_the_way, photo_hashes, shard_hashes
 from dask_processes import TLS, dask_at, running, wait_for_workers, worker_at, write_certificates
 from prefect_server import free_port
-from wheel_install import install_wheel
+from wheel_install import build_distributions, install_wheel
 
 from storage.records.names import STATE_NAME
 from tasks.compute.cluster import run_clusters
@@ -154,26 +154,25 @@ def guide_command(start: str, address: str) -> list[str]:
     return shlex.split(re.sub(r"tcp://\S+", address, line))
 
 
-def colorize_as_the_guide_says(folder: Path, commands: Path, path: Sequence[Path] = ()) -> str:
+def colorize_as_the_guide_says(folder: Path, commands: Path) -> str:
     """In a folder that is empty but for folders named as our packages. Returns what was said.
 
-    commands: folder of `dask` and `chromaflow`. path: PYTHONPATH.
+    commands: folder of `dask` and `chromaflow`.
     """
     for package in PACKAGES:
         (folder / package).mkdir(parents=True)
         (folder / package / "__init__.py").write_text("raise RuntimeError('foreign')")
     address = f"tcp://127.0.0.1:{free_port()}"
-    dask_command = str(Path(sys.executable).with_name("dask"))
     with ExitStack() as stack:
         for start in ("dask scheduler", "dask worker"):
             words = guide_command(start, address)[1:]
             log = folder / f"{words[0]}.log"
-            stack.enter_context(running([dask_command, *words], log, path))
+            stack.enter_context(running([str(commands / "dask"), *words], log, ()))
         wait_for_workers(folder, 2)
         _, *words = guide_command("chromaflow colorize", address)
         names = {"IN": str(folder.parent / "in"), "OUT": str(folder.parent / "out")}
         command = [commands / "chromaflow", *(names.get(word, word) for word in words)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -194,8 +193,12 @@ def test_workers_of_the_wheel_as_the_guide_starts_them(
     tmp_path: Path, make_photo: Callable[..., Path]
 ) -> None:
     make_photo(tmp_path / "in" / "a.png", gray=True)
-    _, site = install_wheel(tmp_path)
-    colorize_as_the_guide_says(tmp_path / "empty", site / "bin", [site])
+    wheel, _ = build_distributions(tmp_path)
+    python = install_wheel(tmp_path, wheel)
+    _, _, script = Path(sys.executable).with_name("dask").read_text().partition("\n")
+    python.with_name("dask").write_text(f"#!{python}\n{script}")
+    python.with_name("dask").chmod(0o755)
+    colorize_as_the_guide_says(tmp_path / "empty", python.parent)
 
 
 @pytest.mark.usefixtures("shared_server")

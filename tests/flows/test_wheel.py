@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import draw_photo
 from PIL import Image
-from wheel_install import install_wheel
+from wheel_install import build_distributions, install_wheel
 
 from storage.pictures.lettering import FONTS
 
@@ -33,7 +32,8 @@ except OSError:
 def test_the_wheel_colours_with_the_network_unreachable(tmp_path: Path) -> None:
     if subprocess.run([*CUT_OFF, "true"], check=False, capture_output=True).returncode:
         pytest.skip("needs unshare -rn and ip: user namespaces are not allowed here")
-    wheel, site = install_wheel(tmp_path)
+    wheel, _ = build_distributions(tmp_path)
+    python = install_wheel(tmp_path, wheel)
     with zipfile.ZipFile(wheel) as archive:
         weights = {
             i.filename: i.file_size for i in archive.infolist() if "safetensors" in i.filename
@@ -50,12 +50,12 @@ def test_the_wheel_colours_with_the_network_unreachable(tmp_path: Path) -> None:
     photos.mkdir()
     gray = np.asarray(Image.fromarray(draw_photo(1, 120, 90)).convert("L"))
     Image.fromarray(gray).save(photos / "a.png")
-    environment = {**os.environ, "PYTHONPATH": str(site), "HOME": str(tmp_path)}
+    environment = {**os.environ, "HOME": str(tmp_path)}
     for name in list(environment):
         if name.startswith("PREFECT_"):
             del environment[name]
     done = subprocess.run(
-        [*CUT_OFF, sys.executable, "-c", ASK, "colorize", photos, tmp_path / "out"],
+        [*CUT_OFF, python, "-c", ASK, "colorize", photos, tmp_path / "out"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
