@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,17 @@ class Server:
             "review", output, "--no-browser", "--json", *words
         )
         assert self.process.stdout is not None
-        text = ""
-        while not text.rstrip().endswith("}"):
+        text, said = "", None
+        while said is None:
             line = self.process.stdout.readline()
             if not line:
                 raise AssertionError(self.process.communicate()[1])
             text += line
-        self.address: str = json.loads(text)["address"]
+            with suppress(json.JSONDecodeError):
+                said = json.loads(text)
+        if "error" in said:
+            raise AssertionError(self.process.communicate()[1])
+        self.address: str = said["address"]
         self.port = int(self.address.split(":")[2].split("/")[0])
         self.token = self.address.rstrip("/").rpartition("/")[2]
 

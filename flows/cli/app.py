@@ -15,7 +15,6 @@ from typing import Annotated, Any
 import typer
 
 from chromaflow.errors import ChromaflowError
-from flows.cli.citing import app as citing_app
 from flows.cli.colorizing import app as colorizing_app
 from flows.cli.commands import Commands
 from flows.cli.deploying import app as deployment_app
@@ -55,7 +54,6 @@ app.add_typer(looking_app)
 app.add_typer(deployment_app)
 app.add_typer(looking_back_app)
 app.add_typer(models_app, name="models")
-app.add_typer(citing_app)
 
 
 def main() -> None:

@@ -152,3 +152,17 @@ def formats(
     for format_ in FORMATS.values():
         answer(f"{format_.name:<9} read: {format_.reads}")
         answer(f"{'':<9} written: {format_.writes}")
+
+
+@app.command()
+def cite() -> None:
+    """Print how to cite Chromaflow, and the licence and data of its starter weights."""
+    from importlib.metadata import version
+
+    from chromaflow.library.starter import ADVICE, DATA, citation, starter_path
+    from colorization.categories import CATEGORY_NAMES
+    from storage.records.fingerprint import hash_file
+
+    names = (*CATEGORY_NAMES, "segmenter")
+    hashes = [(name, hash_file(starter_path(name))) for name in names]
+    typer.echo(f"{citation(version('chromaflow'), hashes)}\n\n{DATA}\n\n{ADVICE}")

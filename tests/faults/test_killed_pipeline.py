@@ -120,6 +120,7 @@ def test_kills_one_after_another(
     print(f"seed {SEED}: {kills}; {project.finish()}")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_while_the_report_is_written(project: Project) -> None:
     report = project.workspace / "report"

@@ -82,7 +82,9 @@ def test_of_two_runs_on_one_output_one_works_and_a_killed_holder_needs_no_unlock
         pytest.param(
             [signal.SIGINT, signal.SIGINT], 130, id="Ctrl-C twice", marks=pytest.mark.slow
         ),
-        pytest.param([signal.SIGTERM], -signal.SIGTERM, id="SIGTERM"),  # 143 for a shell
+        pytest.param(  # 143 for a shell
+            [signal.SIGTERM], -signal.SIGTERM, id="SIGTERM", marks=pytest.mark.slow
+        ),
     ],
 )
 @pytest.mark.parametrize("server", ["shared_server", "no_server"])

@@ -243,6 +243,7 @@ def test_workers_with_other_versions_are_refused(project: Path) -> None:
                     late.result(timeout=60)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_a_cluster_that_is_not_there_is_named(project: Path) -> None:
     config = project.read_text()

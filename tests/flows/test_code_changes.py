@@ -44,6 +44,7 @@ def edit(path: Path, pattern: str, replacement: str) -> None:
     path.write_text(text)
 
 
+@pytest.mark.slow
 def test_an_edited_helper_is_named_and_comments_are_not(package: Path, project: Path) -> None:
     words = ("run", "--config", project, "--until", "preprocess", "--only", "people")
     code, _, err = chromaflow(*words, ahead=str(package))

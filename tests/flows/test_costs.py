@@ -18,6 +18,7 @@ def cost_of(config: Path) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_plan_says_the_core_hours_of_an_archive_and_of_a_million_photos(
     tmp_path: Path, make_photo: Callable[..., Path]

@@ -74,6 +74,7 @@ def test_deploying_again_changes_what_differs_and_leaves_the_rest(
     assert not call(server, "GET", f"automations/{automation['id']}")["enabled"]
 
 
+@pytest.mark.slow
 def test_a_deployment_with_an_unknown_parameter_or_flow_is_refused(
     server: str, tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ def only(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_output_back_to_its_data_and_a_photo_forward_to_the_outputs(project: Path) -> None:
     base, workspace = project.parent, Workspace(project.parent / "workspace")

@@ -42,6 +42,7 @@ def exchange(path: Path, content: bytes) -> bytes:
     return before
 
 
+@pytest.mark.slow
 def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     tmp_path: Path, make_photo: Any
 ) -> None:

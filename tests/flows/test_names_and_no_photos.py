@@ -49,6 +49,7 @@ def counts(result: dict[str, Any]) -> dict[str, int]:
     return next(step["counts"] for step in result["steps"] if step["step"] == "ingest/archive")
 
 
+@pytest.mark.slow
 def test_what_lies_beside_photos_fails_no_run_and_is_brought_back_by_its_name(
     tmp_path: Path,
 ) -> None:
@@ -111,6 +112,7 @@ def test_names_that_are_not_utf_8_are_coloured_under_their_own_bytes(tmp_path: P
     assert "data/latin \\xe9\\x5cxe9.png.color.png" in coloured(bag), "a bag's names are UTF-8"
 
 
+@pytest.mark.slow
 def test_names_of_a_zip_are_a_guess_that_is_said_until_their_encoding_is_told(
     tmp_path: Path,
 ) -> None:

@@ -152,6 +152,7 @@ def test_photos_of_one_folder_share_a_palette_and_a_new_folder_changes_no_other(
     assert kept == set(found)
 
 
+@pytest.mark.slow
 def test_a_colour_photo_says_the_palette_of_all(archive: Path, tmp_path: Path) -> None:
     warm, cold = tmp_path / "warm.png", tmp_path / "cold.png"
     gray = np.asarray(Image.fromarray(draw_photo(0, 120, 90)).convert("L"))[..., None]

@@ -74,6 +74,7 @@ def see_whole(root: Path, lost: set[str]) -> None:
     assert not [event for event in events if event["event"] == "step_failed"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_artifacts_that_time_out_cost_the_run_nothing(
     words: tuple[object, ...], tmp_path: Path, prefect_address: str

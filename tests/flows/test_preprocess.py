@@ -151,6 +151,7 @@ def test_a_wrong_list_is_exit_2_with_the_file_and_its_lines(
     assert "list_eval_partition.txt" in err and "NNNNNN.jpg 0|1|2" in err
 
 
+@pytest.mark.slow
 def test_what_the_disk_cannot_hold_is_refused_before_it_is_begun(
     tmp_path: Path, many_photos: Path
 ) -> None:

@@ -135,6 +135,7 @@ def nices_while_it_runs(process: subprocess.Popen[str]) -> dict[str, set[int]]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_workers_and_their_decoders_have_the_niceness_that_was_asked_for(
     tmp_path: Path, make_photo: Callable[..., Path]

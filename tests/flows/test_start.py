@@ -65,6 +65,7 @@ def on_server(address: str, what: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_without_prefect_is_the_run_that_a_server_shows(
     archive: Path, tmp_path: Path, no_server: None, prefect_address: str
 ) -> None:

@@ -205,6 +205,7 @@ def test_the_plan_shows_how_32_cores_are_shared_by_four_categories(
     assert "train: 4 processes × 8 threads on CPU" in chromaflow("plan", "--config", project)[1]
 
 
+@pytest.mark.slow
 def test_models_are_shown_and_exported_with_a_check(tmp_path: Path, project: Path) -> None:
     code, out, err = chromaflow("models", "show", "starter:birds", "--json")
     assert code == 0, err

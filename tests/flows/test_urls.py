@@ -211,6 +211,7 @@ def test_a_run_killed_while_it_puts_its_outputs_is_finished_by_another_machine(
     assert index["pending"] == [] and index["files"].keys() == found.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_urls_that_cannot_work_are_named(
     tmp_path: Path, bucket: str, make_photo: Callable[..., Path]

@@ -236,6 +236,7 @@ def test_an_earlier_evaluation_is_compared_and_bad_comparisons_are_refused(
     assert (tmp_path / "again" / "results.parquet").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_a_split_is_evaluated_as_ingest_chose_it(project: Path, tmp_path: Path) -> None:
     words = ("evaluate", "people:val", "--config", project, "--output", tmp_path / "out", *SMALL)
@@ -265,6 +266,7 @@ def test_unequal_lists_of_equal_length_are_refused(evaluated: tuple[Path, Any]) 
         compare(one, other)
 
 
+@pytest.mark.slow
 def test_releases_as_weights_files_whole_photos_lpips_and_fid(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     names = ("resnet18-trunk", "eccv16", "siggraph17")

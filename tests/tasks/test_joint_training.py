@@ -100,6 +100,7 @@ def test_the_file_says_which_heads_have_learnt_and_what_the_prior_knows(joint: P
     assert (joint / "curves.png").exists() and (joint / "samples/epoch-0008.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_joint_training_killed_at_some_steps_ends_with_the_bytes_of_a_whole_one(
     tmp_path: Path, shards: Shards
