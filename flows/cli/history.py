@@ -51,12 +51,12 @@ def plan(
     from tasks.archive.mirrors import load_fetched
     from tasks.archive.ownership import claim
     from tasks.compute.battery import spared
-    from tasks.engine.estimate import forecast
     from tasks.engine.retry import Retry
     from tasks.engine.stages import plan_row
-    from tasks.graph import build_steps, training_slots
+    from tasks.graph import ARCHIVE, build_steps, training_slots
     from tasks.graph import plan as plan_steps
     from tasks.queries.costs import archive_cost
+    from tasks.queries.forecast import colour_forecast, run_forecast
     from tasks.queries.orphans import planned_orphans
 
     claimed = claim(_workflow(output, config) if output else load_fetched(config))
@@ -64,10 +64,11 @@ def plan(
     workflow = replace(claimed.workflow, compute=compute)
     again = Retry.of(reason or ()) if retry or reason else None
     decisions = plan_steps(build_steps(workflow), again)
-    estimates = forecast(decisions.values())
     slots = training_slots(workflow, decisions.values())
+    estimates = run_forecast(workflow, decisions, slots)
     orphans = planned_orphans(claimed, decisions)
     cost = archive_cost(workflow, estimates)
+    estimates |= colour_forecast(cost, decisions.get(("colorize", ARCHIVE)))
     if as_json:
         known = {name: estimate.to_dict() for name, estimate in estimates.items()}
         shared = {n: {"slots": slots[n[0]].to_dict()} for n in decisions if n[0] in slots}

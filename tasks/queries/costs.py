@@ -18,10 +18,9 @@ from tasks.engine.stages import StepName
 from tasks.engine.verification import read_success
 from tasks.graph import ARCHIVE
 from tasks.jobs.stage_items import SHEET_ITEM
+from tasks.queries.speed import core_seconds_to_colour
 
 _STEPS = tuple(f"{stage}/{ARCHIVE}" for stage in ("ingest", "series", "colorize"))
-_USUAL_SECONDS = 0.3
-"""Of one core for a photo of 1.4 megapixels, until a run of the archive has been timed."""
 _MOST_RUNS = 20
 """That are looked through for one that coloured photos."""
 _MILLION = 1_000_000
@@ -35,7 +34,7 @@ class Cost:
     core_seconds: float
     """Of one photo: what a worker takes for it, times its threads, start of the networks included."""
     num_measured: int
-    """Photos it was measured on, in this workspace; 0: the usual figure."""
+    """Photos it was measured on, in this workspace; 0: on one of 1.4 megapixels, on this machine."""
     num_cores: int
     """That a run would take: workers times threads."""
 
@@ -52,7 +51,11 @@ class Cost:
 
     def __str__(self) -> str:
         hours = self._core_hours(self.num_photos)
-        basis = f"measured on {self.num_measured:,}" if self.num_measured else "not measured yet"
+        basis = (
+            f"measured on {self.num_measured:,}"
+            if self.num_measured
+            else "measured on a photo of 1.4 megapixels"
+        )
         return (
             f"archive: {self.num_photos:,} photos, about {hours:,.3g} core-hours in all, "
             f"{hours / self.num_cores:,.2g} h on {self.num_cores} cores; a million such photos: "
@@ -101,7 +104,7 @@ def _measured(workspace: Workspace) -> tuple[float, int]:
             return of_photo * _threads(
                 (read_json(folder / PLAN_NAME) or {}).get("compute")
             ), coloured
-    return _USUAL_SECONDS, 0
+    return core_seconds_to_colour(), 0
 
 
 def _threads(compute: Mapping[str, Any] | None) -> int:

@@ -386,7 +386,7 @@ def test_an_output_beside_listed_photos_is_no_photo_of_the_list(
     for said in (b"1 coloured", b"0 computed in run"):
         done = run_on_list(b"photos/album/0001.jpg\n", tmp_path, inside)
         assert done.returncode == 0 and said in done.stderr, done.stderr
-    assert [path.name for path in inside.glob("*.jpg")] == ["0001.jpg.color.jpg"]
+    assert [path.name for path in inside.rglob("*.jpg")] == ["0001.jpg.color.jpg"]
     assert {path: path.read_bytes() for path in before} == before
 
 

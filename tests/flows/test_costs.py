@@ -21,17 +21,20 @@ def cost_of(config: Path) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("shared_server")
 def test_plan_says_the_core_hours_of_an_archive_and_of_a_million_photos(
-    tmp_path: Path, make_photo: Callable[..., Path]
+    tmp_path: Path, make_photo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("CHROMAFLOW_CACHE", str(tmp_path / "cache"))
     for number in range(5):
         make_photo(tmp_path / "in" / f"{number}.png", number, gray=True)
     config = tmp_path / "chromaflow.toml"
     config.write_text('[archive]\npath = "in"\n[compute]\nworkers = 3\nthreads = 2\n')
     before = cost_of(config)
     assert (before["photos"], before["measured_photos"], before["cores"]) == (5, 0, 6)
-    assert before["core_hours_a_million"] == pytest.approx(0.3 * 1e6 / 3600, abs=0.1)
+    assert 0.01 < before["core_seconds_a_photo"] < 60  # a photo of 1.4 megapixels, timed now
+    kept = json.loads((tmp_path / "cache/speed.json").read_text())["figures"]
+    assert before["core_seconds_a_photo"] == pytest.approx(kept["colorize"], abs=1e-4)
     code, said, err = chromaflow("plan", "--config", config)
-    assert code == 0 and "a million such photos: 83 core-hours (not measured yet)" in said, err
+    assert code == 0 and "core-hours (measured on a photo of 1.4 megapixels)" in said, err
     code, _, err = chromaflow("run", "--config", config, "--workers", "1")
     assert code == 0, err
     after = cost_of(config)
@@ -47,7 +50,16 @@ def test_plan_says_the_core_hours_of_an_archive_and_of_a_million_photos(
     assert (kept["workers"], kept["threads"]) == (1, 2) and "cluster_options" not in kept
 
 
-def test_a_plan_without_an_archive_names_no_cost(project: Path) -> None:
+def test_a_plan_without_an_archive_names_no_cost_but_what_every_step_takes(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHROMAFLOW_CACHE", str(tmp_path / "cache"))
     project.write_text(project.read_text().replace('[archive]\npath = "gray"\n', ""))
     code, said, err = chromaflow("plan", "--config", project)
     assert code == 0 and "core-hours" not in said, err
+    kept = (tmp_path / "cache/speed.json").read_text()
+    code, out, err = chromaflow("plan", "--config", project, "--json")
+    assert code == 0 and (tmp_path / "cache/speed.json").read_text() == kept, "measured once"
+    steps = json.loads(out)["steps"]
+    assert {row["step"].split("/")[0] for row in steps} >= {"train", "evaluate"}
+    assert all(row["seconds"] > 0 and row["photos"] > 0 for row in steps), steps
