@@ -53,7 +53,7 @@ def _sections(command: Any, name: str) -> Iterator[str]:
 def _written(argument: Any) -> str:
     """An argument as in a usage line."""
     name = argument.metavar or (argument.name or "").upper()
-    if argument.nargs == -1:
+    if argument.nargs == -1 and not name.endswith("..."):
         name = f"{name}..."
     return name if argument.required or name.startswith("[") else f"[{name}]"
 
