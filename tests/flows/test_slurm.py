@@ -62,12 +62,17 @@ def listening(slurm: Slurm) -> set[str]:
     return found
 
 
+_PHOTOS = 160
+"""So many that the job in the cancelled one's place begins before the other has done them all."""
+
+
 @pytest.mark.usefixtures("shared_server")
 def test_an_archive_with_a_job_cancelled_is_that_of_a_local_run(
     tmp_path: Path, slurm: Slurm, make_photo: Callable[..., Path]
 ) -> None:
-    for number in range(24):
-        make_photo(tmp_path / f"in/{number:02d}.png", number, gray=True, size=(150, 120 + number))
+    for number in range(_PHOTOS):
+        size = (150, 120 + number % 24)
+        make_photo(tmp_path / f"in/{number:03d}.png", number, gray=True, size=size)
     config = tmp_path / "chromaflow.toml"
     config.write_text("[colorize]\nchunk = 2\n" + COMPUTE)
     words = ["colorize", tmp_path / "in"]
@@ -87,7 +92,7 @@ def test_an_archive_with_a_job_cancelled_is_that_of_a_local_run(
         code, _, err = chromaflow(*words, output, "--models", config, patience=900)
     assert code == 0, err
     assert photo_hashes(output) == photo_hashes(tmp_path / "local")
-    assert len(photo_hashes(output)) == 24
+    assert len(photo_hashes(output)) == _PHOTOS
     assert at == {"127.0.0.1"}
     logs = output / STATE_NAME / ".dask" / "logs"
     assert len(list(logs.glob("*.err"))) == 3, "a job takes the place of the cancelled one"
