@@ -1,7 +1,8 @@
 """Who is told of runs that went wrong: an address that Prefect's server keeps, and an automation that sends.
 
-The server sends, not a worker: a machine that died cannot say so. It finds `Notice` by the entry point
-`prefect.collections`, so Chromaflow must be installed where the server runs.
+The server sends, not a worker: a machine that died cannot say so. The block is Prefect's own, so that a
+server needs nothing of ours: one of ours would be found by an entry point, and a server imports those from
+the folder that it was started in first, where a `tasks` may be anybody's.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import Any
 
 from apprise import Apprise
 from prefect.automations import AutomationCore, EventTrigger, Posture, SendNotification
-from prefect.blocks.notifications import AppriseNotificationBlock
+from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import PrefectClient
-from pydantic import Field, SecretStr
+from pydantic import SecretStr
 
 from storage.errors import UsageError
 
@@ -43,20 +44,6 @@ _BODY = (
     "{% elif flow_run.state.message %}{{ flow_run.state.message }}\n{% endif %}"
     "{% set page = flow_run | ui_url %}{% if page %}{{ page }}\n{% endif %}"
 )
-
-
-class Notice(AppriseNotificationBlock):
-    """Where notices go: addresses as Apprise knows them, mailto:// and webhooks among them."""
-
-    _block_type_name = "Chromaflow notice"
-    _block_type_slug = _BLOCK
-
-    url: SecretStr = Field(
-        default=...,
-        title="Addresses",
-        description="As Apprise has them, with blanks between.",
-        examples=["mailtos://user:password@mail.example.org?to=archivist@example.org"],
-    )
 
 
 def checked_addresses(addresses: Sequence[str]) -> list[str]:
@@ -99,11 +86,11 @@ def automation(block_id: Any) -> AutomationCore:
 async def keep_addresses(client: PrefectClient, addresses: Sequence[str]) -> tuple[Any, bool]:
     """Have the server keep the addresses, as a secret. Returns their id there, and whether they changed."""
     wanted = " ".join(addresses)
-    try:
-        there = await Notice.aload(_BLOCK, client=client)
+    try:  # of all Prefect's blocks the one that gives Apprise any address as it is
+        there = await SlackWebhook.aload(_BLOCK, client=client)
     except ValueError:
         there = None
     if there is not None and there.url.get_secret_value() == wanted:
         return there._block_document_id, False
-    block = Notice(url=SecretStr(wanted))
+    block = SlackWebhook(url=SecretStr(wanted))
     return await block.asave(_BLOCK, overwrite=True, client=client), True

@@ -33,6 +33,7 @@ def post(server: str, path: str) -> Any:
         return json.load(response)
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_run_its_tasks_and_artifacts_are_on_the_server_and_its_page(
     server: str, project: Path

@@ -38,7 +38,7 @@ from tasks.graph import build_steps, plan
 from tasks.jobs.training.loading import open_split
 
 SEED = int(os.environ.get("CHROMAFLOW_FAULT_SEED", "20261125"))
-EXAMPLES = int(os.environ.get("CHROMAFLOW_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("CHROMAFLOW_EXAMPLES", "40"))
 STEPS = 20
 MEMORY = Path("/dev/shm")
 _CONFIGS = {

@@ -96,6 +96,7 @@ def test_a_photo_whose_codec_was_missing_is_retried_alone_in_an_output(
     assert all(any(path.name in row["problem"] for row in damaged) for path in lost), damaged
 
 
+@pytest.mark.slow
 def test_what_plan_says_retry_does_and_only_the_shard_of_the_photo_is_made_again(
     project: Path,
 ) -> None:

@@ -65,6 +65,7 @@ def write_config(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_server")
 def test_five_categories_are_trained_merged_and_evaluated(
     tmp_path: Path, make_photo: MakePhoto

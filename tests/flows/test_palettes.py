@@ -124,6 +124,7 @@ def test_all_pages_of_a_tiff_are_in_its_variants(cluster: str, tmp_path: Path) -
     assert (tifffile.imread(out / "album.tif.v2.color.tif", key=0) != own).any()
 
 
+@pytest.mark.slow
 def test_photos_of_one_folder_share_a_palette_and_a_new_folder_changes_no_other(
     archive: Path, tmp_path: Path
 ) -> None:

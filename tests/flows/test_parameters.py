@@ -179,7 +179,7 @@ def test_parameters_of_a_deployment_are_checked_before_a_server_is_asked() -> No
     for wrong, named in (
         (
             deployment(inbx="in"),
-            "deployment mine, parameters: inbx: expected a key of compute, inbox, ",
+            "deployment mine, parameters: inbx: expected a key of compute, experts, inbox, ",
         ),
         (
             deployment(workers="3"),

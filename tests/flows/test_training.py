@@ -25,6 +25,7 @@ def weights_of(project: Path) -> dict[str, str]:
     return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
+@pytest.mark.slow
 def test_failed_categories_stop_no_other_and_are_retried_alone(
     project: Path, make_photo: Any
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_file_becomes_the_file_that_the_command_writes(
     assert written.read_bytes() == (out / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_palette_variants_and_uncertainty_are_the_commands(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "in")
     words = ("--palette", "likely", "--variants", 2, "--uncertainty", "--workers", 1)

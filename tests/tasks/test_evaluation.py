@@ -334,6 +334,7 @@ def test_networks_that_systems_share_run_once_and_say_the_same() -> None:
     assert shared.saved_seconds > before  # the last photo's features are still at hand
 
 
+@pytest.mark.slow
 def test_usage_is_refused_with_the_remedy(photos: Path, tmp_path: Path) -> None:
     out = ("--output", tmp_path / "out")
     empty = tmp_path / "empty"
