@@ -85,7 +85,7 @@ def test_what_readme_and_archive_guide_say_works_in_their_order(tmp_path: Path) 
         photo(tmp_path / f"scans/{1930 + number}/a.png", number, gray=True)
     (tmp_path / "scans/1932/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     for category in ("people", "birds", "animals", "places"):
-        for number in range(12):
+        for number in range(40):
             photo(tmp_path / category / f"{number}.jpg", 100 + number, gray=False)
     (tmp_path / "archive").mkdir()
     photo(tmp_path / "archive/a.png", 9, gray=True)
