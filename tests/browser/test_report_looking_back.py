@@ -99,7 +99,7 @@ def test_runs_are_listed_with_a_timeline_and_two_are_compared_by_a_command(page:
         assert abs(left[1] + left[2] - right[1]) < 1, "one begins where the other ends"
     assert bars[4][1] > bars[2][1] + bars[2][2], "the second step after the first"
     runs.last.locator("summary").click()
-    assert EARLIER in runs.last.inner_text()
+    runs.last.get_by_text(EARLIER).first.wait_for()
     command = page.locator("#history .command code")
     assert command.inner_text().endswith(f"--run {NEWEST} --against {EARLIER}")
     page.get_by_label("Run", exact=True).select_option(EARLIER)
