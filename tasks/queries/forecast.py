@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ def _evaluation(
     workflow: Workflow, decision: Decision, known: Mapping[StepName, Estimate]
 ) -> Estimate:
     key = decision.step.key
-    num_photos = round(_rows(workflow, key, known) * workflow.ingest.val_share)
+    num_photos = math.ceil(_rows(workflow, key, known) * workflow.ingest.val_share)
     recipe = workflow.train.of(key).build_recipe()
     slots = plan_photos(workflow.compute)
     rate = trained_photos_a_second(recipe, workflow.preprocess.size, slots)

@@ -13,6 +13,7 @@ from typing import Any
 from colorization.training.recipe_fields import Recipe
 from storage.records.ledger import read_json, write_json
 from tasks.compute.slots import Slots
+from tasks.jobs.machine import available_cores
 from tasks.weights.models import cache_folder
 
 _SECONDS = 1.5
@@ -25,8 +26,11 @@ _PHOTO = (1024, 1365)
 
 def trained_photos_a_second(recipe: Recipe, size: int, slots: Slots) -> float:
     """Photos a second that one training sees. size: of a photo that the network sees, pixels a side."""
+    threads = min(slots.threads or available_cores(), available_cores())
     key = f"train {recipe.network} {size} {min(recipe.batch, _MOST_BATCH)} {recipe.precision}"
-    return _kept(f"{key} {slots.device} {slots.threads}", lambda: _train_rate(recipe, size, slots))
+    return _kept(
+        f"{key} {slots.device} {threads}", lambda: _train_rate(recipe, size, slots.device, threads)
+    )
 
 
 def core_seconds_to_colour() -> float:
@@ -49,7 +53,7 @@ def _kept(key: str, measure: Callable[[], float]) -> float:
     return figures[key]
 
 
-def _train_rate(recipe: Recipe, size: int, slots: Slots) -> float:
+def _train_rate(recipe: Recipe, size: int, device: str, threads: int) -> float:
     """Steps on a made-up batch: forward, backward and Adam's, as the loop's but for reading."""
     import torch
 
@@ -57,10 +61,10 @@ def _train_rate(recipe: Recipe, size: int, slots: Slots) -> float:
     from colorization.networks import build_network
     from colorization.networks.contract import PaletteColorizer
 
-    device = resolve_device(slots.device)
+    device = resolve_device(device)
     precision = resolve_precision(recipe.precision, device)
     before = torch.get_num_threads()
-    torch.set_num_threads(slots.threads or before)
+    torch.set_num_threads(threads)
     network = place(build_network(recipe.network), device).train()
     optimizer = torch.optim.Adam(network.parameters())
     batch = min(recipe.batch, _MOST_BATCH)

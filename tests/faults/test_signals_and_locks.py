@@ -87,7 +87,9 @@ def test_of_two_runs_on_one_output_one_works_and_a_killed_holder_needs_no_unlock
         ),
     ],
 )
-@pytest.mark.parametrize("server", ["shared_server", "no_server"])
+@pytest.mark.parametrize(
+    "server", [pytest.param("shared_server", marks=pytest.mark.slow), "no_server"]
+)
 def test_an_interrupted_run_says_so_ends_soon_and_goes_on(
     archive: Path,
     tmp_path: Path,
