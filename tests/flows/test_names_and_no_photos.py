@@ -83,7 +83,6 @@ def test_what_lies_beside_photos_fails_no_run_and_is_brought_back_by_its_name(
     assert counts(third)["system files"] == 3
 
 
-@pytest.mark.slow
 def test_names_that_are_not_utf_8_are_coloured_under_their_own_bytes(tmp_path: Path) -> None:
     photos, out = tmp_path / "in", tmp_path / "out"
     draw(photos / "k.png", 1)
