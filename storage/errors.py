@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chromaflow.errors import ChromaflowError
@@ -310,6 +312,11 @@ def may_pass(code: str) -> bool:
 def is_policy(code: str) -> bool:
     """Whether a quarantine code says that a filter dropped the photo, not that it failed."""
     return code in REASONS and REASONS[code].policy
+
+
+def codes_in_words(codes: Iterable[str]) -> str:
+    """How often each code comes; empty for none."""
+    return ", ".join(f"{code} {count}" for code, count in sorted(Counter(codes).items()))
 
 
 def explain_reason(code: str) -> Reason:

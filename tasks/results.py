@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chromaflow.errors import ChromaflowError, code_of, exit_code_of
-from storage.errors import is_policy
+from storage.errors import codes_in_words, is_policy
 from storage.pictures.data_urls import picture_url
 from storage.records.ledger import write_json
 from storage.records.names import EVENTS_NAME, PLAN_NAME, QUARANTINE_NAME, RESULT_NAME, SHEET_NAME
@@ -101,6 +100,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for --json and run.json."""
+        scores = self.scores
         return {
             "run_id": self.run_id,
             "exit_code": self.exit_code,
@@ -126,8 +126,8 @@ class RunResult:
                 }
                 for failure in self.failures
             ],
-            "scores": self.scores,
-            "warnings": score_warnings(self.scores),
+            "scores": scores,
+            "warnings": score_warnings(scores),
             "quarantined": self.quarantined,
             "filtered": self.filtered,
             "outputs": self.kept.to_dict() | {"deleted": self.deleted},
@@ -265,8 +265,8 @@ def _publish_artifacts(result: RunResult, page: RunPage) -> None:
         for name, ref in result.refs.items()
     ]
     page.show_table("stages", rows, "Every step of the run")
-    if result.scores:
-        page.show_table("scores", result.scores, "Validation scores")
+    if scores := result.scores:
+        page.show_table("scores", scores, "Validation scores")
     for ref in result.refs.values():
         if ref.stage in TRAINING:
             epochs, files = training_report(Path(ref.folder))
@@ -289,8 +289,7 @@ def _publish_artifacts(result: RunResult, page: RunPage) -> None:
 
 def _quarantine_words(result: RunResult) -> str:
     """Codes with their numbers, and where to look."""
-    counts = Counter(row["code"] for row in result.quarantined)
-    listed = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+    listed = codes_in_words(row["code"] for row in result.quarantined)
     return f"Photos in quarantine: {listed}." + (
         f" Report: {visible(result.report)}" if result.report else ""
     )

@@ -16,7 +16,7 @@ from colorization.merging.hinting import Hint
 from colorization.merging.inference import MergedColorizer
 from colorization.merging.prediction import Asked
 from colorization.networks.palette_choice import PaletteChoice
-from storage.errors import PhotoError, UsageError
+from storage.errors import REASONS, PhotoError, UsageError
 from storage.photos.photo import Photo
 
 HintSpec = tuple[float, float, str | tuple[int, int, int]]
@@ -69,7 +69,15 @@ def page_of(
 
 def without_colour(why: PhotoError) -> bool:
     """Whether a photo was refused for what it is, which `accept` overrules."""
-    return why.code in ("ANIMATED", "MASK", "BILEVEL", "ALREADY_COLOR")
+    return REASONS[why.code].acceptable
+
+
+def made_by(palette: str, runtime: str, saturation: float = 1.0) -> str:
+    """What an output says of how its colours were made."""
+    said = [f"palette {palette}"] if palette else []
+    said += [f"saturation {saturation:g}"] if saturation != 1 else []
+    said += [f"computed by {runtime}"] if runtime else []
+    return "; ".join(said)
 
 
 def full_size_map(uncertainty: Tensor, shape: tuple[int, ...]) -> Any:

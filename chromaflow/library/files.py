@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from chromaflow.library.colourings import Page, without_colour
+from chromaflow.library.colourings import Page, made_by, without_colour
 from chromaflow.library.models import Files, weight_hashes
 from colorization.colour.full_size import colour_strips
 from storage.containers.tiff_copying import TiffPage
@@ -150,9 +150,12 @@ class _Maker:
 
     def page(self, content: bytes, photo: Photo, number: int) -> ColoredPage | TiffPage:
         header = photo.header
-        if header.num_pages > 1 and self.refused(photo):
-            return TiffPage(content=content, number=header.page)
-        page = self.page_of(photo, number == 0)
+        try:
+            page = self.page_of(photo, number == 0)
+        except PhotoError as why:
+            if header.num_pages > 1 and without_colour(why):
+                return TiffPage(content=content, number=header.page)
+            raise
         found = self.colours_of(page)
         size = (header.width, header.height)
         metadata = derivative(
@@ -172,12 +175,10 @@ class _Maker:
         )
 
     def _provenance(self, found: Coloured) -> Provenance:
-        said = [f"palette {found.palette}"] if found.palette else []
-        said += [f"computed by {found.runtime}"] if found.runtime else []
         return Provenance(
             system="Chromaflow",
             version=version("chromaflow"),
             original_sha256=self.sha256,
             checkpoints=self.hashes,
-            note="; ".join(said),
+            note=made_by(found.palette, found.runtime),
         )

@@ -36,9 +36,10 @@ def say_result(
         say(line)
     if result.deleted:
         say(f"{result.deleted} outputs without an original deleted")
-    for line in score_lines(result.scores):
+    scores = result.scores
+    for line in score_lines(scores):
         say(line)
-    for line in score_warnings(result.scores or _scores_of_models(parameters.get("models"))):
+    for line in score_warnings(scores or _scores_of_models(parameters.get("models"))):
         warn(f"WARNING {line}")
     say(f"{result.computed} computed in run {result.run_id}")
     for line in _where(result, workflow):
@@ -107,7 +108,12 @@ def _next(result: RunResult, workflow: Workflow, parameters: Mapping[str, Any]) 
     from storage.errors import may_pass
     from tasks.archive.workflow import output_name
     from tasks.config.request import ColorizeRequest
-    from tasks.report.commands import reproduce_command, retry_command, review_command
+    from tasks.report.commands import (
+        reproduce_command,
+        retry_command,
+        review_command,
+        status_command,
+    )
 
     output = output_name(workflow)
     config = str(parameters.get("config", "chromaflow.toml"))
@@ -124,7 +130,7 @@ def _next(result: RunResult, workflow: Workflow, parameters: Mapping[str, Any]) 
         return f"chromaflow explain {next(iter(failed.values()))}"
     if ("colorize", "archive") in result.refs:
         is_far = bool(workflow.remotes)
-        return f"{review_command(output)}{tail}" if not is_far else _status(output) + tail
+        return f"{review_command(output)}{tail}" if not is_far else status_command(output) + tail
     if workflow.archive is not None:
         return f"chromaflow run{tail}"
     stages = {stage for stage, _ in result.refs}
@@ -133,10 +139,6 @@ def _next(result: RunResult, workflow: Workflow, parameters: Mapping[str, Any]) 
     if "evaluate" in stages:
         return f"chromaflow colorize IN OUT --models {shlex.quote(config)}"
     return f"chromaflow run{tail}"
-
-
-def _status(output: str | None) -> str:
-    return shlex.join(["chromaflow", "status", *([output] if output else [])])
 
 
 def _pattern(path: str) -> str:

@@ -6,7 +6,6 @@ Answers of a command that asks, and JSON, go to stdout; progress, what a run did
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,9 +135,9 @@ def quarantined_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def skipped_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """How many photos were left out on purpose, by reason."""
-    counts = Counter(row["code"] for row in rows)
-    if counts:
-        listed = ", ".join(f"{code} {count}" for code, count in sorted(counts.items()))
+    from storage.errors import codes_in_words
+
+    if listed := codes_in_words(row["code"] for row in rows):
         yield f"skipped: {listed} (`chromaflow explain CODE` says why)"
 
 

@@ -143,11 +143,8 @@ def _request_of(run_folder: Path) -> ColorizeRequest | None:
 def _experts_of(workflow: Workflow, choice: str) -> dict[str, Path]:
     """The experts that a config trains or names; best: without those that scored worse than the starter's."""
     workspace = Workspace(workflow.workspace)
-    names = set(workflow.datasets)
-    if choice == BEST:
-        names -= set(worse_than_starter(workspace))
-    current = {
-        name: workspace.current("train", name) for name in workflow.datasets if name in names
-    }
+    worse = worse_than_starter(workspace) if choice == BEST else ()
+    names = [name for name in workflow.datasets if name not in worse]
+    current = {name: workspace.current("train", name) for name in names}
     trained = {name: folder.resolve() / WEIGHTS_NAME for name, folder in current.items()}
     return workflow.experts | trained

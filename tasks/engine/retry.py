@@ -6,12 +6,11 @@ hold photos to try again (docs/decisions/013).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import explain_reason, may_pass
+from storage.errors import codes_in_words, explain_reason, may_pass
 from storage.records import ledger
 from storage.records.item_record import read_item
 from storage.records.manifest import MANIFEST_COLUMNS, SEEN_COLUMNS
@@ -44,11 +43,9 @@ class Retry:
 
 def find_again(folder: Path, retry: Retry) -> tuple[str, ...]:
     """Why a published, whole folder is not left alone: the photos to try again; () for none."""
-    counts = Counter(row["code"] for row in each_row(folder / QUARANTINE_NAME))
-    wanted = sorted((code, count) for code, count in counts.items() if retry.wants(code))
-    if not wanted:
-        return ()
-    return ("to try again: " + ", ".join(f"{code} {count}" for code, count in wanted),)
+    codes = (row["code"] for row in each_row(folder / QUARANTINE_NAME))
+    wanted = codes_in_words(code for code in codes if retry.wants(code))
+    return (f"to try again: {wanted}",) if wanted else ()
 
 
 def forget(folder: Path, stage: str, retry: Retry, *, published: bool) -> set[str]:

@@ -33,7 +33,12 @@ from storage.visible import visible
 from tasks.config.parameters import check_parameters
 from tasks.config.problems import Place
 from tasks.prefect_server.deployments import Deployment, Schedule
-from tasks.prefect_server.notices import NOTICES, TAG, checked_addresses, keep_addresses
+from tasks.prefect_server.notices import (
+    EACH_OF_OURS,
+    NOTICES,
+    checked_addresses,
+    keep_addresses,
+)
 from tasks.prefect_server.notices import automation as notices_automation
 from tasks.prefect_server.server import close_home, require_server
 
@@ -201,12 +206,9 @@ def zombie_automation() -> AutomationCore:
     trigger = EventTrigger(
         after={heartbeat},
         expect={heartbeat, *ends},
-        match={"prefect.resource.id": ["prefect.flow-run.*"]},
-        match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
-        for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
-        threshold=1,
         within=PATIENCE,
+        **EACH_OF_OURS,
     )
     message = f"No heartbeat for {PATIENCE.seconds} s: the process or its machine is gone."
     return AutomationCore(

@@ -20,8 +20,16 @@ from pydantic import SecretStr
 
 from storage.errors import UsageError
 
-TAG = "chromaflow"
-"""On every deployment, hence on its runs: automations look at no others."""
+EACH_OF_OURS: dict[str, Any] = {
+    "match": {"prefect.resource.id": ["prefect.flow-run.*"]},
+    "match_related": {
+        "prefect.resource.id": "prefect.tag.chromaflow",
+        "prefect.resource.role": "tag",
+    },
+    "for_each": {"prefect.resource.id"},
+    "threshold": 1,
+}
+"""Of a trigger that looks at each run of a deployment of ours, whose tag all have, and at no others."""
 QUARANTINED, FAILED = "chromaflow.photos-quarantined", "chromaflow.run-failed"
 """Events of a run itself: it finished, but left photos in quarantine; it ends with an error."""
 NOTICES = "chromaflow: tell of runs that fail, crash or leave photos in quarantine"
@@ -67,12 +75,9 @@ def automation(block_id: Any) -> AutomationCore:
     """What sends a notice for each run of a deployment of ours that went wrong."""
     trigger = EventTrigger(
         expect={*_TOLD, QUARANTINED, FAILED},
-        match={"prefect.resource.id": ["prefect.flow-run.*"]},
-        match_related={"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"},
-        for_each={"prefect.resource.id"},
         posture=Posture.Reactive,
-        threshold=1,
         within=_ONCE_IN,
+        **EACH_OF_OURS,
     )
     send = SendNotification(block_document_id=block_id, subject=_SUBJECT, body=_BODY)
     return AutomationCore(

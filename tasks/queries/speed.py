@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,10 +41,8 @@ def core_seconds_to_colour() -> float:
 
 def _kept(key: str, measure: Callable[[], float]) -> float:
     """A figure of this machine from the cache, or measured and put there."""
-    import torch
-
     path = cache_folder() / "speed.json"
-    machine = f"{platform.node()} {platform.machine()}, torch {torch.__version__}"
+    machine = f"{platform.node()} {platform.machine()}, torch {version('torch')}"
     kept: dict[str, Any] = read_json(path) or {}
     figures: dict[str, float] = kept["figures"] if kept.get("machine") == machine else {}
     if key not in figures:

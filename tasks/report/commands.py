@@ -47,15 +47,24 @@ def reproduce_command(request: ColorizeRequest | None, output: str | None) -> st
 
 def retry_command(output: str | None, code: str | None = None) -> str:
     """The command that tries photos in quarantine again: those of a reason, or whose may have passed."""
-    words = ["chromaflow", "retry", *([output] if output else [])]
-    return shlex.join([*words, *(["--reason", code] if code else [])])
+    return _on(output, "retry", *(["--reason", code] if code else []))
 
 
 def review_command(output: str | None) -> str:
     """The command that serves the review page."""
-    return shlex.join(["chromaflow", "review", *([output] if output else [])])
+    return _on(output, "review")
+
+
+def status_command(output: str | None) -> str:
+    """The command that says how it stands."""
+    return _on(output, "status")
 
 
 def compare_command(output: str | None) -> str:
     """The beginning of the command that compares two runs: `--run` and `--against` follow with their ids."""
-    return shlex.join(["chromaflow", "report", *([output] if output else [])])
+    return _on(output, "report")
+
+
+def _on(output: str | None, command: str, *options: str) -> str:
+    """A command on an OUT, or on the workspace of a config."""
+    return shlex.join(["chromaflow", command, *([output] if output else []), *options])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from chromaflow.library.colourings import made_by
 from chromaflow.library.looking import Look, hint_at, kept_of, look_at
 from colorization.colour.full_size import Kept, colour_strips
 from colorization.colour.lab import Float
@@ -203,16 +204,12 @@ def derived_metadata(
 
 def provenance(item: ColorizeItem, row: dict[str, Any], palette: str, runtime: str) -> Provenance:
     """What made the colours of a photo."""
-    said = [f"palette {palette}"] if palette else []
-    saturation = item.models.merge.saturation
-    said += [f"saturation {saturation:g}"] if saturation != 1 else []
-    said += [f"computed by {runtime}"] if runtime else []
     return Provenance(
         system="Chromaflow",
         version=item.config["version"],
         original_sha256=row["sha256"],
         checkpoints=item.models.hashes,
-        note="; ".join(said),
+        note=made_by(palette, runtime, item.models.merge.saturation),
     )
 
 
